@@ -1,0 +1,33 @@
+// What the admin addresses answer: path and method to response.
+//
+//   admin.address        /healthz /readyz /metrics /api/status
+//   admin.probe_address  /healthz /readyz /metrics
+//
+// The texts come from callbacks, so that nothing here knows a worker. A POST without
+// "X-Ringmx-Admin: 1" is 403, whatever its path: a web page in an operator's browser can't send
+// that field to another origin. Thread: main. Errors: HTTP statuses.
+#pragma once
+
+#include "admin/http_request.h"
+#include "admin/http_response.h"
+#include "base/instant.h"
+
+#include <functional>
+#include <string>
+
+namespace ringmx::admin {
+
+enum class Surface : std::uint8_t { admin, probe };
+
+struct Pages {
+    std::function<std::string(Instant now)>
+        unhealthy;                        // empty text: the process runs its loops; else why not
+    std::function<std::string()> unready; // empty text: it takes mail; else why not
+    std::function<void(std::string& out)> metrics; // Prometheus text
+    std::function<void(std::string& out)> status;  // one JSON object
+};
+
+[[nodiscard]] HttpResponse answer(const Pages& pages, Surface surface, const HttpRequest& request,
+                                  Instant now);
+
+} // namespace ringmx::admin

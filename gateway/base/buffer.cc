@@ -1,0 +1,161 @@
+#include "base/buffer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define RINGMX_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RINGMX_ASAN 1
+#endif
+#endif
+
+#ifdef RINGMX_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace ringmx {
+namespace {
+
+// Recycled memory never goes back to the allocator, so that ASan has to be told by hand what is free.
+void poison([[maybe_unused]] const Block& block) {
+#ifdef RINGMX_ASAN
+    __asan_poison_memory_region(block.memory, block.size_bytes);
+#endif
+}
+
+void unpoison([[maybe_unused]] const Block& block) {
+#ifdef RINGMX_ASAN
+    __asan_unpoison_memory_region(block.memory, block.size_bytes);
+#endif
+}
+
+} // namespace
+
+BufferPool::BufferPool(Settings settings)
+    : settings_(settings), buffers_max_(std::max<std::size_t>(1, settings.bytes_max / settings.receive_buffer_bytes)) {
+    // The kernel names a provided buffer by 16 bits.
+    buffers_max_ = std::min<std::size_t>(buffers_max_, 65536);
+    const std::size_t mapping_bytes = buffers_max_ * settings_.receive_buffer_bytes;
+    void* memory = ::mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    RINGMX_ASSERT_STATE(memory != MAP_FAILED, "mmap of %zu bytes of address space", mapping_bytes);
+    mapping_ = static_cast<std::byte*>(memory);
+    buffers_ = std::make_unique<Block[]>(buffers_max_);
+}
+
+BufferPool::~BufferPool() {
+    RINGMX_ASSERT_STATE(bytes_in_use_ == 0, "%zu bytes of slices outlive their pool", bytes_in_use_);
+    for (std::uint32_t index = 0; index < buffers_touched_; ++index) {
+        unpoison(buffers_[index]);
+    }
+    ::munmap(mapping_, buffers_max_ * settings_.receive_buffer_bytes);
+    for (const std::unique_ptr<Block>& block : blocks_) {
+        unpoison(*block);
+        delete[] block->memory;
+    }
+}
+
+Block* BufferPool::take_buffer() {
+    if (bytes_in_use_ + settings_.receive_buffer_bytes > settings_.bytes_max) {
+        return nullptr;
+    }
+    Block* block = free_buffers_;
+    if (block != nullptr) {
+        free_buffers_ = block->next_free;
+        unpoison(*block);
+    } else if (buffers_touched_ < buffers_max_) {
+        block = &buffers_[buffers_touched_];
+        block->memory = mapping_ + std::size_t{buffers_touched_} * settings_.receive_buffer_bytes;
+        block->pool = this;
+        block->size_bytes = static_cast<std::uint32_t>(settings_.receive_buffer_bytes);
+        block->index = buffers_touched_;
+        block->is_receive_buffer = true;
+        ++buffers_touched_;
+    } else {
+        return nullptr;
+    }
+    block->references = 1;
+    bytes_in_use_ += block->size_bytes;
+    return block;
+}
+
+Draft BufferPool::draft(std::size_t bytes) {
+    const auto* const size = std::ranges::lower_bound(draft_sizes, bytes);
+    if (size == draft_sizes.end() || bytes_in_use_ + *size > settings_.bytes_max) {
+        return {};
+    }
+    const auto size_class = static_cast<std::uint8_t>(size - draft_sizes.begin());
+    Block* block = free_blocks_[size_class];
+    if (block != nullptr) {
+        free_blocks_[size_class] = block->next_free;
+        unpoison(*block);
+    } else {
+        blocks_.push_back(std::make_unique<Block>());
+        block = blocks_.back().get();
+        block->memory = new std::byte[*size];
+        block->pool = this;
+        block->size_bytes = *size;
+        block->size_class = size_class;
+    }
+    block->references = 1;
+    bytes_in_use_ += block->size_bytes;
+    return Draft(block);
+}
+
+Slice BufferPool::copy(Bytes octets) {
+    Draft memory = draft(octets.size());
+    if (!memory) {
+        return {};
+    }
+    memory.append(octets);
+    return memory.take();
+}
+
+void BufferPool::recycle(Block* block) {
+    bytes_in_use_ -= block->size_bytes;
+    Block*& head = block->is_receive_buffer ? free_buffers_ : free_blocks_[block->size_class];
+    block->next_free = head;
+    head = block;
+    poison(*block);
+}
+
+Draft& Draft::operator=(Draft&& other) noexcept {
+    if (this != &other) {
+        if (block_ != nullptr) {
+            block_->pool->release(block_);
+        }
+        block_ = std::exchange(other.block_, nullptr);
+        size_ = std::exchange(other.size_, 0U);
+        taken_ = std::exchange(other.taken_, 0U);
+    }
+    return *this;
+}
+
+Draft::~Draft() {
+    if (block_ != nullptr) {
+        block_->pool->release(block_);
+    }
+}
+
+void Draft::append(Bytes octets) {
+    RINGMX_ASSERT(octets.size() <= room());
+    if (!octets.empty()) {
+        std::memcpy(block_->memory + size_, octets.data(), octets.size());
+        size_ += static_cast<std::uint32_t>(octets.size());
+    }
+}
+
+Slice Draft::take() {
+    if (block_ == nullptr) {
+        return {};
+    }
+    Slice slice(block_, Bytes{block_->memory + taken_, size_ - taken_});
+    taken_ = size_;
+    return slice;
+}
+
+} // namespace ringmx

@@ -1,0 +1,65 @@
+// The config file: one JSON text to an immutable Settings, or every fault in it at once.
+//
+//   const config::Loaded loaded = config::load("ringmx.json");
+//   if (!loaded.settings) { stderr << config::report("ringmx.json", loaded.faults); exit 2 }
+//
+// In:     a file of config_bytes_max octets at most; RFC 8259 JSON in UTF-8 (a byte order mark is
+// skipped), keys as the
+//         interface page's section 3 has them. Relative paths inside are relative to the file's
+//         folder.
+// Out:    settings, or faults (never both); warnings are for the operator and stop nothing.
+// Thread: any, one call at a time each; reads the file and the recipients files, so it blocks on
+// the disk. Errors: faults; nothing throws for what a file may hold.
+#pragma once
+
+#include "base/settings/settings.h"
+#include "config/cross_check.h"
+#include "config/fault.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringmx::config {
+
+// Millions of recipients belong into a recipients_file, which is read in one pass; this is held in
+// memory several times.
+inline constexpr std::size_t config_bytes_max = 64 * 1024 * 1024;
+
+struct Loaded {
+    std::shared_ptr<const Settings> settings; // null when there are faults
+    std::vector<Fault> faults;
+    std::vector<std::string> warnings; // each one line, "POINTER: what"
+};
+
+[[nodiscard]] Loaded load(const std::filesystem::path& file);
+// `folder` is where relative paths start; Files::are_left looks at no file at all.
+[[nodiscard]] Loaded parse(std::string_view json, const std::filesystem::path& folder,
+                           Files files = Files::are_read);
+
+// The warning for when no route takes postmaster@HOSTNAME nor `postmaster` (RFC 5321, 4.5.1);
+// whoever holds the table of routes asks it.
+[[nodiscard]] std::string postmaster_warning(const Settings& settings);
+
+enum class Purpose : std::uint8_t { check, serve };
+
+// What the machine says to the settings. The default reads it from the process and the user
+// database.
+struct Machine {
+    bool is_root = false;
+    std::uint64_t descriptors_max = 0; // RLIMIT_NOFILE's hard limit
+    std::function<bool(const std::string&)> has_user;
+
+    [[nodiscard]] static Machine here();
+};
+
+// Too few descriptors for limits.connections; a user that doesn't exist; root without `user` (serve
+// only).
+[[nodiscard]] std::vector<std::string> machine_warnings(const Settings& settings, Purpose purpose,
+                                                        const Machine& machine = Machine::here());
+
+} // namespace ringmx::config

@@ -1,0 +1,456 @@
+#include "control.h"
+
+#include "admin/status.h"
+#include "observe/exposition.h"
+
+#include <algorithm>
+#include <csignal>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace ringmx {
+
+namespace {
+
+constexpr std::uint8_t signals_operation = 1; // beside backend_names.h, prober.h and admin_server.h
+constexpr std::size_t worker_memory_bytes_min = 2U << 20U; // below that nothing could be received
+constexpr std::uint32_t token_slots_max = (1U << 24U) - 1;
+
+// Descriptors bound the connections of a worker; limits.connections, which a reload may change, is
+// judged at accept.
+std::uint32_t clients_max() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return token_slots_max;
+    }
+    return static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, token_slots_max));
+}
+
+std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {
+    const std::uint64_t all =
+        settings.limits.memory_bytes == 0 ? quarter_of_memory() : settings.limits.memory_bytes;
+    return std::max<std::size_t>(all / workers, worker_memory_bytes_min);
+}
+
+} // namespace
+
+Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
+                                                   Configuration configuration,
+                                                   BoundSockets sockets, int signal_descriptor,
+                                                   observe::LogWriter& log_writer) {
+    const Expected<ring::Features> features = ring::probe();
+    if (!features) {
+        return std::unexpected(features.error());
+    }
+    ring::UringPort::Settings ring_settings;
+    ring_settings.features = *features;
+    std::vector<std::unique_ptr<ring::UringPort>> worker_ports;
+    for (std::size_t index = 0; index < sockets.workers.size(); ++index) {
+        auto port = ring::UringPort::create(ring_settings);
+        if (!port) {
+            return std::unexpected(port.error());
+        }
+        worker_ports.push_back(std::move(*port));
+    }
+    ring_settings.submissions = 256; // a few probes and scrapes
+    ring_settings.completions = 2048;
+    auto port = ring::UringPort::create(ring_settings);
+    if (!port) {
+        return std::unexpected(port.error());
+    }
+    auto resolver = upstream::Resolver::create({});
+    if (!resolver) {
+        return std::unexpected(resolver.error());
+    }
+    return std::unique_ptr<Control>(new Control(
+        std::move(config_path), std::move(configuration), std::move(sockets), signal_descriptor,
+        log_writer, std::move(*port), std::move(*resolver), std::move(worker_ports)));
+}
+
+Control::Control(std::string config_path, Configuration configuration, BoundSockets sockets,
+                 int signal_descriptor, observe::LogWriter& log_writer,
+                 std::unique_ptr<ring::UringPort> port,
+                 std::unique_ptr<upstream::Resolver> resolver,
+                 std::vector<std::unique_ptr<ring::UringPort>> worker_ports)
+    : config_path_(std::move(config_path)), configuration_(std::move(configuration)),
+      sockets_(std::move(sockets)), signal_descriptor_(signal_descriptor), log_writer_(log_writer),
+      log_(log_writer.add_log()), port_(std::move(port)), pool_({.bytes_max = memory_bytes_max}),
+      loop_(*port_, pool_), receive_buffers_(pool_, *port_),
+      lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
+      shares_(configuration_.settings->limits.connections), names_(loop_, std::move(resolver)),
+      prober_(loop_), admin_(*port_, pages()), phase_deadline_(loop_.now() + starting_max),
+      watch_at_(loop_.now()), started_at_(port_->wall_time()) {
+    for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
+        wakers_.push_back(&worker_port->waker());
+        workers_.push_back(
+            std::make_unique<WorkerThread>(std::move(worker_port), log_writer.add_log()));
+        counters_.push_back(&workers_.back()->counters());
+    }
+    admin_.listen(sockets_.admin, admin::Surface::admin);
+    if (sockets_.probe >= 0) {
+        admin_.listen(sockets_.probe, admin::Surface::probe);
+    }
+    names_.use(*configuration_.settings);
+}
+
+Control::~Control() {
+    // All first: a worker may wake another until it has ended.
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        worker->release();
+    }
+}
+
+int Control::run() {
+    log(observe::LogEvent::start, fmt::format("ringmx {}", version));
+    for (const BoundListener& listener : sockets_.bound) {
+        if (auto* record = log_.begin(observe::LogEvent::listening, port_->wall_time())) {
+            record->address(listener.address.text()).detail(listener.purpose);
+            log_.commit();
+        }
+    }
+    for (const std::string& warning : configuration_.warnings) {
+        notice(LogLevel::warning, warning);
+    }
+    poll_signals();
+    advance_phase();
+    while (phase_ < Phase::draining || !all_finished()) {
+        turn(next_deadline());
+        advance_phase();
+    }
+    log(observe::LogEvent::drain_end, "");
+    farewell();
+    log(observe::LogEvent::stopped, "");
+    return 0;
+}
+
+Instant Control::next_deadline() {
+    return std::min({watch_at_, phase_deadline_, admin_.next_deadline(), prober_.next_deadline(),
+                     names_.next_deadline()});
+}
+
+void Control::turn(Instant until) {
+    admin_.queue(admin_operations_);
+    for (const ring::Operation& operation : admin_operations_) {
+        loop_.queue(operation);
+    }
+    admin_operations_.clear();
+    for (const ring::Completion& completion : loop_.turn(until)) {
+        dispatch(completion);
+    }
+    receive_buffers_.refill();
+    admin_.run_timers(loop_.now());
+    prober_.run_timers();
+    if (names_.run() && phase_ == Phase::serving) {
+        use_snapshot();
+    }
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        worker->deliver_pending();
+    }
+    if (loop_.now() >= watch_at_) {
+        watch_at_ = loop_.now() + watch_interval;
+        watch_backends();
+    }
+}
+
+void Control::dispatch(const ring::Completion& completion) {
+    Slice octets = receive_buffers_.settle(completion); // before the token is looked at
+    const std::uint8_t operation = completion.token.operation;
+    if (operation == signals_operation) {
+        read_signals();
+        poll_signals();
+    } else if (operation >= admin::AdminServer::first_operation &&
+               operation <= admin::AdminServer::last_operation) {
+        admin_.handle(completion, std::move(octets), loop_.now());
+    } else if (!names_.handle(completion)) {
+        prober_.handle(completion, octets);
+    }
+}
+
+void Control::advance_phase() {
+    const Instant now = loop_.now();
+    const TimeoutSettings& timeouts = configuration_.settings->timeouts;
+    switch (phase_) {
+    case Phase::starting:
+        if (names_.all_answered() || now >= phase_deadline_) {
+            start_workers();
+        }
+        break;
+    case Phase::serving:
+        break;
+    case Phase::delaying:
+        if (now >= phase_deadline_) {
+            post_all(worker::Inbox::Kind::drain);
+            phase_ = Phase::draining;
+            phase_deadline_ = now + timeouts.drain;
+        }
+        break;
+    case Phase::draining:
+        if (now >= phase_deadline_) {
+            notice(LogLevel::warning, "timeouts.drain is over: ending the transactions under way");
+            post_all(worker::Inbox::Kind::cut);
+            phase_ = Phase::cutting;
+            phase_deadline_ = now + cut_max;
+        }
+        break;
+    case Phase::cutting:
+        if (now >= phase_deadline_) {
+            notice(LogLevel::error, "a worker does not end: ending the process");
+            log_writer_.stop();
+            ::_exit(1);
+        }
+        break;
+    }
+}
+
+void Control::start_workers() {
+    const Settings& settings = *configuration_.settings;
+    use_snapshot();
+    for (std::uint32_t index = 0; index < workers_.size(); ++index) {
+        worker::Worker::Options options;
+        options.index = index;
+        options.memory_bytes_max = worker_memory_bytes(settings, workers_.size());
+        options.clients_max = clients_max();
+        options.listeners = std::move(sockets_.workers[index]);
+        options.snapshot = snapshot_;
+        options.shares = &shares_;
+        options.wakers = wakers_;
+        options.main_waker = &port_->waker();
+        options.seed = random_seed();
+        workers_[index]->start(std::move(options));
+    }
+    phase_ = Phase::serving;
+    phase_deadline_ = never;
+    log(observe::LogEvent::ready,
+        fmt::format("{} worker{}", workers_.size(), workers_.size() == 1 ? "" : "s"));
+}
+
+void Control::use_snapshot() {
+    snapshot_ =
+        worker::build_snapshot(configuration_.settings, configuration_.routes, lasting_, names_);
+    prober_.use(snapshot_);
+    lasting_.states.forget_unused();
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        if (worker->is_started()) {
+            worker->post({worker::Inbox::Kind::snapshot, snapshot_});
+        }
+    }
+}
+
+void Control::watch_backends() {
+    if (snapshot_ == nullptr) {
+        return;
+    }
+    std::map<std::uint32_t, bool> up;
+    for (const std::unique_ptr<worker::Pool>& pool : snapshot_->pools) {
+        for (const std::shared_ptr<upstream::BackendState>& state : pool->upstream.states) {
+            const bool is = state->is_up();
+            up.emplace(state->id(), is);
+            const auto known = was_up_.find(state->id());
+            const bool was = known == was_up_.end() || known->second;
+            if (is == was) {
+                continue;
+            }
+            const auto event = is ? observe::LogEvent::backend_up : observe::LogEvent::backend_down;
+            if (auto* record = log_.begin(event, port_->wall_time())) {
+                record->pool(state->pool()).backend(state->address());
+                log_.commit();
+            }
+        }
+    }
+    was_up_ = std::move(up);
+}
+
+void Control::poll_signals() {
+    ring::Operation poll{};
+    poll.code = ring::Opcode::poll_in;
+    poll.descriptor = signal_descriptor_;
+    poll.token = {signals_operation, 0, 0};
+    loop_.queue(poll);
+}
+
+void Control::read_signals() {
+    signalfd_siginfo taken{};
+    while (::read(signal_descriptor_, &taken, sizeof taken) == static_cast<ssize_t>(sizeof taken)) {
+        take_signal(taken.ssi_signo);
+    }
+}
+
+void Control::take_signal(unsigned number) {
+    if (number == SIGHUP) {
+        reload();
+    } else if (number == SIGUSR2) {
+        notice(LogLevel::warning, "SIGUSR2: hot restart is not built yet; start a new process");
+    } else if (phase_ >= Phase::delaying) {
+        notice(LogLevel::warning, "a second signal: ending at once");
+        log_writer_.stop();
+        ::_exit(0);
+    } else {
+        begin_drain(number == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
+}
+
+void Control::begin_drain(std::string_view cause) {
+    log(observe::LogEvent::drain_begin, cause);
+    phase_ = Phase::delaying;
+    phase_deadline_ = loop_.now() + configuration_.settings->timeouts.drain_delay;
+}
+
+void Control::reload() {
+    if (phase_ >= Phase::delaying) {
+        notice(LogLevel::warning, "SIGHUP while draining: not reloaded");
+        return;
+    }
+    auto fresh = read_configuration(config_path_, config::Purpose::serve);
+    if (!fresh) {
+        ++reload_failures_total_;
+        for (const config::Fault& fault : fresh.error()) {
+            log(observe::LogEvent::reload_failed,
+                fault.pointer.empty() ? fault.text : fault.pointer + ": " + fault.text);
+        }
+        return;
+    }
+    auto settings = std::make_shared<Settings>(*fresh->settings);
+    for (const std::string& kept : keep_until_restart(*configuration_.settings, *settings)) {
+        notice(LogLevel::warning, kept + ": changes at the next start only, the old value stays");
+    }
+    fresh->settings = std::move(settings);
+    configuration_ = std::move(*fresh);
+    log_writer_.configure(configuration_.settings->log);
+    for (const std::string& warning : configuration_.warnings) {
+        notice(LogLevel::warning, warning);
+    }
+    names_.use(*configuration_.settings);
+    if (phase_ == Phase::serving) {
+        use_snapshot();
+    }
+    ++reloads_total_;
+    log(observe::LogEvent::reloaded, config_path_);
+}
+
+void Control::post_all(worker::Inbox::Kind kind) {
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        if (worker->is_started()) {
+            worker->post({kind, nullptr});
+        }
+    }
+}
+
+bool Control::all_finished() const {
+    return std::ranges::all_of(workers_, &WorkerThread::finished);
+}
+
+void Control::farewell() {
+    admin_.stop();
+    prober_.stop();
+    const Instant until = loop_.now() + farewell_max;
+    while (!admin_.is_stopped() || !prober_.is_stopped()) {
+        if (loop_.now() >= until) {
+            // What is in flight names memory that the destructors would free.
+            log(observe::LogEvent::stopped, "");
+            log_writer_.stop();
+            ::_exit(0);
+        }
+        turn(std::min(next_deadline(), until));
+    }
+    ::close(sockets_.admin);
+    if (sockets_.probe >= 0) {
+        ::close(sockets_.probe);
+    }
+}
+
+admin::Pages Control::pages() {
+    admin::Pages made;
+    made.unhealthy = [this](Instant now) { return unhealthy(now); };
+    made.unready = [this] { return unready(); };
+    made.metrics = [this](std::string& out) { append_metrics(out); };
+    made.status = [this](std::string& out) { append_status(out); };
+    return made;
+}
+
+std::string Control::unhealthy(Instant now) const {
+    if (phase_ == Phase::starting || all_finished()) {
+        return {};
+    }
+    const auto stalled = observe::stalled_worker(counters_, now, heartbeat_age_max);
+    return stalled ? fmt::format("worker {} gave no sign of life for 5 s", *stalled)
+                   : std::string{};
+}
+
+std::string Control::unready() const {
+    if (phase_ == Phase::starting) {
+        return "starting";
+    }
+    if (phase_ >= Phase::delaying || snapshot_ == nullptr) {
+        return "draining";
+    }
+    const bool needs_backend =
+        std::ranges::all_of(snapshot_->settings->listeners, [](const ListenerSettings& listener) {
+            return listener.acknowledge == Acknowledge::backend;
+        });
+    const bool has_one = std::ranges::any_of(
+        snapshot_->pools, [](const auto& pool) { return upstream::has_backend(pool->upstream); });
+    return needs_backend && !has_one ? "no pool has a backend that is up" : std::string{};
+}
+
+void Control::append_metrics(std::string& out) const {
+    observe::MetricsSource source;
+    source.version = version;
+    source.workers = counters_;
+    source.backends = &lasting_.counters;
+    source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
+    source.started_at = started_at_;
+    source.main_log_records_dropped = log_.dropped_total();
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        source.main_log_records_dropped += worker->log().dropped_total();
+    }
+    source.config_reloads_total = reloads_total_;
+    source.config_reload_failures_total = reload_failures_total_;
+    observe::append_metrics(out, source);
+}
+
+void Control::append_status(std::string& out) const {
+    admin::StatusSource source;
+    source.version = version;
+    source.hostname = configuration_.settings->hostname;
+    source.started_at = started_at_;
+    source.wall_now = port_->wall_time();
+    source.now = loop_.now();
+    source.unready = unready();
+    source.workers = counters_;
+    source.backends = &lasting_.counters;
+    source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
+    admin::append_status(out, source);
+}
+
+bool Control::is_up(const observe::BackendRow& row) const {
+    if (snapshot_ != nullptr) {
+        for (const std::unique_ptr<worker::Pool>& pool : snapshot_->pools) {
+            const auto found = std::ranges::find(pool->rows, &row);
+            if (found != pool->rows.end()) {
+                return pool->upstream.states[static_cast<std::size_t>(found - pool->rows.begin())]
+                    ->is_up();
+            }
+        }
+    }
+    return true;
+}
+
+void Control::log(observe::LogEvent event, std::string_view detail) {
+    if (auto* record = log_.begin(event, port_->wall_time())) {
+        if (!detail.empty()) {
+            record->detail(detail);
+        }
+        log_.commit();
+    }
+}
+
+void Control::notice(LogLevel level, std::string_view detail) {
+    if (auto* record = log_.begin(observe::LogEvent::notice, level, port_->wall_time())) {
+        record->detail(detail);
+        log_.commit();
+    }
+}
+
+} // namespace ringmx

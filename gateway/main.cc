@@ -1,0 +1,174 @@
+// ringmx: the command line, and the order in which serve brings things up.
+//
+// Exit: 0 after a clean drain, 1 on a runtime failure, 2 on a bad command line or config (CONTRACT
+// 2).
+#include "control.h"
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace ringmx;
+
+constexpr int exit_runtime = 1;
+constexpr int exit_usage = 2;
+
+int fail(int status, std::string_view text) {
+    fmt::print(stderr, "ringmx: {}\n", text);
+    return status;
+}
+
+// What the operator can do about it.
+std::string_view mend_of(const Error& error) {
+    switch (error.code) {
+    case EADDRINUSE:
+        return ": another program listens there, stop it or choose another address";
+    case EADDRNOTAVAIL:
+        return ": this machine has no such address, choose another";
+    case EACCES:
+    case EPERM:
+        return ": start as root and set \"user\", or grant CAP_NET_BIND_SERVICE";
+    default:
+        return "";
+    }
+}
+
+int fail(const Error& error) {
+    return fail(exit_runtime, fmt::format("{}{}", error.message(), mend_of(error)));
+}
+
+std::string counted(std::size_t count, std::string_view noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+int check(const std::string& path) {
+    const auto configuration = read_configuration(path, config::Purpose::check);
+    if (!configuration) {
+        fmt::print(stderr, "{}", config::report(path, configuration.error(), "not usable"));
+        return exit_usage;
+    }
+    for (const std::string& warning : configuration->warnings) {
+        fmt::print(stderr, "warning: {}\n", warning);
+    }
+    const Settings& settings = *configuration->settings;
+    fmt::print("{}: ok, {}, {}, {}\n", path, counted(settings.listeners.size(), "listener"),
+               counted(settings.routes.size(), "route"), counted(settings.pools.size(), "pool"));
+    return 0;
+}
+
+int serve(const std::string& path) {
+    auto configuration = read_configuration(path, config::Purpose::serve);
+    if (!configuration) {
+        fmt::print(stderr, "{}", config::report(path, configuration.error()));
+        return exit_usage;
+    }
+    const std::shared_ptr<const Settings> settings = configuration->settings;
+    raise_descriptor_limit();
+    const Expected<int> signals = take_signals();
+    if (!signals) {
+        return fail(signals.error());
+    }
+    auto sockets = bind_sockets(*settings, workers_count(*settings));
+    if (!sockets) {
+        return fail(sockets.error());
+    }
+    if (const auto switched = switch_user(settings->user); !switched) {
+        return fail(switched.error());
+    }
+    observe::LogWriter log_writer(settings->log, STDERR_FILENO, ::getpid());
+    auto control =
+        Control::create(path, std::move(*configuration), std::move(*sockets), *signals, log_writer);
+    if (!control) {
+        return fail(control.error());
+    }
+    log_writer.start();
+    const int status = (*control)->run();
+    control->reset();
+    log_writer.stop();
+    return status;
+}
+
+int not_built_yet(std::string_view command) {
+    return fail(exit_runtime, fmt::format("{} is not built yet: ask the gateway's admin address, "
+                                          "http://HOST:PORT/api/status, instead",
+                                          command));
+}
+
+// CLI11 words some errors over several lines.
+std::string one_line(std::string text) {
+    while (!text.empty() && text.back() == '\n') {
+        text.pop_back();
+    }
+    for (char& octet : text) {
+        octet = octet == '\n' ? ' ' : octet;
+    }
+    return text;
+}
+
+struct CommandLine {
+    CLI::App app{"ringmx: the front door for inbound mail", "ringmx"};
+    std::string config_path;
+    std::string admin_address = "127.0.0.1:8025";
+    bool as_json = false;
+    bool all = false;
+    std::vector<std::string> rest;
+
+    CLI::App* serve = app.add_subcommand("serve", "run the gateway in the foreground");
+    CLI::App* check = app.add_subcommand("check", "validate the config and say what is wrong");
+    CLI::App* status = app.add_subcommand("status", "what a running gateway is doing");
+    CLI::App* queue = app.add_subcommand("queue", "look at a running gateway's queue");
+
+    CommandLine() {
+        app.set_version_flag("--version", fmt::format("ringmx {}", version));
+        app.require_subcommand(0, 1); // none is answered below, in words that name them
+        for (CLI::App* command : {serve, check}) {
+            command->add_option("--config", config_path, "the config file (JSON)")
+                ->required()
+                ->type_name("FILE");
+        }
+        for (CLI::App* command : {status, queue}) {
+            command->add_option("--admin", admin_address, "the gateway's admin address")
+                ->type_name("HOST:PORT");
+            command->add_flag("--json", as_json, "print JSON");
+        }
+        queue->add_flag("--all", all, "with retry: every message that is not held");
+        queue->add_option("command", rest,
+                          "list | show ID | retry ID | hold ID | release ID | remove ID");
+    }
+};
+
+int run(int count, char** words) {
+    CommandLine line;
+    try {
+        line.app.parse(count, words);
+    } catch (const CLI::Success& asked) {
+        return line.app.exit(asked); // --help, --version
+    } catch (const CLI::ParseError& error) {
+        return fail(exit_usage, one_line(error.what()) + "; see ringmx --help");
+    }
+    if (line.serve->parsed()) {
+        return serve(line.config_path);
+    }
+    if (line.check->parsed()) {
+        return check(line.config_path);
+    }
+    if (line.app.get_subcommands().empty()) {
+        return fail(exit_usage,
+                    "a command is missing: serve, check, status or queue; see ringmx --help");
+    }
+    return not_built_yet(line.status->parsed() ? "status" : "queue");
+}
+
+} // namespace
+
+int main(int count, char** words) {
+    try {
+        return run(count, words);
+    } catch (const std::exception& error) {
+        return fail(exit_runtime, error.what());
+    }
+}

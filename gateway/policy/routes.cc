@@ -1,0 +1,346 @@
+#include "policy/routes.h"
+
+#include "base/assert.h"
+#include "base/domain.h"
+
+#include <algorithm>
+#include <cstring>
+#include <xxhash.h>
+
+namespace ringmx::policy {
+
+namespace {
+
+constexpr std::size_t record_header_bytes = 4 + 4 + 2;
+constexpr std::size_t arena_bytes_max = UINT32_MAX; // an offset plus 1 fits in 32 bits
+constexpr std::size_t slots_min = 16;
+
+std::uint64_t hash_of(std::string_view text, std::uint64_t seed = 0) {
+    return XXH3_64bits_withSeed(text.data(), text.size(), seed);
+}
+
+// An address hashes its local part under its domain's hash: the two come apart at lookup.
+std::uint64_t address_hash(std::string_view local, std::uint64_t domain_hash) {
+    return hash_of(local, domain_hash | 1U);
+}
+
+std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32U); }
+
+std::size_t labels_in(std::string_view domain) {
+    return static_cast<std::size_t>(std::ranges::count(domain, '.')) + 1;
+}
+
+std::uint64_t text_hash(std::string_view text) {
+    const std::size_t at = text.rfind('@');
+    return at == std::string_view::npos
+               ? hash_of(text)
+               : address_hash(text.substr(0, at), hash_of(text.substr(at + 1)));
+}
+
+bool is_bare_postmaster(std::string_view mailbox) {
+    constexpr std::string_view name = "postmaster";
+    return std::ranges::equal(mailbox, name, [](char given, char wanted) {
+        return (given >= 'A' && given <= 'Z' ? static_cast<char>(given + 32) : given) == wanted;
+    });
+}
+
+std::string pointer_of(std::size_t route, std::string_view key) {
+    return "/routes/" + std::to_string(route) + "/" + std::string(key);
+}
+
+} // namespace
+
+std::string RouteFault::text() const {
+    switch (kind) {
+    case Kind::duplicate:
+        return "\"" + entry + "\" is in another route too, at " + where_first;
+    case Kind::not_an_entry:
+        return "found \"" + entry + "\", expected a domain, *.domain, an address or \"*\"";
+    case Kind::line_too_long:
+        return "the line is over " + std::to_string(route_line_bytes_max) + " octets";
+    case Kind::unreadable_file:
+        return entry;
+    case Kind::too_many_entries:
+        return "the routes' entries are over 4 GiB in all";
+    }
+    return {};
+}
+
+// ---- Building ----
+
+struct Routes::Builder {
+    const Settings& settings;
+    Routes& routes;
+    std::vector<RouteFault>& faults;
+    RouteEntry entry; // reused
+    std::string text; // reused: the entry as the table keeps it
+
+    [[nodiscard]] std::string where(std::uint32_t route, std::uint32_t position) const {
+        if ((position & file_position) == 0) {
+            return pointer_of(route, "recipients/" + std::to_string(position));
+        }
+        return pointer_of(route, "recipients_file") + " (" +
+               settings.routes[route].recipients_file + ":" +
+               std::to_string(position & ~file_position) + ")";
+    }
+
+    void fault(RouteFault::Kind kind, std::uint32_t route, std::uint32_t position,
+               std::string_view written) {
+        faults.push_back({kind, where(route, position), std::string(written), {}});
+    }
+
+    // An entry that another route has is a fault; one that its own route has is harmless.
+    void judge_twin(const Record& twin, std::uint32_t route, std::uint32_t position,
+                    std::string_view written) {
+        if (twin.route != route) {
+            faults.push_back({RouteFault::Kind::duplicate, where(route, position),
+                              std::string(written), where(twin.route, twin.position)});
+        }
+    }
+
+    // False: there is no room for more.
+    bool add(std::string_view written, std::uint32_t route, std::uint32_t position) {
+        if (!parse_route_entry(written, entry)) {
+            fault(RouteFault::Kind::not_an_entry, route, position, written);
+            return true;
+        }
+        if (entry.kind == RouteEntryKind::any) {
+            if (routes.any_route_ == no_route) {
+                routes.any_route_ = route;
+                routes.any_position_ = position;
+            } else {
+                judge_twin({routes.any_route_, routes.any_position_, "*"}, route, position,
+                           written);
+            }
+            return true;
+        }
+        text.clear();
+        if (entry.kind == RouteEntryKind::wildcard) {
+            text += '.';
+            routes.wildcard_labels_.set(labels_in(entry.key));
+        }
+        text += entry.key;
+        if (const std::optional<Record> twin = routes.find_text(text)) {
+            judge_twin(*twin, route, position, written);
+            return true;
+        }
+        if (!routes.insert(text, route, position)) {
+            fault(RouteFault::Kind::too_many_entries, route, position, written);
+            return false;
+        }
+        return true;
+    }
+
+    void add_file(std::uint32_t route) {
+        const std::string& path = settings.routes[route].recipients_file;
+        const auto read = for_each_route_line(path, [&](const RouteLine& line) {
+            const auto position = static_cast<std::uint32_t>(
+                                      std::min<std::uint64_t>(line.number, file_position - 1)) |
+                                  file_position;
+            if (line.too_long) {
+                fault(RouteFault::Kind::line_too_long, route, position, {});
+                return true;
+            }
+            return add(line.text, route, position);
+        });
+        if (!read) {
+            faults.push_back({RouteFault::Kind::unreadable_file,
+                              pointer_of(route, "recipients_file"),
+                              read.error().message(),
+                              {}});
+        }
+    }
+};
+
+std::expected<Routes, std::vector<RouteFault>> Routes::build(const Settings& settings) {
+    Routes routes;
+    std::vector<RouteFault> faults;
+    Builder builder{settings, routes, faults, {}, {}};
+    for (std::uint32_t route = 0; route < settings.routes.size(); ++route) {
+        const RouteSettings& given = settings.routes[route];
+        routes.targets_.push_back({route, given.pool_index, given.verify_backend});
+        for (std::uint32_t i = 0; i < given.recipients.size(); ++i) {
+            builder.add(given.recipients[i], route, i);
+        }
+        if (!given.recipients_file.empty()) {
+            builder.add_file(route);
+        }
+    }
+    if (!faults.empty()) {
+        return std::unexpected(std::move(faults));
+    }
+    // Not shrink_to_fit(): libstdc++ makes it do nothing without exceptions.
+    std::vector<char>(routes.arena_.begin(), routes.arena_.end()).swap(routes.arena_);
+    if (!canonical_mailbox("postmaster@" + settings.hostname, routes.postmaster_here_)) {
+        routes.postmaster_here_.clear();
+    }
+    if (!canonical_mailbox(settings.postmaster, routes.postmaster_key_)) {
+        routes.postmaster_key_.clear();
+    }
+    return routes;
+}
+
+bool Routes::insert(std::string_view text, std::uint32_t route, std::uint32_t position) {
+    const std::size_t offset = arena_.size();
+    if (text.size() > UINT16_MAX || offset + record_header_bytes + text.size() > arena_bytes_max) {
+        return false;
+    }
+    if ((entries_count_ + 1) * 10 > slots_.size() * 7) {
+        grow();
+    }
+    arena_.resize(offset + record_header_bytes + text.size());
+    const auto size = static_cast<std::uint16_t>(text.size());
+    char* to = arena_.data() + offset;
+    std::memcpy(to, &route, sizeof route);
+    std::memcpy(to + 4, &position, sizeof position);
+    std::memcpy(to + 8, &size, sizeof size);
+    std::memcpy(to + record_header_bytes, text.data(), text.size());
+    place(text_hash(text), static_cast<std::uint32_t>(offset));
+    ++entries_count_;
+    return true;
+}
+
+void Routes::place(std::uint64_t hash, std::uint32_t offset) {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t index = hash & mask;
+    while (slots_[index].offset_plus_1 != 0) {
+        index = (index + 1) & mask;
+    }
+    slots_[index] = {tag_of(hash), offset + 1};
+}
+
+// The arena is walked in order: every text is hashed again, which costs less than keeping the
+// hashes.
+void Routes::grow() {
+    slots_.assign(std::max(slots_min, slots_.size() * 2), Slot{});
+    for (std::size_t offset = 0; offset < arena_.size();) {
+        const Record entry = record(static_cast<std::uint32_t>(offset));
+        place(text_hash(entry.text), static_cast<std::uint32_t>(offset));
+        offset += record_header_bytes + entry.text.size();
+    }
+}
+
+// ---- Lookup ----
+
+Routes::Record Routes::record(std::uint32_t offset) const {
+    const char* from = arena_.data() + offset;
+    Record result{};
+    std::uint16_t size = 0;
+    std::memcpy(&result.route, from, sizeof result.route);
+    std::memcpy(&result.position, from + 4, sizeof result.position);
+    std::memcpy(&size, from + 8, sizeof size);
+    result.text = {from + record_header_bytes, size};
+    return result;
+}
+
+template <typename Matches>
+std::optional<Routes::Record> Routes::probe(std::uint64_t hash, const Matches& matches) const {
+    if (slots_.empty()) {
+        return std::nullopt;
+    }
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t index = hash & mask; slots_[index].offset_plus_1 != 0;
+         index = (index + 1) & mask) {
+        if (slots_[index].tag != tag_of(hash)) {
+            continue;
+        }
+        const Record found = record(slots_[index].offset_plus_1 - 1);
+        if (matches(found.text)) {
+            return found;
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<Routes::Record> Routes::find_text(std::string_view text) const {
+    return probe(text_hash(text), [&](std::string_view kept) { return kept == text; });
+}
+
+std::optional<Routes::Record> Routes::find_address(std::string_view local, std::string_view domain,
+                                                   std::uint64_t domain_hash) const {
+    return probe(address_hash(local, domain_hash), [&](std::string_view kept) {
+        return kept.size() == local.size() + 1 + domain.size() && kept.starts_with(local) &&
+               kept[local.size()] == '@' && kept.ends_with(domain);
+    });
+}
+
+std::uint32_t Routes::wildcard_route(std::string_view domain) const {
+    if (wildcard_labels_.none() || domain.starts_with('[')) {
+        return no_route;
+    }
+    // From the longest suffix on; the domain itself is no subdomain of itself.
+    std::size_t labels = labels_in(domain) - 1;
+    for (std::size_t dot = domain.find('.'); dot != std::string_view::npos;
+         dot = domain.find('.', dot + 1), --labels) {
+        if (labels < wildcard_labels_.size() && wildcard_labels_.test(labels)) {
+            const std::string_view suffix = domain.substr(dot);
+            const auto found =
+                probe(hash_of(suffix), [&](std::string_view kept) { return kept == suffix; });
+            if (found) {
+                return found->route;
+            }
+        }
+    }
+    return no_route;
+}
+
+std::uint32_t Routes::route_of(std::string_view local, std::string_view domain) const {
+    const std::uint64_t domain_hash = hash_of(domain);
+    if (!slots_.empty()) { // most recipients are found by their domain: fetch it beside the address
+        __builtin_prefetch(&slots_[domain_hash & (slots_.size() - 1)]);
+    }
+    if (const auto address = find_address(local, domain, domain_hash)) {
+        return address->route;
+    }
+    const auto exact = probe(domain_hash, [&](std::string_view kept) { return kept == domain; });
+    if (exact) {
+        return exact->route;
+    }
+    const std::uint32_t wildcard = wildcard_route(domain);
+    return wildcard != no_route ? wildcard : any_route_;
+}
+
+std::optional<RouteTarget> Routes::find(std::string_view local, std::string_view domain) const {
+    const std::uint32_t route = route_of(local, domain);
+    return route == no_route ? std::nullopt : std::optional(targets_[route]);
+}
+
+std::optional<std::uint32_t> Routes::pool_of(std::string_view local,
+                                             std::string_view domain) const {
+    const std::uint32_t route = route_of(local, domain);
+    return route == no_route ? std::nullopt : std::optional(targets_[route].pool_index);
+}
+
+std::optional<RouteTarget> Routes::find_key(std::string_view key) const {
+    const std::size_t at = key.rfind('@');
+    return at == std::string_view::npos ? std::nullopt
+                                        : find(key.substr(0, at), key.substr(at + 1));
+}
+
+std::optional<RouteTarget> Routes::find_mailbox(std::string_view mailbox, std::string& key) const {
+    if (is_bare_postmaster(mailbox)) {
+        key = postmaster_here_;
+    } else if (!canonical_mailbox(mailbox, key)) {
+        key.clear();
+        return std::nullopt;
+    }
+    std::optional<RouteTarget> target = find_key(key);
+    if (!target && key == postmaster_here_ && !postmaster_key_.empty()) {
+        target = find_key(postmaster_key_);
+        if (target) {
+            target->rewritten_to_postmaster = true;
+            key = postmaster_key_;
+        }
+    }
+    return target;
+}
+
+bool Routes::takes_postmaster() const {
+    return find_key(postmaster_here_).has_value() || find_key(postmaster_key_).has_value();
+}
+
+std::size_t Routes::memory_bytes() const {
+    return slots_.capacity() * sizeof(Slot) + arena_.capacity();
+}
+
+} // namespace ringmx::policy

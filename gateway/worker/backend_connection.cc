@@ -1,0 +1,358 @@
+#include "worker/backend_connection.h"
+
+#include "worker/delivery.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ringmx::worker {
+namespace {
+
+using observe::ForwardFailure;
+using smtp::ClientCommand;
+using smtp::ClientEvent;
+
+// How long a backend may take to answer RSET or QUIT: nobody waits for it.
+constexpr Duration farewell_time = 5s;
+
+} // namespace
+
+BackendConnection::BackendConnection(Handle self, Worker& worker,
+                                     std::shared_ptr<const Snapshot> snapshot, const Pool& pool)
+    : self_(self), worker_(worker), snapshot_(std::move(snapshot)), pool_(pool),
+      stream_(self, backend_operations),
+      session_(snapshot_->settings->hostname, pool.settings().protocol == Protocol::lmtp),
+      timer_(static_cast<std::uint8_t>(TimerKind::backend), self.slot) {}
+
+Delivery* BackendConnection::delivery() { return worker_.deliveries().find(delivery_); }
+
+void BackendConnection::dial(const upstream::Lease& lease, Handle delivery) {
+    lease_ = lease;
+    lease_held_ = true;
+    delivery_ = delivery;
+    worker_.timers().set(timer_, worker_.now() + snapshot_->settings->timeouts.backend_connect);
+    worker_.counters_of(lease_, pool_).connections_total.add();
+    worker_.counters_of(lease_, pool_).connections_open.add();
+    connect_next();
+}
+
+void BackendConnection::connect_next() {
+    const auto& addresses = pool_.addresses[lease_.backend_index];
+    while (next_address_ < addresses.size()) {
+        address_ = addresses[next_address_++];
+        if (auto descriptor = worker_.loop().port().open_socket(address_)) {
+            state_ = State::connecting;
+            stream_.open(*descriptor);
+            stream_.connect(worker_.loop(), address_);
+            return;
+        }
+    }
+    lost(addresses.empty() ? ForwardFailure::resolve : ForwardFailure::connect_refused, 0);
+}
+
+void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery) {
+    RINGMX_ASSERT(state_ == State::idle);
+    lease_ = lease;
+    lease_held_ = true;
+    delivery_ = delivery;
+    reused_ = true;
+    state_ = State::busy;
+    timer_.cancel();
+}
+
+bool BackendConnection::send_commands() {
+    std::string& output = session_.output();
+    const bool sent = stream_.send_text(worker_.loop(), output);
+    output.clear();
+    return sent;
+}
+
+void BackendConnection::send(Slice octets) { stream_.send(worker_.loop(), std::move(octets)); }
+
+void BackendConnection::expect_within(Duration time) {
+    expected_within_ = time;
+    worker_.timers().set(timer_, worker_.now() + time);
+}
+
+void BackendConnection::expect_nothing() {
+    expected_within_ = Duration{0};
+    timer_.cancel();
+}
+
+bool BackendConnection::worn_out() const {
+    const PoolSettings& settings = pool_.settings();
+    return messages_ >= settings.messages_per_connection ||
+           rejections_ >= settings.rejections_per_connection;
+}
+
+void BackendConnection::settle(bool failed) {
+    if (!lease_held_) {
+        return;
+    }
+    lease_held_ = false;
+    if (failed) {
+        worker_.book().dial_failed(lease_, worker_.now());
+    } else {
+        worker_.book().retire(lease_);
+    }
+}
+
+void BackendConnection::leave(Leave how) {
+    delivery_ = {};
+    if (state_ == State::connecting || state_ == State::greeting) {
+        if (how == Leave::broken) {
+            close();
+        }
+        return; // it goes on without a delivery and ends up idle
+    }
+    ++messages_;
+    if (how == Leave::clean && !stream_.closing()) {
+        finish_clean();
+    } else if (how == Leave::resettable && !stream_.closing() && !worn_out()) {
+        state_ = State::resetting;
+        session_.reset();
+        if (!send_commands()) {
+            close();
+            return;
+        }
+        worker_.timers().set(timer_, worker_.now() + farewell_time);
+    } else if (how == Leave::resettable) {
+        quit();
+    } else {
+        close();
+    }
+}
+
+void BackendConnection::leave_failed() {
+    delivery_ = {};
+    settle(true);
+    close();
+}
+
+upstream::Lease BackendConnection::leave_lease() {
+    delivery_ = {};
+    lease_held_ = false;
+    const upstream::Lease lease = lease_;
+    close();
+    return lease;
+}
+
+// The connection is as after EHLO: it serves the next transaction, or waits for one, or is not wanted any more.
+void BackendConnection::finish_clean() {
+    timer_.cancel();
+    if (worn_out() || worker_.draining()) {
+        quit();
+        return;
+    }
+    lease_held_ = false;
+    state_ = State::idle;
+    const upstream::GiveBack back = worker_.book().give_back(lease_, self_.slot, worker_.now());
+    switch (back.kept) {
+    case upstream::Kept::idle:
+        break;
+    case upstream::Kept::handed_over:
+        if (Delivery* next = worker_.deliveries().find(Handle::unpacked(back.grant.transaction))) {
+            next->granted(back.grant.answer);
+        } else {
+            lease_ = back.grant.answer.lease;
+            lease_held_ = true;
+            quit();
+        }
+        break;
+    case upstream::Kept::close:
+        quit();
+        break;
+    }
+}
+
+void BackendConnection::close_idle() { quit(); }
+
+void BackendConnection::quit() {
+    settle(false);
+    state_ = State::quitting;
+    session_.quit();
+    if (!send_commands()) {
+        close();
+        return;
+    }
+    worker_.timers().set(timer_, worker_.now() + farewell_time);
+}
+
+void BackendConnection::cut() { close(); }
+
+void BackendConnection::close() {
+    settle(false);
+    if (state_ == State::closing) {
+        return;
+    }
+    state_ = State::closing;
+    timer_.cancel();
+    if (stream_.close(worker_.loop())) {
+        worker_.backend_closed(*this);
+    }
+}
+
+// Whatever ended the connection: the delivery decides what follows, this side only says whose fault it was.
+void BackendConnection::lost(ForwardFailure kind, int) {
+    Delivery* const waiting = delivery();
+    const bool fresh = state_ == State::connecting || state_ == State::greeting;
+    if (state_ == State::idle) {
+        (void)worker_.book().remove_idle(lease_.state(), self_.slot);
+    }
+    if (waiting == nullptr) {
+        settle(fresh);
+        close();
+        return;
+    }
+    if (fresh) {
+        settle(true);
+    }
+    waiting->on_lost(*this, kind);
+}
+
+void BackendConnection::complete(ring::StreamOperation operation, const ring::Completion& completion,
+                                 Slice octets) {
+    switch (stream_.complete(worker_.loop(), operation, completion)) {
+    case ring::StreamEvent::nothing:
+        break;
+    case ring::StreamEvent::connected:
+        state_ = State::greeting;
+        expect_within(snapshot_->settings->timeouts.backend_reply);
+        stream_.receive(worker_.loop());
+        break;
+    case ring::StreamEvent::received:
+        worker_.counters().backend_bytes_received_total.add(octets.size());
+        received(octets);
+        break;
+    case ring::StreamEvent::starved:
+        worker_.receive_buffers().starve(completion.token);
+        break;
+    case ring::StreamEvent::sent:
+        if (state_ == State::busy) {
+            if (expected_within_ != Duration{0}) {
+                expect_within(expected_within_);
+            }
+            if (Delivery* const sender = delivery()) {
+                sender->on_sent(*this);
+            }
+        }
+        break;
+    case ring::StreamEvent::ended:
+    case ring::StreamEvent::failed:
+        if (state_ == State::connecting) {
+            lost(ForwardFailure::connect_refused, stream_.error());
+        } else {
+            lost(ForwardFailure::dropped, stream_.error());
+        }
+        break;
+    case ring::StreamEvent::closed:
+        worker_.backend_closed(*this);
+        break;
+    }
+}
+
+void BackendConnection::arm_receive() { stream_.receive(worker_.loop()); }
+
+void BackendConnection::received(const Slice& octets) {
+    Bytes rest = octets.bytes();
+    while (!rest.empty() && state_ != State::closing) {
+        const smtp::ClientSession::Step step = session_.receive(rest);
+        rest = rest.subspan(step.consumed);
+        switch (step.event) {
+        case ClientEvent::need_input:
+            if (state_ == State::greeting && !send_commands()) {
+                lost(ForwardFailure::dropped, 0);
+            }
+            return;
+        case ClientEvent::ready:
+            became_ready();
+            break;
+        case ClientEvent::failed:
+            lost(session_.command() == ClientCommand::greeting ? ForwardFailure::greeting
+                                                               : ForwardFailure::hello,
+                 0);
+            return;
+        case ClientEvent::reply:
+            take_reply();
+            break;
+        case ClientEvent::malformed:
+            lost(ForwardFailure::malformed_reply, 0);
+            return;
+        }
+    }
+}
+
+void BackendConnection::became_ready() {
+    using Known = BackendTraits::Known;
+    pool_.traits[lease_.backend_index]->smtputf8.store(
+        capabilities().smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
+    expect_nothing();
+    worker_.book().dial_succeeded(lease_);
+    state_ = State::busy;
+    if (Delivery* const waiting = delivery()) {
+        waiting->on_ready(*this);
+    } else {
+        finish_clean();
+    }
+}
+
+void BackendConnection::take_reply() {
+    switch (state_) {
+    case State::busy:
+        if (session_.command() == ClientCommand::unsolicited) {
+            lost(ForwardFailure::unavailable, 0);
+            return;
+        }
+        if (expected_within_ != Duration{0}) {
+            expect_within(expected_within_);
+        }
+        if (Delivery* const waiting = delivery()) {
+            waiting->on_reply(*this, session_.command(), session_.reply());
+        }
+        return;
+    case State::resetting:
+        if (session_.command() != ClientCommand::reset && session_.reply().code != 421) {
+            return; // an answer that the delivery did not wait for
+        }
+        if (session_.reply().code == 250) {
+            finish_clean();
+        } else {
+            close();
+        }
+        return;
+    case State::idle:
+        // Nothing was asked: a 421, most likely, before the backend closes.
+        (void)worker_.book().remove_idle(lease_.state(), self_.slot);
+        close();
+        return;
+    case State::quitting:
+        close();
+        return;
+    case State::connecting:
+    case State::greeting:
+    case State::closing:
+        return;
+    }
+}
+
+void BackendConnection::timer_fired() {
+    switch (state_) {
+    case State::connecting:
+        lost(ForwardFailure::connect_timeout, 0);
+        return;
+    case State::greeting:
+    case State::busy:
+        lost(ForwardFailure::reply_timeout, 0);
+        return;
+    case State::resetting:
+    case State::idle:
+    case State::quitting:
+    case State::closing:
+        close();
+        return;
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,110 @@
+// One connection to a backend: dialling, greeting, the SMTP client session on it, and giving it back.
+//
+//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy …
+//                                                   └▶ resetting (RSET, to be proven clean) ─▶ idle
+//   any state ─▶ quitting or closing
+//
+// A delivery speaks through session() and send(); replies, losses and timeouts come back to it (Delivery::on_…). Addresses of a backend are
+// tried in their order within one backend_connect time.
+// A connection that a delivery leaves is kept only in a state proven clean, within messages_ and rejections_per_connection.
+// Thread: one worker's. Errors: told to the delivery as ForwardFailure.
+#pragma once
+
+#include "base/slab.h"
+#include "base/timer_wheel.h"
+#include "observe/counters.h"
+#include "ring/stream.h"
+#include "smtp/client_session.h"
+#include "upstream/connection_book.h"
+#include "worker/tokens.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+namespace ringmx::worker {
+
+class Delivery;
+class Worker;
+struct Pool;
+struct Snapshot;
+
+class BackendConnection {
+  public:
+    // `pool` belongs to `snapshot`, which the connection keeps.
+    BackendConnection(Handle self, Worker& worker, std::shared_ptr<const Snapshot> snapshot, const Pool& pool);
+
+    // Connects under `lease` for `delivery`, which is told on_ready() or on_lost().
+    void dial(const upstream::Lease& lease, Handle delivery);
+    // An idle connection that the book handed out. The delivery goes on at once: is_ready() is true.
+    void reuse(const upstream::Lease& lease, Handle delivery);
+
+    [[nodiscard]] Handle handle() const { return self_; }
+    [[nodiscard]] bool is_ready() const { return state_ == State::busy; }
+    [[nodiscard]] bool was_reused() const { return reused_; }
+    [[nodiscard]] smtp::ClientSession& session() { return session_; }
+    [[nodiscard]] const smtp::Capabilities& capabilities() const { return session_.capabilities(); }
+    [[nodiscard]] const upstream::Lease& lease() const { return lease_; }
+    [[nodiscard]] const Pool& pool() const { return pool_; }
+    [[nodiscard]] const SocketAddress& address() const { return address_; }
+
+    // Queues what the session has put into its output, then content slices; leaves at the turn's end. False: no memory.
+    [[nodiscard]] bool send_commands();
+    void send(Slice octets);
+    [[nodiscard]] std::size_t unsent_bytes() const { return stream_.unsent_bytes(); }
+    // From now on the reply (or the progress of sending) is awaited for so long; each reply and each send starts it anew.
+    void expect_within(Duration time);
+    void expect_nothing();
+    void count_rejection() { ++rejections_; }
+
+    // The delivery has done with it. `clean`: no transaction is open and no reply outstanding; `resettable`: RSET would make it so.
+    enum class Leave : std::uint8_t { clean, resettable, broken };
+    void leave(Leave how);
+    // The same, and it was the backend's fault in the sense of the contract's health row.
+    void leave_failed();
+    // A reused connection that turned out dead: closes it and gives its lease to whoever dials anew.
+    [[nodiscard]] upstream::Lease leave_lease();
+
+    void close_idle(); // the book let go of it: QUIT, then close
+    void cut();        // at once
+
+    void complete(ring::StreamOperation operation, const ring::Completion& completion, Slice octets);
+    void arm_receive(); // a starved receive's turn
+    void timer_fired();
+    [[nodiscard]] Timer& timer() { return timer_; }
+
+  private:
+    enum class State : std::uint8_t { connecting, greeting, busy, resetting, idle, quitting, closing };
+
+    void connect_next();
+    void received(const Slice& octets);
+    void became_ready();
+    void take_reply();
+    void lost(observe::ForwardFailure kind, int error);
+    void settle(bool failed); // ends the lease, if it is still held
+    void finish_clean();
+    void quit();
+    void close();
+    [[nodiscard]] bool worn_out() const;
+    [[nodiscard]] Delivery* delivery();
+
+    Handle self_;
+    Worker& worker_;
+    std::shared_ptr<const Snapshot> snapshot_;
+    const Pool& pool_;
+    ring::Stream stream_;
+    smtp::ClientSession session_;
+    Timer timer_;
+    upstream::Lease lease_;
+    SocketAddress address_;
+    Handle delivery_;
+    std::uint32_t next_address_ = 0;
+    std::uint32_t messages_ = 0;
+    std::uint32_t rejections_ = 0;
+    Duration expected_within_{0};
+    State state_ = State::connecting;
+    bool lease_held_ = false;
+    bool reused_ = false;
+};
+
+} // namespace ringmx::worker

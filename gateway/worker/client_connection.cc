@@ -1,0 +1,496 @@
+// Opening, timers, draining and closing of a client's connection; client_session.cc runs the session on it.
+#include "worker/client_connection.h"
+
+#include "worker/delivery.h"
+#include "worker/replies.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+
+using observe::LogEvent;
+using observe::LogRecord;
+using observe::RefuseReason;
+using observe::RejectReason;
+
+namespace {
+
+// After our last reply the client may still be sending; closing at once would make the kernel reset the connection, and the reply could
+// be lost with it. What comes meanwhile is dropped.
+constexpr Duration linger_time = 2s;
+constexpr Duration cut_linger_time = 500ms;
+// The average of limits.minimum_data_rate is taken over this.
+constexpr Duration rate_window = 60s;
+
+const smtp::ServerSettings& smtp_settings(const Snapshot& snapshot, std::uint32_t listener_index) {
+    const Listener& listener = snapshot.listeners[listener_index];
+    return snapshot.lacks_smtputf8() ? listener.smtp_without_utf8 : listener.smtp;
+}
+
+} // namespace
+
+ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t listener_index)
+    : self_(self), worker_(worker), snapshot_(worker.snapshot()), stream_(self, client_operations),
+      timer_(static_cast<std::uint8_t>(TimerKind::client), self.slot),
+      session_(smtp_settings(*snapshot_, listener_index)), opened_at_(worker.now()),
+      last_octet_at_(worker.now()), last_command_at_(worker.now()), listener_index_(listener_index) {}
+
+Delivery* ClientConnection::delivery() { return worker_.deliveries().find(delivery_); }
+
+void ClientConnection::open(int descriptor) {
+    stream_.open(descriptor);
+    worker_.counters().connections_open.add();
+    const auto peer = worker_.loop().port().peer_address(descriptor);
+    if (!peer) {
+        close();
+        return;
+    }
+    is_unix_peer_ = peer->is_unix;
+    client_ip_ = peer->ip;
+    client_port_ = peer->port;
+    const auto& proxy = snapshot_->listeners[listener_index_].settings.proxy_protocol;
+    if (proxy) {
+        const bool trusted = is_unix_peer_ || std::ranges::any_of(proxy->trusted, [&](const Network& network) {
+            return network.contains(client_ip_);
+        });
+        if (!trusted) {
+            log_client(LogEvent::proxy_fault, "not a trusted proxy");
+            worker_.counters().connections_refused[RefuseReason::proxy_untrusted].add();
+            close(true);
+            return;
+        }
+    }
+    if (worker_.draining()) {
+        refuse(replies::shutting_down, RefuseReason::shutdown);
+        return;
+    }
+    if (proxy) {
+        is_trusted_peer_ = true;
+        const policy::Admission admission = snapshot_->limits->admit_peer();
+        ticket_ = admission.ticket;
+        if (admission.verdict != policy::AdmissionVerdict::admitted) {
+            refuse_by_limit(admission.verdict);
+            return;
+        }
+        state_ = State::proxy_header;
+        stream_.receive(worker_.loop());
+        set_timer();
+        return;
+    }
+    const policy::Admission admission = is_unix_peer_
+                                            ? snapshot_->limits->admit_peer()
+                                            : snapshot_->limits->admit_connection(client_ip_, worker_.now());
+    ticket_ = admission.ticket;
+    if (admission.verdict != policy::AdmissionVerdict::admitted) {
+        refuse_by_limit(admission.verdict);
+        return;
+    }
+    begin_serving();
+}
+
+void ClientConnection::begin_serving() {
+    log_client(LogEvent::connect, {});
+    session_.accept_bare_newlines(snapshot_->takes_bare_newlines(client_ip_));
+    stream_.receive(worker_.loop());
+    if (!is_trusted_peer_ && snapshot_->settings->timeouts.greeting_delay > Duration{0}) {
+        state_ = State::delaying;
+        set_timer();
+        return;
+    }
+    greet();
+}
+
+void ClientConnection::greet() {
+    state_ = State::serving;
+    last_command_at_ = worker_.now();
+    session_.greet();
+    resume();
+}
+
+void ClientConnection::refuse_by_limit(policy::AdmissionVerdict verdict) {
+    switch (verdict) {
+    case policy::AdmissionVerdict::refused_client_count:
+        log_client(LogEvent::connections_limit, {});
+        refuse(replies::client_limit, RefuseReason::client_connections);
+        return;
+    case policy::AdmissionVerdict::refused_client_rate:
+        log_client(LogEvent::connection_rate, {});
+        refuse(replies::client_rate, RefuseReason::client_rate);
+        return;
+    case policy::AdmissionVerdict::refused_total:
+        log_client(LogEvent::connections_full, {});
+        refuse(replies::connections_full, RefuseReason::connections);
+        return;
+    case policy::AdmissionVerdict::admitted:
+        return;
+    }
+}
+
+// Turned away before the greeting: one reply, then close.
+void ClientConnection::refuse(const smtp::Reply& reply, RefuseReason reason) {
+    worker_.counters().connections_refused[reason].add();
+    stream_.receive(worker_.loop());
+    session_.fail(reply);
+    finish_output();
+    linger(linger_time);
+}
+
+void ClientConnection::read_proxy_header(Slice octets) {
+    const smtp::ProxyHeader::Step step = proxy_header_.receive(octets.bytes());
+    switch (step.result) {
+    case smtp::ProxyResult::need_more:
+        return;
+    case smtp::ProxyResult::malformed:
+        log_client(LogEvent::proxy_fault, "malformed PROXY header");
+        worker_.counters().connections_refused[RefuseReason::proxy_header].add();
+        close();
+        return;
+    case smtp::ProxyResult::done:
+        break;
+    }
+    if (step.has_addresses && !step.source.is_unix) {
+        client_ip_ = step.source.ip;
+        client_port_ = step.source.port;
+        is_unix_peer_ = false;
+        const policy::AdmissionVerdict verdict =
+            snapshot_->limits->admit_client(ticket_, client_ip_, worker_.now());
+        if (verdict != policy::AdmissionVerdict::admitted) {
+            refuse_by_limit(verdict);
+            return;
+        }
+    }
+    octets.remove_prefix(step.consumed);
+    begin_serving();
+    if (!octets.empty()) {
+        received(std::move(octets));
+    }
+}
+
+void ClientConnection::received(Slice octets) {
+    switch (state_) {
+    case State::proxy_header:
+        read_proxy_header(std::move(octets));
+        return;
+    case State::delaying:
+        log_client(LogEvent::early_talker, {});
+        worker_.counters().connections_refused[RefuseReason::early_talker].add();
+        session_.fail(replies::early_talker);
+        finish_output();
+        linger(linger_time);
+        return;
+    case State::serving:
+        last_octet_at_ = worker_.now();
+        rate_window_bytes_ += octets.size();
+        if (Delivery* const transaction = delivery()) {
+            transaction->client_spoke();
+        }
+        keep_input(std::move(octets));
+        resume();
+        return;
+    case State::lingering:
+    case State::closing:
+        return;
+    }
+}
+
+void ClientConnection::complete(ring::StreamOperation operation, const ring::Completion& completion,
+                                Slice octets) {
+    switch (stream_.complete(worker_.loop(), operation, completion)) {
+    case ring::StreamEvent::nothing:
+    case ring::StreamEvent::connected:
+        return;
+    case ring::StreamEvent::received:
+        worker_.counters().bytes_received_total.add(octets.size());
+        received(std::move(octets));
+        return;
+    case ring::StreamEvent::starved:
+        worker_.receive_buffers().starve(completion.token);
+        return;
+    case ring::StreamEvent::sent:
+        last_sent_at_ = worker_.now();
+        if (state_ == State::serving) {
+            resume();
+        }
+        return;
+    case ring::StreamEvent::ended:
+        peer_ended(false);
+        return;
+    case ring::StreamEvent::failed:
+        peer_ended(true);
+        return;
+    case ring::StreamEvent::closed:
+        closed();
+        return;
+    }
+}
+
+void ClientConnection::arm_receive() {
+    if (stream_.receiving()) {
+        stream_.receive(worker_.loop());
+    }
+}
+
+// The client has shut its sending side down (it may still read), or the connection is lost.
+void ClientConnection::peer_ended(bool lost) {
+    if (state_ != State::serving) {
+        if (state_ != State::closing) {
+            close();
+        }
+        return;
+    }
+    Delivery* const transaction = delivery();
+    input_ended_ = true;
+    if (!lost && (blocked_ || waiting_input_bytes() > 0 || (transaction != nullptr && transaction->content_ended()))) {
+        resume(); // what came before the end still gets its answers
+        return;
+    }
+    end_by_client(lost);
+}
+
+void ClientConnection::end_by_client(bool lost) {
+    if (Delivery* const transaction = delivery()) {
+        delivery_ = {};
+        if (transaction->content_ended()) {
+            transaction->client_left();
+        } else {
+            transaction->abandon(RejectReason::client_gone);
+        }
+    }
+    if (!saw_close_) {
+        worker_.counters().connections_lost_total.add();
+        if (LogRecord* record = worker_.log().begin(LogEvent::lost_connection, worker_.wall_time())) {
+            record->client(client_ip_, client_port_).after(phase_word());
+            worker_.log().commit();
+        }
+    }
+    if (lost || stream_.unsent_bytes() == 0) {
+        close();
+    } else {
+        linger(linger_time);
+    }
+}
+
+std::string_view ClientConnection::phase_word() const {
+    if (session_.in_content()) {
+        return "DATA";
+    }
+    if (session_.in_transaction()) {
+        return session_.recipients_accepted() > 0 ? "RCPT" : "MAIL";
+    }
+    return session_.hello_name().empty() ? "CONNECT" : "EHLO";
+}
+
+void ClientConnection::set_timer() {
+    const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
+    TimerWheel& timers = worker_.timers();
+    switch (state_) {
+    case State::proxy_header:
+        timers.set(timer_, opened_at_ + snapshot_->listeners[listener_index_].settings.proxy_protocol->timeout);
+        return;
+    case State::delaying:
+        timers.set(timer_, opened_at_ + timeouts.greeting_delay);
+        return;
+    case State::serving:
+        timers.set(timer_, serving_deadline());
+        return;
+    case State::lingering:
+    case State::closing:
+        return;
+    }
+}
+
+// When the client has been waited for long enough; while we owe it an answer it is not waited for at all.
+Instant ClientConnection::serving_deadline() const {
+    const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
+    if (stream_.unsent_bytes() > 0) {
+        return std::max(last_sent_at_, last_command_at_) + timeouts.command;
+    }
+    if (blocked_) {
+        return never;
+    }
+    if (!session_.in_content()) {
+        return last_command_at_ + timeouts.command;
+    }
+    if (content_paused_) {
+        return never;
+    }
+    const Instant silent = last_octet_at_ + timeouts.data;
+    return snapshot_->settings->limits.minimum_data_rate_bytes == 0
+               ? silent
+               : std::min(silent, rate_window_start_ + rate_window);
+}
+
+void ClientConnection::timer_fired() {
+    switch (state_) {
+    case State::proxy_header:
+        log_client(LogEvent::proxy_fault, "no PROXY header in time");
+        worker_.counters().connections_refused[RefuseReason::proxy_header].add();
+        close();
+        return;
+    case State::delaying:
+        greet();
+        return;
+    case State::serving:
+        serving_timer_fired();
+        return;
+    case State::lingering:
+        close();
+        return;
+    case State::closing:
+        return;
+    }
+}
+
+void ClientConnection::serving_timer_fired() {
+    if (serving_deadline() > worker_.now()) {
+        set_timer();
+        return;
+    }
+    if (stream_.unsent_bytes() > 0) {
+        end_by_client(true); // it does not read our replies
+        return;
+    }
+    const bool silent = last_octet_at_ + snapshot_->settings->timeouts.data <= worker_.now();
+    if (session_.in_content() && !silent) {
+        check_data_rate();
+        return;
+    }
+    worker_.counters().timeouts_total.add();
+    log_after(LogEvent::timeout);
+    fail(replies::timed_out, RejectReason::timeout);
+}
+
+void ClientConnection::check_data_rate() {
+    const std::uint64_t least = snapshot_->settings->limits.minimum_data_rate_bytes *
+                                static_cast<std::uint64_t>(rate_window / 1s);
+    if (!rate_window_paused_ && rate_window_bytes_ < least) {
+        log_after(LogEvent::too_slow);
+        fail(replies::too_slow, RejectReason::too_slow);
+        return;
+    }
+    begin_rate_window();
+    set_timer();
+}
+
+void ClientConnection::begin_rate_window() {
+    rate_window_start_ = worker_.now();
+    rate_window_bytes_ = 0;
+    rate_window_paused_ = content_paused_;
+}
+
+// A last reply of ours, whatever the session was doing.
+void ClientConnection::fail(const smtp::Reply& reply, RejectReason reason) {
+    abandon(reason);
+    session_.fail(reply);
+    finish_output();
+    linger(linger_time);
+}
+
+void ClientConnection::abandon(RejectReason reason) {
+    if (Delivery* const transaction = delivery()) {
+        delivery_ = {};
+        transaction->abandon(reason);
+    }
+}
+
+void ClientConnection::drain() {
+    switch (state_) {
+    case State::proxy_header:
+    case State::delaying:
+        session_.fail(replies::shutting_down);
+        finish_output();
+        linger(linger_time);
+        return;
+    case State::serving:
+        draining_ = true;
+        if (!session_.in_transaction() && delivery() == nullptr && !processing_) {
+            fail(replies::shutting_down, RejectReason::shutdown);
+        }
+        return;
+    case State::lingering:
+    case State::closing:
+        return;
+    }
+}
+
+void ClientConnection::cut() {
+    if (state_ == State::serving) {
+        if (Delivery* const transaction = delivery()) {
+            delivery_ = {};
+            transaction->cut();
+        }
+        session_.fail(replies::shutting_down);
+        finish_output();
+        linger(cut_linger_time);
+    } else if (state_ != State::closing) {
+        close();
+    }
+}
+
+void ClientConnection::configuration_changed() {
+    if (state_ == State::proxy_header || state_ == State::delaying || session_.in_transaction() ||
+        delivery() != nullptr) {
+        return; // taken at the transaction's end
+    }
+    snapshot_ = worker_.snapshot();
+    session_.use(smtp_settings(*snapshot_, listener_index_));
+}
+
+void ClientConnection::linger(Duration time) {
+    if (state_ == State::lingering || state_ == State::closing) {
+        return;
+    }
+    state_ = State::lingering;
+    input_.clear();
+    first_input_ = 0;
+    if (input_ended_ && stream_.unsent_bytes() == 0) {
+        close();
+        return;
+    }
+    stream_.receive(worker_.loop());
+    stream_.finish(worker_.loop());
+    worker_.timers().set(timer_, worker_.now() + time);
+}
+
+void ClientConnection::linger_after_close() { linger(linger_time); }
+
+void ClientConnection::close(bool reset) {
+    if (state_ == State::closing) {
+        return;
+    }
+    state_ = State::closing;
+    timer_.cancel();
+    input_.clear();
+    first_input_ = 0;
+    if (stream_.close(worker_.loop(), reset)) {
+        closed();
+    }
+}
+
+void ClientConnection::closed() {
+    log_client(LogEvent::disconnect, {});
+    snapshot_->limits->release(ticket_);
+    worker_.counters().connections_open.subtract();
+    worker_.client_closed(*this);
+}
+
+void ClientConnection::log_client(LogEvent event, std::string_view detail) {
+    if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
+        record->client(client_ip_, client_port_);
+        if (!detail.empty()) {
+            record->detail(detail);
+        }
+        worker_.log().commit();
+    }
+}
+
+void ClientConnection::log_after(LogEvent event) {
+    if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
+        record->client(client_ip_, client_port_).after(phase_word());
+        worker_.log().commit();
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,158 @@
+// One client's connection: PROXY header, greeting delay, the SMTP server session on it, limits, timeouts, back-pressure, closing.
+//
+//   proxy_header ─▶ delaying (greeting_delay) ─▶ serving ─▶ lingering (last reply sent, our end shown, the client's rest dropped) ─▶ closed
+//
+// Octets go to the session where they lie; what the session can't take yet (an answer is awaited) waits in input_, and reading pauses when that
+// grows. Events become calls to the transaction's Delivery, whose answers come back through the answer_… functions, at once or later.
+// A connection without a transaction holds no delivery, no input and no line memory: at most 1 KiB in all.
+// Thread: one worker's. Errors: none; whatever fails ends this connection alone.
+// Source: CONTRACT 3 (limits, timeouts), 4; RFC 5321, 4.5.3.2.
+#pragma once
+
+#include "base/buffer.h"
+#include "base/slab.h"
+#include "base/timer_wheel.h"
+#include "observe/counters.h"
+#include "observe/log_record.h"
+#include "policy/client_limits.h"
+#include "ring/stream.h"
+#include "smtp/proxy_header.h"
+#include "smtp/server_session.h"
+#include "worker/tokens.h"
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace ringmx::worker {
+
+class Delivery;
+class Worker;
+struct Snapshot;
+
+class ClientConnection {
+  public:
+    ClientConnection(Handle self, Worker& worker, std::uint32_t listener_index);
+
+    // An accepted descriptor; the client may be turned away at once.
+    void open(int descriptor);
+
+    [[nodiscard]] Handle handle() const { return self_; }
+    [[nodiscard]] const IpAddress& client_ip() const { return client_ip_; }
+    [[nodiscard]] std::uint16_t client_port() const { return client_port_; }
+    [[nodiscard]] bool is_unix_peer() const { return is_unix_peer_; }
+    [[nodiscard]] std::uint64_t client_key() const { return ticket_.client_key; }
+    [[nodiscard]] smtp::ServerSession& session() { return session_; }
+    [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
+    [[nodiscard]] Instant last_octet_at() const { return last_octet_at_; }
+
+    // A delivery's answers. The session goes on with waiting input when the outermost call returns (resume()).
+    void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown);
+    void answer_data(const smtp::Reply& reply);
+    // Ends the transaction for the client; `accepted`: it was taken. The delivery is forgotten unless content is still to be dropped.
+    void answer_message(const smtp::Reply& reply, bool accepted, observe::RejectReason reason);
+    // Content: reading pauses while the delivery holds too much, and goes on when told.
+    void pause_content();
+    void resume_content();
+    // Runs the session on what waits, flushes replies, adjusts reading and timers.
+    void resume();
+    // The delivery is gone (it ended by itself).
+    void delivery_gone() { delivery_ = {}; }
+
+    void drain();         // idle: 421 4.3.2; else after its transaction
+    void cut();           // 421 4.3.2 now; then closed as soon as that is sent
+    void configuration_changed(); // a new snapshot: taken when no transaction is open
+    void release_memory();        // moves what it holds out of receive buffers
+
+    void complete(ring::StreamOperation operation, const ring::Completion& completion, Slice octets);
+    void arm_receive(); // a starved receive's turn
+    void timer_fired();
+    [[nodiscard]] Timer& timer() { return timer_; }
+
+  private:
+    enum class State : std::uint8_t { proxy_header, delaying, serving, lingering, closing };
+
+    // Opening.
+    void begin_serving();
+    void greet();
+    void refuse_by_limit(policy::AdmissionVerdict verdict);
+    void refuse(const smtp::Reply& reply, observe::RefuseReason reason);
+    void read_proxy_header(Slice octets);
+
+    // The session.
+    void received(Slice octets);
+    void keep_input(Slice octets);
+    void process();
+    void run_event(const smtp::ServerSession::Step& step, const Slice& input);
+    void on_mail();
+    void on_recipient();
+    void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason);
+    void on_data();
+    void begin_content();
+    void on_content(const smtp::ServerSession::Step& step, const Slice& input);
+    void on_content_refused();
+    void on_content_end();
+    void transaction_over();
+    void abandon(observe::RejectReason reason);
+    void finish_output();
+    void adjust_reading();
+    [[nodiscard]] bool delivery_owes_answer();
+    [[nodiscard]] std::size_t waiting_input_bytes() const;
+
+    // Time.
+    void set_timer();
+    [[nodiscard]] Instant serving_deadline() const;
+    void serving_timer_fired();
+    void check_data_rate();
+    void begin_rate_window();
+
+    // The end.
+    void fail(const smtp::Reply& reply, observe::RejectReason reason);
+    void peer_ended(bool lost);
+    void end_by_client(bool lost);
+    void linger(Duration time);
+    void linger_after_close();
+    void close(bool reset = false);
+    void closed();
+
+    void log_client(observe::LogEvent event, std::string_view detail);
+    void log_after(observe::LogEvent event);
+    [[nodiscard]] std::string_view phase_word() const; // "CONNECT", "RCPT", "DATA": for log lines
+    [[nodiscard]] Delivery* delivery();
+
+    Handle self_;
+    Worker& worker_;
+    std::shared_ptr<const Snapshot> snapshot_;
+    ring::Stream stream_;
+    Timer timer_;
+    smtp::ServerSession session_;
+    smtp::ProxyHeader proxy_header_;
+    policy::ClientTicket ticket_;
+    IpAddress client_ip_;
+    Handle delivery_;
+    std::vector<Slice> input_; // first_input_ on: not yet taken by the session
+    std::size_t first_input_ = 0;
+    Instant opened_at_;
+    Instant last_octet_at_;
+    Instant last_command_at_; // timeouts.command counts from here: a dripped line does not prolong it
+    Instant last_sent_at_;
+    Instant rate_window_start_;
+    std::uint64_t rate_window_bytes_ = 0;
+    std::uint32_t listener_index_;
+    std::uint32_t errors_counted_ = 0;
+    std::uint16_t client_port_ = 0;
+    State state_ = State::serving;
+    bool is_unix_peer_ : 1 = false;
+    bool is_trusted_peer_ : 1 = false;
+    bool processing_ : 1 = false;
+    bool blocked_ : 1 = false;
+    bool content_paused_ : 1 = false;
+    bool rate_window_paused_ : 1 = false;
+    bool draining_ : 1 = false;
+    bool saw_close_ : 1 = false; // the session ended it: QUIT, or our own last reply
+    bool in_content_ : 1 = false;
+    bool input_ended_ : 1 = false;
+};
+
+} // namespace ringmx::worker

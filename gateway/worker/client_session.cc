@@ -1,0 +1,356 @@
+// Running the SMTP server session on a client's input, and the transaction's events.
+#include "worker/client_connection.h"
+#include "worker/delivery.h"
+#include "worker/replies.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+
+using observe::LogEvent;
+using observe::LogRecord;
+using observe::RecipientReason;
+using observe::RejectReason;
+using smtp::AnswerSource;
+using smtp::ServerEvent;
+
+namespace {
+
+// What a client may have waiting while its session awaits an answer; reading pauses above it.
+constexpr std::size_t waiting_input_bytes_max = 64 * 1024;
+// Replies that a client does not read: its commands are left unread above this.
+constexpr std::size_t unsent_output_bytes_max = 64 * 1024;
+// Waiting input below this is moved out of its receive buffer: it would pin sixteen times its size.
+constexpr std::size_t pinned_input_bytes_min = 4096;
+
+} // namespace
+
+void ClientConnection::keep_input(Slice octets) {
+    input_.push_back(std::move(octets));
+}
+
+std::size_t ClientConnection::waiting_input_bytes() const {
+    std::size_t bytes = 0;
+    for (std::size_t index = first_input_; index < input_.size(); ++index) {
+        bytes += input_[index].size();
+    }
+    return bytes;
+}
+
+void ClientConnection::resume() {
+    if (processing_ || state_ != State::serving) {
+        return;
+    }
+    processing_ = true;
+    process();
+    processing_ = false;
+    if (state_ != State::serving) {
+        return;
+    }
+    if (draining_ && !session_.in_transaction() && delivery() == nullptr) {
+        fail(replies::shutting_down, RejectReason::shutdown);
+        return;
+    }
+    finish_output();
+    if (state_ != State::serving) {
+        return;
+    }
+    if (input_ended_ && !blocked_ && waiting_input_bytes() == 0) {
+        Delivery* const transaction = delivery();
+        if (transaction == nullptr || !transaction->content_ended()) {
+            end_by_client(false);
+            return;
+        }
+    }
+    adjust_reading();
+    set_timer();
+}
+
+// Gives the session what waits, until it is used up, an answer is awaited, or the session ends.
+void ClientConnection::process() {
+    blocked_ = false;
+    while (state_ == State::serving && stream_.unsent_bytes() < unsent_output_bytes_max) {
+        const bool has_input = first_input_ < input_.size();
+        const Slice empty;
+        const Slice& input = has_input ? input_[first_input_] : empty;
+        const smtp::ServerSession::Step step = session_.receive(input.bytes());
+        run_event(step, input);
+        if (state_ != State::serving) {
+            break;
+        }
+        if (has_input) {
+            Slice& front = input_[first_input_];
+            front.remove_prefix(step.consumed);
+            if (front.empty()) {
+                front.reset();
+                ++first_input_;
+            }
+        }
+        if (step.event == ServerEvent::blocked) {
+            blocked_ = true;
+            break;
+        }
+        if (step.event == ServerEvent::need_input && first_input_ == input_.size()) {
+            break;
+        }
+    }
+    if (first_input_ == input_.size()) {
+        input_.clear();
+        first_input_ = 0;
+    }
+    if (delivery_owes_answer()) {
+        blocked_ = true;
+    }
+}
+
+// An answer that the client waits for is ours to give: its timeouts don't run.
+bool ClientConnection::delivery_owes_answer() {
+    const Delivery* const transaction = delivery();
+    return session_.recipients_unanswered() > 0 || (transaction != nullptr && transaction->owes_client());
+}
+
+void ClientConnection::run_event(const smtp::ServerSession::Step& step, const Slice& input) {
+    switch (step.event) {
+    case ServerEvent::need_input:
+    case ServerEvent::blocked:
+        break;
+    case ServerEvent::hello:
+    case ServerEvent::reset:
+        last_command_at_ = worker_.now();
+        abandon(RejectReason::abandoned);
+        transaction_over();
+        break;
+    case ServerEvent::mail:
+        last_command_at_ = worker_.now();
+        on_mail();
+        break;
+    case ServerEvent::recipient:
+        last_command_at_ = worker_.now();
+        on_recipient();
+        break;
+    case ServerEvent::data:
+        last_command_at_ = worker_.now();
+        on_data();
+        break;
+    case ServerEvent::content:
+        on_content(step, input);
+        break;
+    case ServerEvent::content_refused:
+        on_content_refused();
+        break;
+    case ServerEvent::content_end:
+        last_command_at_ = worker_.now();
+        on_content_end();
+        break;
+    case ServerEvent::close:
+        saw_close_ = true;
+        if (session_.errors_total() > snapshot_->settings->limits.errors_per_connection) {
+            log_after(LogEvent::too_many_errors);
+        }
+        abandon(RejectReason::abandoned);
+        finish_output();
+        linger_after_close();
+        break;
+    }
+}
+
+void ClientConnection::on_mail() {
+    if (snapshot_ != worker_.snapshot()) {
+        configuration_changed();
+    }
+    if (!snapshot_->limits->admit_message(ticket_, worker_.now())) {
+        log_client(LogEvent::message_rate, {});
+        worker_.counters().messages_rejected[RejectReason::rate_limit].add();
+        session_.answer_mail(replies::message_rate);
+    } else if (worker_.pressure() != Pressure::none) {
+        worker_.counters().messages_rejected[RejectReason::no_memory].add();
+        session_.answer_mail(replies::no_memory);
+    } else {
+        session_.answer_mail(replies::sender_ok);
+    }
+}
+
+void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason) {
+    if (Delivery* const transaction = delivery()) {
+        transaction->refuse_recipient(reply, unknown, reason, session_.recipient().mailbox);
+        return;
+    }
+    worker_.counters().recipients_rejected[reason].add();
+    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+        record->client(client_ip_, client_port_).sender(session_.mail().reverse_path);
+        record->recipient(session_.recipient().mailbox).hello(session_.hello_name());
+        record->protocol(session_.esmtp() ? "ESMTP" : "SMTP");
+        record->reply({reply.code, reply.enhanced.class_digit, reply.enhanced.subject,
+                       reply.enhanced.detail, reply.text});
+        worker_.log().commit();
+    }
+    session_.answer_recipient(reply, AnswerSource::own, unknown);
+}
+
+void ClientConnection::on_recipient() {
+    if (!snapshot_->limits->admit_recipient(ticket_, worker_.now())) {
+        log_client(LogEvent::recipient_rate, {});
+        refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
+        return;
+    }
+    const auto target = snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
+    if (!target) {
+        refuse_recipient(replies::no_route, true, RecipientReason::no_route);
+        return;
+    }
+    Delivery* transaction = delivery();
+    if (transaction == nullptr) {
+        transaction = worker_.deliveries().create(worker_, *this);
+        if (transaction == nullptr) {
+            refuse_recipient(replies::no_memory, false, RecipientReason::backend_unavailable);
+            return;
+        }
+        delivery_ = transaction->handle();
+    }
+    smtp::RecipientCommand recipient = session_.recipient();
+    if (target->rewritten_to_postmaster || recipient.bare_postmaster) {
+        recipient.mailbox = worker_.route_key();
+    }
+    transaction->add_recipient(recipient, target->pool_index, worker_.route_key());
+}
+
+void ClientConnection::on_data() {
+    if (Delivery* const transaction = delivery()) {
+        transaction->begin_data();
+    } else {
+        session_.answer_data(replies::start_data); // no recipient was taken: the session says 554
+    }
+}
+
+void ClientConnection::begin_content() {
+    Delivery* const transaction = delivery();
+    if (transaction != nullptr && !transaction->content_begun() && session_.content_chunked()) {
+        transaction->begin_chunks();
+    }
+    if (!in_content_) {
+        in_content_ = true;
+        begin_rate_window();
+    }
+}
+
+void ClientConnection::on_content(const smtp::ServerSession::Step& step, const Slice& input) {
+    begin_content();
+    Delivery* const transaction = delivery();
+    if (transaction != nullptr && !transaction->content(input, step.content, step.is_literal)) {
+        transaction->fail_for_memory();
+    }
+}
+
+void ClientConnection::on_content_end() {
+    begin_content();
+    in_content_ = false;
+    if (Delivery* const transaction = delivery()) {
+        transaction->end_content();
+    }
+}
+
+void ClientConnection::on_content_refused() {
+    const std::uint64_t size_max = snapshot_->settings->limits.message_size_bytes;
+    const bool too_large = size_max > 0 && session_.content_bytes() > size_max;
+    abandon(too_large ? RejectReason::size : RejectReason::bare_newline);
+    content_paused_ = false;
+}
+
+void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source, bool unknown) {
+    session_.answer_recipient(reply, source, unknown);
+}
+
+void ClientConnection::answer_data(const smtp::Reply& reply) {
+    session_.answer_data(reply);
+    last_octet_at_ = worker_.now();
+    last_command_at_ = worker_.now();
+    if (reply.code == 354 && session_.in_content()) {
+        in_content_ = true;
+        begin_rate_window();
+    }
+    resume();
+}
+
+void ClientConnection::answer_message(const smtp::Reply& reply, bool, RejectReason) {
+    delivery_ = {};
+    content_paused_ = false;
+    session_.answer_message(reply);
+    last_command_at_ = worker_.now();
+    transaction_over();
+    resume();
+}
+
+void ClientConnection::transaction_over() {
+    content_paused_ = false;
+    if (!session_.in_content()) {
+        in_content_ = false;
+    }
+}
+
+void ClientConnection::pause_content() {
+    content_paused_ = true;
+    rate_window_paused_ = true;
+}
+
+void ClientConnection::resume_content() {
+    if (content_paused_) {
+        content_paused_ = false;
+        last_octet_at_ = worker_.now();
+        resume();
+    }
+}
+
+void ClientConnection::finish_output() {
+    const std::uint32_t errors = session_.errors_total();
+    worker_.counters().protocol_errors_total.add(errors - errors_counted_);
+    errors_counted_ = errors;
+    std::string& output = session_.output();
+    if (output.empty()) {
+        return;
+    }
+    worker_.counters().bytes_sent_total.add(output.size());
+    if (stream_.unsent_bytes() == 0) {
+        last_sent_at_ = worker_.now();
+    }
+    const bool sent = stream_.send_text(worker_.loop(), output);
+    output.clear();
+    if (!sent) {
+        end_by_client(true); // a reply that can't be given ends the dialog
+    }
+}
+
+// Reads on unless enough is waiting already; what waits small leaves its receive buffer.
+void ClientConnection::adjust_reading() {
+    const std::size_t waiting = waiting_input_bytes();
+    const bool crowded = worker_.pressure() != Pressure::none;
+    if (waiting > 0) {
+        release_memory();
+    }
+    const bool pause = content_paused_ || waiting > waiting_input_bytes_max || (crowded && waiting > 0) ||
+                       stream_.unsent_bytes() >= unsent_output_bytes_max;
+    if (pause) {
+        stream_.pause(worker_.loop());
+    } else if (!stream_.receiving()) {
+        stream_.receive(worker_.loop());
+    }
+}
+
+void ClientConnection::release_memory() {
+    const bool crowded = worker_.pressure() != Pressure::none;
+    for (std::size_t index = first_input_; index < input_.size(); ++index) {
+        Slice& slice = input_[index];
+        if (slice.block() == nullptr || !slice.block()->is_receive_buffer ||
+            (slice.size() >= pinned_input_bytes_min && !crowded)) {
+            continue;
+        }
+        Slice copy = worker_.pool().copy(slice.bytes());
+        if (copy.empty()) {
+            return;
+        }
+        slice = std::move(copy);
+    }
+}
+
+} // namespace ringmx::worker

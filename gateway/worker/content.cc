@@ -1,0 +1,153 @@
+#include "worker/content.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+namespace {
+
+// Gathering memory grows with what has been gathered: a short message takes little, a long one few blocks.
+std::size_t draft_bytes(std::size_t gathered, std::size_t needed) {
+    const std::size_t wanted = std::clamp<std::size_t>(gathered, 1024, BufferPool::draft_bytes_max);
+    return std::max(wanted, needed);
+}
+
+} // namespace
+
+bool SliceList::append(BufferPool& pool, const Slice& whole, Bytes part) {
+    if (part.empty()) {
+        return true;
+    }
+    if (!slices_.empty() && slices_.back().extend(whole.block(), part)) {
+        bytes_ += part.size();
+        return true;
+    }
+    if (part.size() < shared_piece_bytes_min) {
+        return append_copy(pool, part);
+    }
+    slices_.push_back(whole.share(part));
+    bytes_ += part.size();
+    return true;
+}
+
+bool SliceList::append_copy(BufferPool& pool, Bytes octets) {
+    while (!octets.empty()) {
+        if (draft_.room() == 0) {
+            draft_ = pool.draft(draft_bytes(bytes_, std::min(octets.size(), BufferPool::draft_bytes_max)));
+            if (!draft_) {
+                return false;
+            }
+        }
+        const Bytes part = octets.first(std::min(octets.size(), draft_.room()));
+        draft_.append(part);
+        Slice slice = draft_.take();
+        if (slices_.empty() || !slices_.back().extend(slice.block(), slice.bytes())) {
+            slices_.push_back(std::move(slice));
+        }
+        bytes_ += part.size();
+        octets = octets.subspan(part.size());
+    }
+    return true;
+}
+
+void SliceList::clear() {
+    slices_.clear();
+    draft_ = Draft();
+    bytes_ = 0;
+}
+
+void Content::begin(WireForm form) {
+    clear();
+    form_ = form;
+}
+
+bool Content::append(BufferPool& pool, const Slice& whole, Bytes part) {
+    return list_.append(pool, whole, part);
+}
+
+bool Content::append_copy(BufferPool& pool, Bytes octets) { return list_.append_copy(pool, octets); }
+
+void Content::clear() {
+    list_.clear();
+    dropped_bytes_ = 0;
+    rewind();
+}
+
+void Content::rewind() {
+    RINGMX_ASSERT(dropped_bytes_ == 0);
+    next_ = 0;
+    next_offset_ = 0;
+    taken_bytes_ = 0;
+    stuffer_ = {};
+    unstuffer_ = {};
+}
+
+bool Content::take(BufferPool& pool, WireForm form, SliceList& out) {
+    std::vector<Slice>& slices = list_.slices();
+    bool complete = true;
+    while (next_ < slices.size()) {
+        const Slice& slice = slices[next_];
+        const Bytes part = slice.bytes().subspan(next_offset_);
+        const auto share = [&](Bytes octets) {
+            complete = complete && out.append(pool, slice, octets);
+        };
+        if (form == form_) {
+            share(part);
+        } else if (form == WireForm::raw) {
+            unstuffer_.feed(part, share);
+        } else {
+            stuffer_.feed(part, [&](Bytes octets, bool is_literal) {
+                if (is_literal) {
+                    complete = complete && out.append_copy(pool, octets);
+                } else {
+                    share(octets);
+                }
+            });
+        }
+        if (!complete) {
+            return false;
+        }
+        taken_bytes_ += part.size();
+        if (next_ + 1 == slices.size()) {
+            next_offset_ = slice.size();
+            break;
+        }
+        ++next_;
+        next_offset_ = 0;
+    }
+    return true;
+}
+
+std::string_view Content::terminator() const {
+    // Stuffed content ends in CRLF by the way it came; raw content need not.
+    return form_ == WireForm::stuffed ? std::string_view(".\r\n") : stuffer_.terminator();
+}
+
+void Content::drop_taken() {
+    if (taken_bytes_ <= replayable_bytes_max) {
+        return;
+    }
+    std::vector<Slice>& slices = list_.slices();
+    slices.erase(slices.begin(), slices.begin() + static_cast<std::ptrdiff_t>(next_));
+    next_ = 0;
+    if (!slices.empty() && next_offset_ == slices.front().size()) {
+        slices.erase(slices.begin());
+        next_offset_ = 0;
+    }
+    dropped_bytes_ = taken_bytes_;
+}
+
+void Content::compact(BufferPool& pool) {
+    for (Slice& slice : list_.slices()) {
+        const Block* block = slice.block();
+        if (block == nullptr || !block->is_receive_buffer || slice.size() > block->size_bytes / 2) {
+            continue;
+        }
+        Slice copy = pool.copy(slice.bytes());
+        if (copy.empty()) {
+            return;
+        }
+        slice = std::move(copy);
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,327 @@
+// A delivery's envelope: asking the backend about the recipients, and giving the client its answers in order.
+#include "worker/backend_connection.h"
+#include "worker/client_connection.h"
+#include "worker/delivery.h"
+#include "worker/replies.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include "base/domain.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+
+using observe::ForwardFailure;
+using observe::RecipientReason;
+using observe::RejectReason;
+using smtp::AnswerSource;
+
+namespace {
+
+bool is_ascii(std::string_view text) {
+    return std::ranges::all_of(text, [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
+}
+
+std::uint64_t choice_key(HashKey by, std::string_view recipient_key, std::string_view reverse_path,
+                         const IpAddress& client) {
+    std::string canonical;
+    switch (by) {
+    case HashKey::recipient:
+        return upstream::hash_key(recipient_key);
+    case HashKey::recipient_domain:
+        return upstream::hash_key(recipient_key.substr(recipient_key.rfind('@') + 1));
+    case HashKey::sender:
+        return upstream::hash_key(canonical_mailbox(reverse_path, canonical) ? canonical : reverse_path);
+    case HashKey::client_address:
+        return upstream::hash_key(client.text());
+    case HashKey::none:
+        return 0;
+    }
+    return 0;
+}
+
+} // namespace
+
+void Delivery::add_recipient(const smtp::RecipientCommand& command, std::uint32_t pool_index,
+                             std::string_view key) {
+    Recipient recipient;
+    recipient.mailbox = command.mailbox;
+    recipient.pool_index = pool_index;
+    recipient.key_hash = choice_key(snapshot_->pools[pool_index]->settings().hash, key,
+                                    mail_.reverse_path, client_ip_);
+    recipients_.push_back(std::move(recipient));
+    held_ = false;
+    if (doomed_.code != 0) {
+        settle_recipient(recipients_.back(), doomed_.view(), AnswerSource::own, false,
+                         RecipientReason::backend_unavailable);
+    }
+    advance();
+}
+
+void Delivery::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
+                                std::string_view mailbox) {
+    Recipient recipient;
+    recipient.mailbox = mailbox;
+    recipients_.push_back(std::move(recipient));
+    settle_recipient(recipients_.back(), reply, AnswerSource::own, unknown, reason);
+    advance();
+}
+
+bool Delivery::same_choice(const Recipient& recipient) const {
+    if (recipient.pool_index != pool_index_) {
+        return false;
+    }
+    const upstream::SlotTable& table = pool().upstream.table;
+    return recipient.key_hash == choice_hash_ ||
+           table.first(upstream::SlotTable::slot_of(recipient.key_hash)) ==
+               table.first(upstream::SlotTable::slot_of(choice_hash_));
+}
+
+// Whether this recipient's RCPT may go up on the connection now. What it may not be asked at all it is told here.
+bool Delivery::may_ask(Recipient& recipient) {
+    const bool undecided = asked_first_ < asked_.size();
+    const bool is_lmtp = pool().settings().protocol == Protocol::lmtp;
+    if (recipient.fate == Fate::accepted) {
+        return true; // again, on another connection
+    }
+    if (accepted_ > 0) {
+        if (recipient.pool_index != pool_index_ || is_lmtp) {
+            settle_recipient(recipient, replies::other_pool, AnswerSource::own, false,
+                             RecipientReason::other_pool);
+            return false;
+        }
+    } else if (undecided) {
+        if (is_lmtp || !same_choice(recipient)) {
+            return false; // it depends on the answer to the one before
+        }
+    } else if (!same_choice(recipient)) {
+        drop_connection();
+        start_over();
+        tried_.clear();
+        again_ = true;
+        return false;
+    }
+    const smtp::Capabilities& offered = connection()->capabilities();
+    if (mail_.declared_size_bytes && offered.size && offered.size_bytes_max > 0 &&
+        *mail_.declared_size_bytes > offered.size_bytes_max) {
+        settle_recipient(recipient, replies::too_large, AnswerSource::own, false, RecipientReason::size);
+        return false;
+    }
+    if (!offered.smtputf8 && (!is_ascii(recipient.mailbox) || !is_ascii(mail_.reverse_path))) {
+        settle_recipient(recipient, replies::needs_smtputf8, AnswerSource::own, false,
+                         RecipientReason::backend_reject);
+        return false;
+    }
+    return true;
+}
+
+// Sends MAIL and as many RCPT as may go now: all in one go where the backend takes pipelining, else one at a time.
+void Delivery::ask() {
+    bool queued = false;
+    while (!ended_ && next_to_ask_ < recipients_.size() && !data_sent_) {
+        BackendConnection* const current = connection();
+        if (current == nullptr) {
+            return;
+        }
+        Recipient& recipient = recipients_[next_to_ask_];
+        if (recipient.fate == Fate::refused) {
+            ++next_to_ask_;
+            continue;
+        }
+        const bool pipelining = current->capabilities().pipelining;
+        const bool reply_due = (mail_sent_ && !mail_answered_) || asked_first_ < asked_.size();
+        if (mail_refusal_.code != 0 || (reply_due && !pipelining)) {
+            break; // a refused MAIL is settled when its last reply is in
+        }
+        if (!may_ask(recipient)) {
+            if (recipient.fate == Fate::refused) {
+                continue;
+            }
+            break;
+        }
+        if (!mail_sent_) {
+            const std::uint64_t size = mail_.declared_size_bytes.value_or(0);
+            current->session().mail(mail_, size);
+            mail_sent_ = true;
+            queued = true;
+            offered_at_ = worker_.now();
+            if (!pipelining) {
+                break;
+            }
+        }
+        current->session().recipient(recipient.mailbox);
+        asked_.push_back(next_to_ask_++);
+        if (recipient.fate == Fate::waiting) {
+            recipient.fate = Fate::asked;
+        }
+        queued = true;
+    }
+    BackendConnection* const current = connection();
+    if (queued && current != nullptr) {
+        send_commands(*current);
+    }
+}
+
+void Delivery::send_commands(BackendConnection& current) {
+    if (!current.send_commands()) {
+        doom(replies::no_memory, RejectReason::no_memory);
+        return;
+    }
+    current.expect_within(snapshot_->settings->timeouts.backend_reply);
+}
+
+void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command, const smtp::Reply& reply) {
+    if (ended_) {
+        return;
+    }
+    if (reply.code == 421) {
+        fail_over(from, ForwardFailure::unavailable);
+        advance();
+        return;
+    }
+    heard_something_ = true;
+    if (from.session().unanswered() == 0) {
+        from.expect_nothing();
+    }
+    if (reply.severity() >= 4) {
+        from.count_rejection();
+    }
+    switch (command) {
+    case smtp::ClientCommand::mail:
+        mail_reply(reply);
+        break;
+    case smtp::ClientCommand::recipient:
+        recipient_reply(reply);
+        break;
+    case smtp::ClientCommand::data:
+        data_reply(reply);
+        break;
+    case smtp::ClientCommand::content:
+        final_reply(reply);
+        break;
+    case smtp::ClientCommand::chunk:
+        chunk_reply(reply);
+        break;
+    case smtp::ClientCommand::greeting:
+    case smtp::ClientCommand::hello:
+    case smtp::ClientCommand::reset:
+    case smtp::ClientCommand::quit:
+    case smtp::ClientCommand::unsolicited:
+        break;
+    }
+    advance();
+}
+
+// A refusal of MAIL is the answer to each recipient that was to follow it.
+void Delivery::mail_reply(const smtp::Reply& reply) {
+    mail_answered_ = true;
+    if (reply.severity() == 2) {
+        return;
+    }
+    if (accepted_ > 0) {
+        envelope_changed();
+        return;
+    }
+    mail_refusal_ = smtp::OwnedReply(reply);
+    if (asked_first_ == asked_.size()) {
+        Recipient& next = recipients_[next_to_ask_++];
+        refuse_by_backend(next, reply, "MAIL");
+        forget_refused_mail();
+    }
+}
+
+void Delivery::forget_refused_mail() {
+    mail_refusal_ = {};
+    mail_sent_ = false;
+    mail_answered_ = false;
+}
+
+void Delivery::recipient_reply(const smtp::Reply& reply) {
+    RINGMX_ASSERT(asked_first_ < asked_.size());
+    Recipient& recipient = recipients_[asked_[asked_first_++]];
+    const bool is_last = asked_first_ == asked_.size();
+    if (is_last) {
+        asked_.clear();
+        asked_first_ = 0;
+    }
+    if (mail_refusal_.code != 0) {
+        refuse_by_backend(recipient, mail_refusal_.view(), "MAIL");
+        if (is_last) {
+            forget_refused_mail();
+        }
+        return;
+    }
+    if (reply.severity() == 2) {
+        ++accepted_here_;
+        if (recipient.fate == Fate::asked) {
+            recipient.fate = Fate::accepted;
+            ++accepted_;
+            recipient.source = AnswerSource::backend;
+            recipient.reply = smtp::OwnedReply(reply);
+            worker_.counters().recipients_accepted_total.add();
+        }
+    } else if (recipient.fate == Fate::accepted) {
+        envelope_changed();
+    } else {
+        refuse_by_backend(recipient, reply, "RCPT");
+    }
+}
+
+void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply, std::string_view after) {
+    if (replies::is_our_fault(reply.code)) {
+        log_fault(after, reply);
+        count_failure(ForwardFailure::our_fault);
+        settle_recipient(recipient, replies::our_fault, AnswerSource::own, false,
+                         RecipientReason::backend_fault);
+        return;
+    }
+    if (reply.severity() != 4 && reply.severity() != 5) {
+        settle_recipient(recipient, replies::unavailable, AnswerSource::own, false,
+                         RecipientReason::backend_unavailable);
+        return;
+    }
+    const bool unknown = reply.code == 550;
+    const RecipientReason reason = reply.severity() == 4 ? RecipientReason::backend_tempfail
+                                   : unknown             ? RecipientReason::unknown_recipient
+                                                         : RecipientReason::backend_reject;
+    settle_recipient(recipient, reply, AnswerSource::backend, unknown, reason);
+}
+
+// What was promised for a recipient does not hold on the other backend.
+void Delivery::envelope_changed() {
+    drop_connection();
+    start_over();
+    doom(replies::unavailable, RejectReason::backend_unavailable);
+}
+
+void Delivery::settle_recipient(Recipient& recipient, const smtp::Reply& reply, AnswerSource source,
+                                bool unknown, RecipientReason reason) {
+    recipient.fate = Fate::refused;
+    recipient.source = source;
+    recipient.unknown = unknown;
+    recipient.reply = smtp::OwnedReply(reply);
+    worker_.counters().recipients_rejected[reason].add();
+    log_refusal(recipient, reply);
+}
+
+void Delivery::flush_answers() {
+    bool any = false;
+    while (first_unanswered_ < recipients_.size()) {
+        Recipient& recipient = recipients_[first_unanswered_];
+        ClientConnection* const owner = client();
+        if (owner == nullptr || recipient.fate == Fate::waiting || recipient.fate == Fate::asked) {
+            break;
+        }
+        ++first_unanswered_;
+        any = true;
+        owner->answer_recipient(recipient.reply.view(), recipient.source, recipient.unknown);
+        recipient.reply = {};
+    }
+    ClientConnection* const owner = client();
+    if (any && owner != nullptr) {
+        owner->resume();
+    }
+}
+
+} // namespace ringmx::worker

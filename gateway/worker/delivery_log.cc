@@ -1,0 +1,97 @@
+// What a delivery counts and logs.
+#include "worker/backend_connection.h"
+#include "worker/delivery.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+
+using observe::ForwardFailure;
+using observe::LogEvent;
+using observe::LogRecord;
+
+namespace {
+
+observe::LogReply for_log(const smtp::Reply& reply) {
+    return {reply.code, reply.enhanced.class_digit, reply.enhanced.subject, reply.enhanced.detail,
+            reply.text};
+}
+
+} // namespace
+
+void Delivery::count_failure(ForwardFailure kind) {
+    const std::uint32_t index =
+        backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size() ? backend_index_ : 0;
+    if (!pool().rows.empty()) {
+        pool().rows[index]->workers[worker_.index()].failures[kind].add();
+    }
+}
+
+void Delivery::count_duplicate() {
+    count_failure(ForwardFailure::possible_duplicate);
+    if (LogRecord* record = worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
+        record->id(id_).pool(pool().settings().name).client(client_ip_, client_port_);
+        record->backend(pool().settings().backends[backend_index_].address);
+        worker_.log().commit();
+    }
+}
+
+void Delivery::log_attempt(ForwardFailure kind) {
+    if (LogRecord* record = worker_.log().begin(LogEvent::backend_failure, worker_.wall_time())) {
+        record->id(id_).pool(pool().settings().name).detail(observe::name_of(kind));
+        record->backend(pool().settings().backends[backend_index_].address);
+        worker_.log().commit();
+    }
+}
+
+void Delivery::log_fault(std::string_view after, const smtp::Reply& reply) {
+    if (LogRecord* record = worker_.log().begin(LogEvent::backend_fault, worker_.wall_time())) {
+        record->id(id_).pool(pool().settings().name).after(after).reply(for_log(reply));
+        record->backend(pool().settings().backends[backend_index_].address);
+        worker_.log().commit();
+    }
+}
+
+void Delivery::log_refusal(const Recipient& recipient, const smtp::Reply& reply) {
+    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+        record->client(client_ip_, client_port_).sender(mail_.reverse_path).recipient(recipient.mailbox);
+        record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        worker_.log().commit();
+    }
+}
+
+void Delivery::log_message_refusal(const smtp::Reply& reply) {
+    if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
+        record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path).size(content_bytes_);
+        record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        const auto first = std::ranges::find(recipients_, Fate::accepted, &Recipient::fate);
+        if (first != recipients_.end()) {
+            record->recipient(first->mailbox);
+        }
+        worker_.log().commit();
+    }
+}
+
+// One line at acceptance, one for the delivery; in `backend` mode both are known at the same moment.
+void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& reply) {
+    const std::string& backend = pool().settings().backends[backend_index_].address;
+    const WallTime now = worker_.wall_time();
+    if (LogRecord* record = worker_.log().begin(LogEvent::accepted, now)) {
+        record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path);
+        record->recipients(accepted_).size(content_bytes_).protocol(esmtp_ ? "ESMTP" : "SMTP");
+        record->hello(hello_name_).backend(backend).reply(for_log(reply));
+        record->duration(worker_.now() - content_ended_at_);
+        worker_.log().commit();
+    }
+    if (LogRecord* record = worker_.log().begin(LogEvent::delivered, now)) {
+        record->id(id_).pool(pool().settings().name).backend(backend);
+        record->backend_address(taker.address().text()).duration(worker_.now() - offered_at_);
+        record->recipients(accepted_).reply(for_log(reply));
+        record->recipient(std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox);
+        worker_.log().commit();
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,85 @@
+#include "worker/snapshot.h"
+
+#include <algorithm>
+
+namespace ringmx::worker {
+namespace {
+
+Listener make_listener(const Settings& settings, const ListenerSettings& listener) {
+    Listener made;
+    made.settings = listener;
+    made.smtp.hostname = settings.hostname;
+    made.smtp.message_size_bytes_max = settings.limits.message_size_bytes;
+    made.smtp.recipients_max = settings.limits.recipients;
+    made.smtp.errors_max = settings.limits.errors_per_connection;
+    made.smtp.unknown_recipients_max = settings.limits.unknown_recipients_per_connection;
+    made.smtp.received_fields_max = settings.limits.received_headers;
+    made.smtp_without_utf8 = made.smtp;
+    made.smtp_without_utf8.offer_smtputf8 = false;
+    return made;
+}
+
+bool contains(const std::vector<Network>& networks, const IpAddress& address) {
+    return std::ranges::any_of(networks, [&](const Network& network) { return network.contains(address); });
+}
+
+} // namespace
+
+bool Snapshot::lacks_smtputf8() const {
+    return std::ranges::all_of(pools, [](const std::unique_ptr<Pool>& pool) {
+        return std::ranges::all_of(pool->traits, [](const std::shared_ptr<BackendTraits>& traits) {
+            return traits->smtputf8.load(std::memory_order_relaxed) == BackendTraits::Known::no;
+        });
+    });
+}
+
+bool Snapshot::takes_bare_newlines(const IpAddress& client) const {
+    return settings->smtp.bare_newline == BareNewline::normalize ||
+           contains(settings->smtp.bare_newline_exempt, client);
+}
+
+std::vector<SocketAddress> LiteralAddresses::of(const BackendSettings& backend) {
+    SocketAddress address;
+    if (!backend.path.empty()) {
+        address.is_unix = true;
+        address.path = backend.path;
+        return {address};
+    }
+    if (const auto ip = IpAddress::parse(backend.host)) {
+        address.ip = *ip;
+        address.port = backend.port;
+        return {address};
+    }
+    return {};
+}
+
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const Settings> settings,
+                                               std::shared_ptr<const policy::Routes> routes,
+                                               Lasting& lasting, Addresses& addresses) {
+    auto snapshot = std::make_shared<Snapshot>();
+    lasting.counters.begin_config();
+    for (const PoolSettings& pool_settings : settings->pools) {
+        auto pool = std::make_unique<Pool>(pool_settings, lasting.states);
+        for (const BackendSettings& backend : pool_settings.backends) {
+            pool->addresses.push_back(addresses.of(backend));
+            observe::BackendRow& row = lasting.counters.row(pool_settings.name, backend.address);
+            row.configured = true;
+            pool->rows.push_back(&row);
+            auto& traits = lasting.traits[{pool_settings.name, backend.address}];
+            if (traits == nullptr) {
+                traits = std::make_shared<BackendTraits>();
+            }
+            pool->traits.push_back(traits);
+        }
+        snapshot->pools.push_back(std::move(pool));
+    }
+    for (const ListenerSettings& listener : settings->listeners) {
+        snapshot->listeners.push_back(make_listener(*settings, listener));
+    }
+    snapshot->limits = std::make_unique<policy::ClientLimits>(settings->limits, lasting.clients);
+    snapshot->settings = std::move(settings);
+    snapshot->routes = std::move(routes);
+    return snapshot;
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,16 @@
+// What Token::operation and Timer::kind mean in a worker.
+#pragma once
+
+#include <cstdint>
+
+namespace ringmx::worker {
+
+// Operations of the same owner are consecutive; see ring::StreamOperation.
+inline constexpr std::uint8_t accept_operation = 1;
+inline constexpr std::uint8_t accept_cancel_operation = 2;
+inline constexpr std::uint8_t client_operations = 16;
+inline constexpr std::uint8_t backend_operations = 32;
+
+enum class TimerKind : std::uint8_t { client, delivery, backend };
+
+} // namespace ringmx::worker

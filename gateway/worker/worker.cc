@@ -1,0 +1,332 @@
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ringmx::worker {
+namespace {
+
+// A worker shows that it lives at least this often (/healthz wants a heartbeat of the last 5 s).
+constexpr Duration heartbeat_time = 1s;
+constexpr std::size_t inbox_messages = 64;
+// Transactions and backend connections are bounded by clients and by max_connections; this only bounds the slots a Token can name.
+constexpr std::uint32_t slots_max = (1U << 24U) - 1;
+
+template <typename Owner>
+void deliver(Slab<Owner>& owners, std::uint8_t base, const ring::Completion& completion, Slice octets) {
+    const ring::Token token = completion.token;
+    if (Owner* owner = owners.find({token.slot, token.generation})) {
+        owner->complete(static_cast<ring::StreamOperation>(token.operation - base), completion,
+                        std::move(octets));
+    }
+}
+
+constexpr bool is_operation_of(std::uint8_t operation, std::uint8_t base) {
+    return operation >= base && operation < base + static_cast<std::uint8_t>(ring::StreamOperation::count);
+}
+
+} // namespace
+
+Worker::Worker(Options options)
+    : options_(std::move(options)), snapshot_(options_.snapshot),
+      pool_({.bytes_max = options_.memory_bytes_max}), loop_(*options_.port, pool_),
+      receive_buffers_(pool_, *options_.port, options_.posted_buffers), timers_(loop_.now()),
+      book_(options_.index, *options_.shares, options_.seed),
+      clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
+      backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
+      inbox_(inbox_messages), accepting_(options_.listeners.size(), false) {}
+
+Worker::~Worker() = default;
+
+observe::BackendCounters& Worker::counters_of(const upstream::Lease& lease, const Pool& pool) {
+    return pool.rows[lease.backend_index]->workers[options_.index];
+}
+
+void Worker::start() {
+    started_ = true;
+    receive_buffers_.refill();
+    for (std::size_t position = 0; position < options_.listeners.size(); ++position) {
+        arm_accept(position);
+    }
+    options_.counters->beat(now());
+}
+
+void Worker::run() {
+    start();
+    while (!finished()) {
+        turn();
+    }
+}
+
+bool Worker::post(Inbox message) {
+    if (!inbox_.try_push(std::move(message))) {
+        return false;
+    }
+    options_.port->waker().wake();
+    return true;
+}
+
+Instant Worker::turn_deadline() const {
+    return std::min({timers_.next_due(), book_.next_deadline(), now() + heartbeat_time});
+}
+
+void Worker::turn() {
+    const std::span<const ring::Completion> completions = loop_.turn(turn_deadline());
+    observe::WorkerCounters& counted = counters();
+    counted.turns_total.add();
+    counted.completions_total.add(completions.size());
+    counted.beat(now());
+    for (const ring::Completion& completion : completions) {
+        dispatch(completion);
+    }
+    timers_.advance(now(), [this](Timer& timer) { timer_fired(timer); });
+    read_inbox();
+    run_grants();
+    receive_buffers_.refill();
+    receive_buffers_.rearm_starved([this](ring::Token token) {
+        if (is_operation_of(token.operation, client_operations)) {
+            ClientConnection* client = clients_.find({token.slot, token.generation});
+            if (client != nullptr) {
+                client->arm_receive();
+            }
+            return client != nullptr;
+        }
+        BackendConnection* backend = backends_.find({token.slot, token.generation});
+        if (backend != nullptr) {
+            backend->arm_receive();
+        }
+        return backend != nullptr;
+    });
+    relieve_pressure();
+    wake_others();
+    counted.memory_bytes_in_use.set(static_cast<std::int64_t>(pool_.bytes_in_use()));
+    reap();
+    check_finished();
+}
+
+// The buffer is settled first, whatever becomes of the event.
+void Worker::dispatch(const ring::Completion& completion) {
+    Slice octets = receive_buffers_.settle(completion);
+    const std::uint8_t operation = completion.token.operation;
+    if (completion.result == -ENOBUFS) {
+        counters().receive_starved_total.add();
+    }
+    if (operation == accept_operation) {
+        accepted(completion);
+    } else if (is_operation_of(operation, client_operations)) {
+        deliver(clients_, client_operations, completion, std::move(octets));
+    } else if (is_operation_of(operation, backend_operations)) {
+        deliver(backends_, backend_operations, completion, std::move(octets));
+    }
+}
+
+void Worker::arm_accept(std::size_t position) {
+    ring::Operation operation{};
+    operation.code = ring::Opcode::accept;
+    operation.descriptor = options_.listeners[position].descriptor;
+    operation.token = {accept_operation, static_cast<std::uint32_t>(position), 0};
+    loop_.queue(operation);
+    accepting_[position] = true;
+}
+
+void Worker::accepted(const ring::Completion& completion) {
+    const std::size_t position = completion.token.slot;
+    if (!completion.more) {
+        accepting_[position] = false;
+    }
+    if (completion.result >= 0) {
+        counters().connections_total.add();
+        ClientConnection* client =
+            clients_.create(*this, options_.listeners[position].listener_index);
+        if (client == nullptr) {
+            counters().connections_refused[observe::RefuseReason::connections].add();
+            options_.port->close(completion.result);
+        } else {
+            client->open(completion.result);
+        }
+    }
+    if (accepting_[position] || completion.result == -ECANCELED) {
+        return;
+    }
+    if (phase_ == Phase::serving) {
+        arm_accept(position); // EMFILE and the like end a multishot: the next accept waits for a connection
+    }
+}
+
+void Worker::timer_fired(Timer& timer) {
+    switch (static_cast<TimerKind>(timer.kind())) {
+    case TimerKind::client:
+        clients_.at(timer.slot())->timer_fired();
+        return;
+    case TimerKind::delivery:
+        deliveries_.at(timer.slot())->timer_fired();
+        return;
+    case TimerKind::backend:
+        backends_.at(timer.slot())->timer_fired();
+        return;
+    }
+}
+
+void Worker::read_inbox() {
+    Inbox message;
+    while (inbox_.try_pop(message)) {
+        switch (message.kind) {
+        case Inbox::Kind::snapshot:
+            snapshot_ = std::move(message.snapshot);
+            clients_.for_each([](ClientConnection& client) { client.configuration_changed(); });
+            close_idle_backends();
+            break;
+        case Inbox::Kind::drain:
+            begin_drain();
+            break;
+        case Inbox::Kind::cut:
+            begin_drain();
+            begin_cut();
+            break;
+        }
+    }
+}
+
+// Listening sockets close only after their accept has been cancelled: a ring that dies keeps its listener for a while, and what
+// connects meanwhile would be reset.
+void Worker::begin_drain() {
+    if (phase_ != Phase::serving) {
+        return;
+    }
+    phase_ = Phase::draining;
+    for (std::size_t position = 0; position < accepting_.size(); ++position) {
+        if (accepting_[position]) {
+            ring::Operation operation{};
+            operation.code = ring::Opcode::cancel;
+            operation.token = {accept_cancel_operation, static_cast<std::uint32_t>(position), 0};
+            operation.target = {accept_operation, static_cast<std::uint32_t>(position), 0};
+            loop_.queue(operation);
+        }
+    }
+    clients_.for_each([](ClientConnection& client) { client.drain(); });
+    close_idle_backends();
+}
+
+void Worker::begin_cut() {
+    if (phase_ == Phase::cut) {
+        return;
+    }
+    phase_ = Phase::cut;
+    clients_.for_each([](ClientConnection& client) { client.cut(); });
+    deliveries_.for_each([](Delivery& delivery) { delivery.cut(); });
+    backends_.for_each([](BackendConnection& backend) { backend.cut(); });
+}
+
+void Worker::close_idle_backends() {
+    expired_.clear();
+    book_.take_all_idle(expired_);
+    for (const upstream::IdleConnection& idle : expired_) {
+        if (BackendConnection* backend = backends_.at(idle.connection)) {
+            backend->close_idle();
+        }
+    }
+}
+
+void Worker::run_grants() {
+    expired_.clear();
+    book_.expire_idle(now(), expired_);
+    for (const upstream::IdleConnection& idle : expired_) {
+        if (BackendConnection* backend = backends_.at(idle.connection)) {
+            backend->close_idle();
+        }
+    }
+    if (!book_.has_waiting()) {
+        return;
+    }
+    while (const std::optional<upstream::Grant> grant = book_.next_grant(now())) {
+        Delivery* delivery = deliveries_.find(Handle::unpacked(grant->transaction));
+        RINGMX_ASSERT_STATE(delivery != nullptr, "a waiting transaction %llu is gone",
+                            static_cast<unsigned long long>(grant->transaction));
+        delivery->granted(grant->answer);
+    }
+}
+
+Pressure Worker::pressure() const {
+    const std::size_t used = pool_.bytes_in_use();
+    const std::size_t all = pool_.bytes_max();
+    if (used > all / 16 * 15) {
+        return Pressure::critical;
+    }
+    return used > all / 4 * 3 ? Pressure::high : Pressure::none;
+}
+
+void Worker::relieve_pressure() {
+    const Pressure level = pressure();
+    if (level != Pressure::none && last_pressure_ == Pressure::none) {
+        clients_.for_each([](ClientConnection& client) { client.release_memory(); });
+        deliveries_.for_each([](Delivery& delivery) { delivery.compact(); });
+    }
+    if (level == Pressure::critical) {
+        // The least progress: the message that has the fewest octets has the most still to come.
+        Delivery* least = nullptr;
+        deliveries_.for_each([&](Delivery& delivery) {
+            if (delivery.content_begun() && !delivery.content_ended() && delivery.held_bytes() > 0 &&
+                (least == nullptr || delivery.held_bytes() < least->held_bytes())) {
+                least = &delivery;
+            }
+        });
+        if (least != nullptr) {
+            least->fail_for_memory();
+        }
+    }
+    if (level == Pressure::none && last_pressure_ != Pressure::none) {
+        clients_.for_each([](ClientConnection& client) { client.resume(); });
+    }
+    last_pressure_ = level;
+}
+
+void Worker::wake_others() {
+    for (const std::uint32_t worker : book_.wakes()) {
+        if (worker != options_.index) {
+            options_.wakers[worker]->wake();
+        }
+    }
+    book_.clear_wakes();
+}
+
+void Worker::check_finished() {
+    if (phase_ == Phase::serving || clients_.used() != 0 || deliveries_.used() != 0 ||
+        backends_.used() != 0 || std::ranges::find(accepting_, true) != accepting_.end()) {
+        return;
+    }
+    for (const ListeningSocket& listener : options_.listeners) {
+        options_.port->close(listener.descriptor);
+    }
+    options_.listeners.clear();
+    accepting_.clear();
+    finished_.store(true, std::memory_order_release);
+    if (options_.main_waker != nullptr) {
+        options_.main_waker->wake();
+    }
+}
+
+// What has ended is destroyed at the end of the turn: whoever is still running on its stack may finish.
+void Worker::reap() {
+    for (const Handle handle : ended_clients_) {
+        clients_.destroy(*clients_.find(handle));
+    }
+    ended_clients_.clear();
+    for (const Handle handle : ended_deliveries_) {
+        deliveries_.destroy(*deliveries_.find(handle));
+    }
+    ended_deliveries_.clear();
+    for (const Handle handle : ended_backends_) {
+        backends_.destroy(*backends_.find(handle));
+    }
+    ended_backends_.clear();
+}
+
+void Worker::client_closed(ClientConnection& client) { ended_clients_.push_back(client.handle()); }
+void Worker::delivery_ended(Delivery& delivery) { ended_deliveries_.push_back(delivery.handle()); }
+
+void Worker::backend_closed(BackendConnection& backend) {
+    counters_of(backend.lease(), backend.pool()).connections_open.subtract();
+    ended_backends_.push_back(backend.handle());
+}
+
+} // namespace ringmx::worker

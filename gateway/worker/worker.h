@@ -1,0 +1,156 @@
+// One worker: one thread, one ring, its clients, its deliveries, its backend connections.
+//
+//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers ─▶ grants of the connection book ─▶ receives that starved
+//          ─▶ (everything that was queued leaves with the next turn's one system call)
+//
+// The worker owns what all connections share and hands completions to their owners by token; ClientConnection, Delivery and
+// BackendConnection do the work. Nothing here blocks; nothing is shared with other workers but the Snapshot's atomics.
+//
+// Messages from the main thread come through an inbox (a new snapshot, drain, stop); finished() is how main learns that a drain is done.
+// Memory: the buffer pool holds all that clients and backends can make the worker keep; see pressure().
+// Thread: run() on its own thread; post(), finished() from main. Errors: none after construction.
+#pragma once
+
+#include "base/buffer.h"
+#include "base/slab.h"
+#include "base/spsc_ring.h"
+#include "base/timer_wheel.h"
+#include "observe/counters.h"
+#include "observe/log_writer.h"
+#include "ring/port.h"
+#include "ring/receive_buffers.h"
+#include "ring/stream.h"
+#include "upstream/connection_book.h"
+#include "worker/backend_connection.h"
+#include "worker/client_connection.h"
+#include "worker/delivery.h"
+#include "worker/queue_id.h"
+#include "worker/snapshot.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace ringmx::worker {
+
+struct ListeningSocket {
+    int descriptor;
+    std::uint32_t listener_index; // into Settings::listeners
+};
+
+struct Inbox {
+    enum class Kind : std::uint8_t {
+        snapshot, // use this configuration from now on
+        drain,    // stop accepting, let transactions finish
+        cut,      // the time for draining is over: end everything now
+    };
+    Kind kind = Kind::snapshot;
+    std::shared_ptr<const Snapshot> snapshot;
+};
+
+// How much room is left for what clients send (DESIGN: high and critical marks).
+enum class Pressure : std::uint8_t {
+    none,
+    high,     // MAIL gets 452, blocked clients are not read from, small slices move out of receive buffers
+    critical, // the message with the least progress is failed
+};
+
+class Worker {
+  public:
+    struct Options {
+        std::uint32_t index = 0;
+        std::size_t memory_bytes_max = 0;
+        std::uint32_t clients_max = 0; // connections; Token slots bound it
+        std::vector<ListeningSocket> listeners; // the worker closes them
+        std::shared_ptr<const Snapshot> snapshot;
+        ring::Port* port = nullptr; // outlives the worker
+        observe::WorkerCounters* counters = nullptr;
+        observe::Log* log = nullptr;
+        SharedCounters* shares = nullptr;
+        std::span<ring::Waker* const> wakers; // of every worker, by index
+        ring::Waker* main_waker = nullptr;    // told when finished() becomes true
+        std::uint64_t seed = 0;
+        std::size_t posted_buffers = 0; // 0: the port's maximum
+    };
+
+    explicit Worker(Options options);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    void run();          // until a drain or cut is complete
+    void start();        // arms the listeners; run() does it
+    void turn();         // one turn; for tests that step
+    [[nodiscard]] bool post(Inbox message); // from main; false: the inbox is full
+    [[nodiscard]] bool finished() const { return finished_.load(std::memory_order_acquire); }
+
+    // For the connections.
+    [[nodiscard]] ring::Loop& loop() { return loop_; }
+    [[nodiscard]] BufferPool& pool() { return pool_; }
+    [[nodiscard]] ring::ReceiveBuffers& receive_buffers() { return receive_buffers_; }
+    [[nodiscard]] TimerWheel& timers() { return timers_; }
+    [[nodiscard]] Instant now() const { return loop_.now(); }
+    [[nodiscard]] WallTime wall_time() { return options_.port->wall_time(); }
+    [[nodiscard]] std::uint32_t index() const { return options_.index; }
+    [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
+    [[nodiscard]] observe::WorkerCounters& counters() { return *options_.counters; }
+    [[nodiscard]] observe::BackendCounters& counters_of(const upstream::Lease& lease, const Pool& pool);
+    [[nodiscard]] observe::Log& log() { return *options_.log; }
+    [[nodiscard]] upstream::ConnectionBook& book() { return book_; }
+    [[nodiscard]] Slab<ClientConnection>& clients() { return clients_; }
+    [[nodiscard]] Slab<Delivery>& deliveries() { return deliveries_; }
+    [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
+    [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
+    [[nodiscard]] std::string& route_key() { return route_key_; } // for one lookup; valid until the next
+    [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
+    [[nodiscard]] Pressure pressure() const;
+
+    void client_closed(ClientConnection& client);
+    void delivery_ended(Delivery& delivery);
+    void backend_closed(BackendConnection& backend);
+
+  private:
+    enum class Phase : std::uint8_t { serving, draining, cut };
+
+    void dispatch(const ring::Completion& completion);
+    void accepted(const ring::Completion& completion);
+    void arm_accept(std::size_t position);
+    void timer_fired(Timer& timer);
+    void read_inbox();
+    void begin_drain();
+    void begin_cut();
+    void close_idle_backends();
+    void run_grants();
+    void relieve_pressure();
+    void wake_others();
+    void reap();
+    void check_finished();
+    [[nodiscard]] Instant turn_deadline() const;
+
+    Options options_;
+    std::shared_ptr<const Snapshot> snapshot_;
+    BufferPool pool_;
+    ring::Loop loop_;
+    ring::ReceiveBuffers receive_buffers_;
+    TimerWheel timers_;
+    upstream::ConnectionBook book_;
+    Slab<ClientConnection> clients_;
+    Slab<Delivery> deliveries_;
+    Slab<BackendConnection> backends_;
+    QueueIds queue_ids_;
+    SpscRing<Inbox> inbox_;
+    std::vector<bool> accepting_; // by position in options_.listeners: an accept is armed
+    std::vector<upstream::IdleConnection> expired_; // reused between turns
+    std::string route_key_;
+    std::vector<Handle> ended_clients_;             // to be destroyed at the turn's end
+    std::vector<Handle> ended_deliveries_;
+    std::vector<Handle> ended_backends_;
+    Phase phase_ = Phase::serving;
+    Pressure last_pressure_ = Pressure::none;
+    bool started_ = false;
+    std::atomic<bool> finished_{false};
+};
+
+} // namespace ringmx::worker

@@ -1,0 +1,241 @@
+"""ringmx-sink: takes mail, counts it, keeps it, records it, and misbehaves on demand (contract, section 8)."""
+
+import json
+import random
+import re
+import socket
+import time
+import unittest
+
+from harness import BIN, SANITIZED, SIGNS_OF_A_CRASH, EndToEnd, Program, address, free_port, run, wait_until
+from peers import started
+from smtp_client import Client, stuff
+
+
+class Sink(EndToEnd):
+    def sink(self, *options):
+        port = free_port()
+        sink = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", *options], self.folder, "sink")
+        self.addCleanup(sink.stop)
+        sink.port = port
+        return started(sink, port)
+
+    def client(self, sink, **options):
+        client = Client(address(sink.port), **options)
+        self.addCleanup(client.close)
+        return client
+
+    def test_takes_mail_by_data_and_by_chunks_and_counts_it(self):
+        totals = self.folder / "totals.json"
+        sink = self.sink("--json", totals)
+        client = self.client(sink)
+        reply = client.ehlo()
+        for keyword in ("PIPELINING", "CHUNKING"):
+            self.assertIn(keyword, str(reply))
+        client.message("a@example.com", "b@example.com", body=b"Message-ID: <1@test>\r\n\r\n.x\r\n")
+        client.envelope("a@example.com")
+        client.send(b"BDAT 24\r\nMessage-ID: <2@test>\r\n\r\nBDAT 3 LAST\r\ny\r\n")
+        client.expect("250")
+        client.expect("250")
+        client.message("a@example.com", body=b"Message-ID: <2@test>\r\n\r\nagain\r\n")
+        client.cmd("QUIT", "221")
+        self.assertEqual(sink.stop(), 0)
+        counted = json.loads(totals.read_text())
+        self.assertEqual((counted["messages"], counted["recipients"], counted["unique"], counted["duplicates"]), (3, 4, 2, 1))
+        self.assertGreaterEqual(counted["connections"], 1)
+        self.assertGreater(counted["bytes"], 70)
+
+    def test_extensions_can_be_left_out(self):
+        client = self.client(self.sink("--no-pipelining", "--no-chunking"))
+        reply = str(client.ehlo())
+        self.assertNotIn("PIPELINING", reply)
+        self.assertNotIn("CHUNKING", reply)
+
+    def test_stores_and_records_octets_after_unstuffing(self):
+        store, record = self.folder / "store", self.folder / "record"
+        store.mkdir()
+        sink = self.sink("--store", store, "--record", record)
+        client = self.client(sink)
+        client.ehlo()
+        body = b"Received: by x\r\nMessage-ID: <RUN.1@ringmx-load>\r\n\r\n.dot\r\n..\r\n"
+        client.message("a@example.com", body=body)
+        sink.stop()
+        self.assertEqual([path.read_bytes() for path in store.glob("*.eml")], [body])
+        # CRC-32C of what follows the trace field, reckoned bit by bit.
+        counted = body[body.index(b"Message-ID"):]
+        crc = 0xFFFFFFFF
+        for octet in counted:
+            crc ^= octet
+            for _ in range(8):
+                crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+        fields = record.read_text().split()
+        self.assertEqual(fields[1:], [str(len(counted)), f"{crc ^ 0xFFFFFFFF:08x}"])
+        self.assertIn("RUN.1@ringmx-load", fields[0])
+
+    def test_misbehaves_by_probability(self):
+        for option, start in (("--tempfail", "4"), ("--reject", "5")):
+            client = self.client(self.sink(option, "1"))
+            client.ehlo()
+            client.message("a@example.com", start=start)
+        client = self.client(self.sink("--disconnect", "1"))
+        client.ehlo()
+        client.envelope("a@example.com")
+        client.cmd("DATA", "354")
+        client.send(stuff(b"x\r\n") + b".\r\n")
+        client.expect_closed()
+
+    def test_lmtp_answers_once_per_recipient(self):
+        client = self.client(self.sink("--lmtp"))
+        client.cmd("LHLO me.example", "250")
+        client.envelope("a@example.com", "b@example.com")
+        client.cmd("DATA", "354")
+        client.send(b"x\r\n.\r\n")
+        client.expect("250")
+        client.expect("250")
+        client.cmd("NOOP", "250")
+
+    def test_port_0_and_unix_paths_are_announced_and_workers_share_them(self):
+        path = self.folder / "sink.socket"
+        sink = Program([BIN / "ringmx-sink", "--listen", "127.0.0.1:0", "--listen", f"unix:{path}", "--workers", "2"], self.folder, "sink")
+        self.addCleanup(sink.stop)
+        port = int(sink.wait_log(r"listening on 127\.0\.0\.1:(\d+)\n").group(1))
+        sink.wait_log(re.escape(f"listening on unix:{path}\n"))
+        for _ in range(20):
+            with Client(address(port)) as client:
+                client.ehlo()
+                client.message("a@example.com", body=b"Message-ID: <same@test>\r\n\r\nx\r\n")
+        with socket.socket(socket.AF_UNIX) as local:
+            local.settimeout(20)
+            local.connect(str(path))
+            self.assertTrue(local.recv(100).startswith(b"220 "))
+        self.assertEqual(sink.stop(), 0, sink.log())
+        totals = json.loads(sink.log().splitlines()[-1])
+        self.assertEqual((totals["connections"], totals["messages"], totals["unique"], totals["duplicates"]), (21, 20, 1, 19))
+        self.assertFalse(path.exists())
+
+    def test_a_delay_holds_back_one_client_and_no_other(self):
+        sink = self.sink("--delay", "700ms")
+        slow, other = self.client(sink), self.client(sink)
+        slow.ehlo()
+        begun = time.monotonic()
+        # The next transaction is already there; it waits for the reply, and the end of the client's stream changes nothing.
+        slow.send(2 * b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3 LAST\r\nx\r\n" + b"QUIT\r\n")
+        slow.half_close()
+        slow.expect("250 2.1.0")
+        slow.expect("250 2.1.5")
+        other.ehlo()
+        self.assertLess(time.monotonic() - begun, 0.7)
+        for start in ("250 2.0.0", "250 2.1.0", "250 2.1.5", "250 2.0.0", "221"):
+            slow.expect(start)
+        self.assertGreaterEqual(time.monotonic() - begun, 1.4)
+        slow.expect_closed()
+
+    def test_a_client_that_leaves_during_its_delay_harms_nobody(self):
+        sink = self.sink("--delay", "300ms")
+        for leave in (Client.close, Client.reset):
+            client = self.client(sink)
+            client.ehlo()
+            client.lines("MAIL FROM:<a@b>", "RCPT TO:<c@d>", "BDAT 0 LAST")
+            leave(client)
+        client = self.client(sink)
+        client.ehlo()
+        client.message("c@d")
+
+    def test_stores_in_order_with_envelopes_and_goes_on_behind_an_earlier_run(self):
+        store = self.folder / "made" / "store"
+        for run_number in range(2):
+            sink = self.sink("--store", store)
+            client = self.client(sink)
+            client.ehlo("me.example")
+            client.envelope("c@d", "e@f", mail_parameters=" BODY=8BITMIME")
+            client.send(b"BDAT 3 LAST\r\n.\r\n")
+            client.expect("250 2.0.0")
+            client.message("x@y", body=b"second %d\r\n" % run_number)
+            client.envelope("x@y")
+            client.cmd("BDAT 0 LAST", "250")
+            client.cmd("MAIL FROM:<half@way>", "250")
+            client.cmd("RCPT TO:<x@y>", "250")
+            client.cmd("DATA", "354")
+            client.send(b"never finished\r\n")
+            self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertEqual([path.read_bytes() for path in sorted(store.glob("*.eml"))],
+                         [b".\r\n", b"second 0\r\n", b"", b".\r\n", b"second 1\r\n", b""])
+        envelope = json.loads(sorted(store.glob("*.envelope"))[0].read_text())
+        self.assertEqual({key: envelope[key] for key in ("mail_from", "rcpt_to", "hello", "lmtp", "chunking", "body")},
+                         {"mail_from": "sender@example.net", "rcpt_to": ["c@d", "e@f"], "hello": "me.example", "lmtp": False,
+                          "chunking": True, "body": "8BITMIME"})
+        self.assertEqual(len(list(store.iterdir())), 12, "an unfinished message left something behind")
+
+    def test_a_store_that_fails_is_451_and_says_why(self):
+        store = self.folder / "store"
+        sink = self.sink("--store", store)
+        store.rmdir()
+        client = self.client(sink)
+        client.ehlo()
+        client.message("a@example.com", start="451 4.3.0")
+        self.assertRegex(sink.log(), r"--store: open .*: No such file")
+        store.mkdir()
+        client.message("a@example.com", start="250 2.0.0")
+
+    def test_records_are_written_while_it_runs(self):
+        record = self.folder / "record"
+        sink = self.sink("--record", record)
+        client = self.client(sink)
+        client.ehlo()
+        client.message("a@example.com", body=b"Message-ID: <1@test>\r\n\r\n")
+        wait_until(lambda: record.read_text().startswith("1@test 24 "), 20, "the record's line")
+
+    def test_lmtp_verdicts_are_each_recipients_own(self):
+        totals = self.folder / "totals.json"
+        sink = self.sink("--lmtp", "--tempfail", "0.3", "--reject", "0.3", "--seed", "7", "--json", totals)
+        client = self.client(sink)
+        client.cmd("LHLO me.example", "250")
+        recipients = [f"r{number}@example.com" for number in range(300)]
+        client.envelope(*recipients)
+        client.cmd("DATA", "354")
+        client.send(b"x\r\n.\r\n")
+        codes = [client.reply().code for _ in recipients]
+        for code, most in ((250, 170), (451, 140), (550, 140)):
+            self.assertTrue(40 < codes.count(code) < most, (code, codes.count(code)))
+        client.cmd("NOOP", "250")
+        self.assertEqual(sink.stop(), 0)
+        self.assertEqual(json.loads(totals.read_text())["recipients"], codes.count(250))
+
+    def test_hostile_clients_neither_crash_nor_fill_it(self):
+        sink = self.sink()
+        before = sink.rss_bytes()
+        chance = random.Random(5)
+        words = [b"EHLO x\r\n", b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n", b".\r\n", b"BDAT 5\r\n", b"BDAT 0 LAST\r\n", b"RSET\r\n",
+                 b"\r", b"\n", b"\0", b"\xff", b"BDAT 99999999999999999999\r\n", b"LHLO x\r\n", b"Message-ID: <", b"QUIT", 3000 * b"x"]
+        for _ in range(200):
+            with Client(address(sink.port), greet=False) as client:
+                try:
+                    for _ in range(chance.randrange(12)):
+                        client.send(b"".join(chance.choice(words) for _ in range(chance.randrange(40))))
+                    if chance.random() < 0.5:
+                        client.reset()
+                except OSError:
+                    pass
+        # One that never reads its replies: what it may leave lying is bounded, and what it sends is not read on.
+        deaf = self.client(sink, receive_buffer=4096)
+        deaf.socket.settimeout(0.5)
+        with self.assertRaises(OSError):
+            for _ in range(2000):
+                deaf.send(2000 * b"NOOP\r\n")
+        good = self.client(sink)
+        good.ehlo()
+        good.message("a@example.com")
+        if not SANITIZED:
+            self.assertLess(sink.rss_bytes() - before, 100 << 20)
+        self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertIsNone(SIGNS_OF_A_CRASH.search(sink.log()), sink.log())
+
+    def test_a_bad_command_line_is_exit_2(self):
+        for arguments in ((), ("--listen", "nowhere"), ("--listen", "127.0.0.1:0", "--tempfail", "2"), ("--frob",)):
+            result = run(BIN / "ringmx-sink", *arguments)
+            self.assertEqual(result.returncode, 2, result)
+            self.assertTrue(result.stderr.strip())
+
+
+if __name__ == "__main__":
+    unittest.main()

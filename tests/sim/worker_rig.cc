@@ -1,0 +1,196 @@
+#include "sim/worker_rig.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <utility>
+
+namespace ringmx::sim {
+namespace {
+
+const char* const listening_at = "10.0.0.1:25";
+
+BackendSettings backend_at(const std::string& address) {
+    const SocketAddress parsed = SocketAddress::parse(address).value();
+    BackendSettings backend;
+    backend.address = address;
+    backend.host = parsed.ip.text();
+    backend.port = parsed.port;
+    return backend;
+}
+
+// Pool 0 "one" has two backends, pool 1 "two" has the third.
+Settings ordinary_settings() {
+    Settings settings;
+    settings.hostname = "mx.example";
+    ListenerSettings listener;
+    listener.address = SocketAddress::parse(listening_at).value();
+    listener.acknowledge = Acknowledge::backend;
+    settings.listeners = {listener};
+    PoolSettings one;
+    one.name = "one";
+    one.backends = {backend_at(Rig::first_address), backend_at(Rig::second_address)};
+    PoolSettings two;
+    two.name = "two";
+    two.backends = {backend_at(Rig::third_address)};
+    settings.pools = {one, two};
+    RouteSettings first;
+    first.recipients = {"one.example"};
+    RouteSettings second;
+    second.recipients = {"two.example"};
+    second.pool_index = 1;
+    settings.routes = {first, second};
+    settings.limits.connections_per_client = 0;
+    settings.limits.connection_rate_per_client = {0, 1s};
+    settings.limits.message_rate_per_client = {0, 1s};
+    settings.log.level = LogLevel::error;
+    return settings;
+}
+
+} // namespace
+
+std::string Client::take_reply() {
+    unread += socket->take();
+    std::size_t line = 0;
+    while (true) {
+        const std::size_t end = unread.find("\r\n", line);
+        if (end == std::string::npos) {
+            return {};
+        }
+        if (end - line < 4 || unread[line + 3] != '-') {
+            std::string whole = unread.substr(0, end + 2);
+            unread.erase(0, end + 2);
+            return whole;
+        }
+        line = end + 2;
+    }
+}
+
+Rig::Rig(RigOptions options)
+    : network(options.network), port(network), settings_(ordinary_settings()),
+      null_descriptor_(::open("/dev/null", O_WRONLY | O_CLOEXEC)) {
+    options.settings(settings_);
+    lasting = std::make_unique<worker::Lasting>(1, settings_.limits.connections, 1);
+    log_writer_ = std::make_unique<observe::LogWriter>(settings_.log, null_descriptor_, 1);
+    wakers_ = {&port.waker()};
+    worker::Worker::Options made;
+    made.memory_bytes_max = options.memory_bytes_max;
+    made.clients_max = 10000;
+    made.listeners = {{port.listen(settings_.listeners[0].address), 0}};
+    made.snapshot = snapshot();
+    made.port = &port;
+    made.counters = &counters;
+    made.log = &log_writer_->add_log(16);
+    made.shares = &shares_;
+    made.wakers = wakers_;
+    made.seed = options.network.seed;
+    made.posted_buffers = options.posted_buffers;
+    worker = std::make_unique<worker::Worker>(std::move(made));
+    worker->start();
+}
+
+Rig::~Rig() {
+    if (worker != nullptr && !worker->finished()) {
+        post(worker::Inbox::Kind::cut);
+        (void)run_until([this] { return worker->finished(); });
+    }
+    worker.reset();
+    ::close(null_descriptor_);
+}
+
+std::shared_ptr<const worker::Snapshot> Rig::snapshot() {
+    auto routes = policy::Routes::build(settings_);
+    EXPECT_TRUE(routes.has_value());
+    worker::LiteralAddresses addresses;
+    return worker::build_snapshot(std::make_shared<const Settings>(settings_),
+                                  std::make_shared<const policy::Routes>(std::move(*routes)), *lasting,
+                                  addresses);
+}
+
+Client& Rig::connect(const char* from) {
+    Client& client = *clients_.emplace_back(std::make_unique<Client>());
+    client.socket = &network.connect(settings_.listeners[0].address, IpAddress::parse(from).value());
+    return client;
+}
+
+bool Rig::run_until(const std::function<bool()>& done, Duration time_max) {
+    const Instant end = network.now() + time_max;
+    while (!done()) {
+        if (network.now() >= end || worker->finished()) {
+            return done();
+        }
+        worker->turn();
+    }
+    return true;
+}
+
+void Rig::run_for(Duration time) {
+    (void)run_until([] { return false; }, time);
+}
+
+std::string Rig::reply(Client& client) {
+    std::string whole;
+    (void)run_until([&] {
+        whole = client.take_reply();
+        return !whole.empty() || client.socket->gone();
+    });
+    if (whole.empty()) {
+        whole = client.take_reply();
+    }
+    return whole.empty() && client.socket->gone() ? "(closed)" : whole;
+}
+
+Client& Rig::greeted(const char* from) {
+    Client& client = connect(from);
+    EXPECT_EQ(reply(client), "220 mx.example ESMTP ringmx\r\n");
+    EXPECT_TRUE(ask(client, "EHLO client.example\r\n").starts_with("250-mx.example"));
+    return client;
+}
+
+Client& Rig::with_recipient(std::string_view recipient) {
+    Client& client = greeted();
+    EXPECT_EQ(ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "250 2.1.0");
+    EXPECT_EQ(ask(client, "RCPT TO:" + std::string(recipient) + "\r\n").substr(0, 9), "250 2.1.5");
+    return client;
+}
+
+void Rig::reload(const std::function<void(Settings&)>& change) {
+    change(settings_);
+    EXPECT_TRUE(worker->post({worker::Inbox::Kind::snapshot, snapshot()}));
+    worker->turn();
+}
+
+void Rig::post(worker::Inbox::Kind kind) { EXPECT_TRUE(worker->post({kind, nullptr})); }
+
+void Rig::finish(Duration patience) {
+    post(worker::Inbox::Kind::drain);
+    if (!run_until([this] { return worker->finished(); }, patience)) {
+        post(worker::Inbox::Kind::cut);
+        EXPECT_TRUE(run_until([this] { return worker->finished(); }, 1min));
+    }
+    ASSERT_TRUE(worker->finished());
+    BufferPool& pool = worker->pool();
+    EXPECT_EQ(pool.bytes_in_use(),
+              worker->receive_buffers().posted() * pool.receive_buffer_bytes());
+    EXPECT_EQ(worker->receive_buffers().starved(), 0U);
+    EXPECT_EQ(worker->clients().used(), 0U);
+    EXPECT_EQ(worker->deliveries().used(), 0U);
+    EXPECT_EQ(worker->backends().used(), 0U);
+    EXPECT_EQ(worker->book().waiting_count(), 0U);
+    EXPECT_EQ(worker->book().idle_count(), 0U);
+    EXPECT_EQ(lasting->clients.connections_open(), 0U);
+    EXPECT_EQ(port.in_flight(), 0U);
+    EXPECT_EQ(port.open_descriptors(), 0U);
+    for (const char* address : {first_address, second_address}) {
+        EXPECT_EQ(lasting->states.state_of("one", address)->connections_open(), 0U) << address;
+    }
+    for (const std::unique_ptr<ScriptedBackend>& made : backends_) {
+        EXPECT_TRUE(made->violations.empty()) << made->violations.front();
+    }
+}
+
+ScriptedBackend& Rig::backend(const std::string& address, BackendProfile profile) {
+    return *backends_.emplace_back(std::make_unique<ScriptedBackend>(network, address, profile));
+}
+
+} // namespace ringmx::sim

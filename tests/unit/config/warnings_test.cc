@@ -1,0 +1,136 @@
+#include "unit/config/minimal.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ringmx::config {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::vector<std::string> warnings(const std::string& listener_keys, const std::string& routes,
+                                  const std::string& pools, const std::string& more = "") {
+    const Loaded loaded = parse(
+        R"({"listeners": [{"address": "127.0.0.1:25", "acknowledge": "backend")" + listener_keys +
+            R"(}], "routes": [)" + routes + R"(], "pools": {)" + pools + "}" + more + "}",
+        "/", Files::are_left);
+    EXPECT_TRUE(loaded.settings) << report("", loaded.faults);
+    return loaded.warnings;
+}
+
+constexpr const char* one_backend = R"({"backends": [{"address": "a:25"}]})";
+
+TEST(SettingsWarnings, AnOrdinaryConfigHasNone) {
+    EXPECT_THAT(warnings("", R"({"recipients": ["*"], "pool": "p"})",
+                         std::string(R"("p": )") + one_backend),
+                IsEmpty());
+}
+
+TEST(SettingsWarnings, PoolsThatTakeNoMail) {
+    EXPECT_THAT(
+        warnings(
+            "", "",
+            R"("empty": {}, "zero": {"backends": [{"address": "a:25", "weight": 0}, {"address": "b:25", "weight": 0}]},
+                                    "some": {"backends": [{"address": "a:25", "weight": 0}, {"address": "b:25"}]})"),
+        ElementsAre("/pools/empty/backends: the pool has no backend, so it takes no mail",
+                    "/pools/zero/backends: every weight is 0, so the pool takes no mail"));
+}
+
+TEST(SettingsWarnings, RoutesThatTakeNothing) {
+    EXPECT_THAT(
+        warnings(
+            "",
+            R"({"pool": "p"}, {"recipients": [], "pool": "p"}, {"recipients_file": "x", "pool": "p"})",
+            std::string(R"("p": )") + one_backend),
+        ElementsAre(HasSubstr("/routes/0: "), HasSubstr("/routes/1: ")));
+}
+
+TEST(SettingsWarnings, NobodyTrustedToSpeakProxy) {
+    EXPECT_THAT(warnings(R"(, "proxy_protocol": {})", "", ""),
+                ElementsAre(HasSubstr("/listeners/0/proxy_protocol/trusted: ")));
+    EXPECT_THAT(warnings(R"(, "proxy_protocol": {"trusted": ["10.0.0.0/8"]})", "", ""), IsEmpty());
+}
+
+TEST(SettingsWarnings, BackendListenerThatReachesLmtpOrSeveralPools) {
+    const std::string lmtp = R"({"protocol": "lmtp", "backends": [{"address": "a:24"}]})";
+    EXPECT_THAT(warnings("", R"({"recipients": ["a.example"], "pool": "l"})",
+                         R"("l": )" + lmtp + R"(, "s": )" + one_backend),
+                ElementsAre(HasSubstr("/pools/l: a \"backend\" listener reaches this LMTP pool")));
+    EXPECT_THAT(
+        warnings(
+            "",
+            R"({"recipients": ["a.example"], "pool": "l"}, {"recipients": ["b.example"], "pool": "s"})",
+            R"("l": )" + lmtp + R"(, "s": )" + one_backend),
+        ElementsAre(HasSubstr("/pools/l: "),
+                    HasSubstr("/routes: a \"backend\" listener reaches 2 pools")));
+    // A pool that no route names is out of reach.
+    EXPECT_THAT(warnings("", R"({"recipients": ["a.example"], "pool": "s"})",
+                         R"("l": )" + lmtp + R"(, "s": )" + one_backend),
+                IsEmpty());
+}
+
+TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
+    EXPECT_THAT(warnings("", "", "", R"(, "timeouts": {"backend_end_of_data": "481s"})"),
+                ElementsAre(HasSubstr("/timeouts/backend_end_of_data: ")));
+    EXPECT_THAT(warnings("", "", "", R"(, "timeouts": {"backend_end_of_data": "8m"})"), IsEmpty());
+}
+
+TEST(PostmasterWarning, NamesWhatNobodyTakes) {
+    Settings settings;
+    settings.hostname = "mx.example";
+    EXPECT_THAT(postmaster_warning(settings),
+                HasSubstr("no route takes \"postmaster@mx.example\" (RFC 5321, 4.5.1)"));
+    settings.postmaster = "pm@x.example";
+    EXPECT_THAT(postmaster_warning(settings),
+                HasSubstr("\"postmaster@mx.example\" nor \"pm@x.example\""));
+}
+
+class MachineWarnings : public testing::Test {
+  protected:
+    Settings settings_;
+    Machine machine_{.is_root = false,
+                     .descriptors_max = UINT64_MAX,
+                     .has_user = [](const std::string& name) { return name == "ringmx"; }};
+};
+
+TEST_F(MachineWarnings, NoneWhenAllIsWell) {
+    EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_), IsEmpty());
+    settings_.user = "ringmx";
+    machine_.is_root = true;
+    EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_), IsEmpty());
+}
+
+TEST_F(MachineWarnings, StayingRootIsToldWhenServing) {
+    machine_.is_root = true;
+    EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_),
+                ElementsAre(HasSubstr("/user: absent")));
+    EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_), IsEmpty());
+}
+
+TEST_F(MachineWarnings, UnknownUser) {
+    settings_.user = "nobody-knows";
+    EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_),
+                ElementsAre("/user: this machine has no user \"nobody-knows\""));
+}
+
+TEST_F(MachineWarnings, MoreConnectionsThanOpenFiles) {
+    machine_.descriptors_max = 20'000;
+    EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_),
+                ElementsAre(HasSubstr(
+                    "/limits/connections: 100000 is over the limit of 20000 open files")));
+    settings_.limits.connections = 20'000;
+    EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_), IsEmpty());
+}
+
+TEST_F(MachineWarnings, ThisMachineHasRoot) {
+    EXPECT_TRUE(Machine::here().has_user("root"));
+    EXPECT_GT(Machine::here().descriptors_max, 0U);
+}
+
+} // namespace
+} // namespace ringmx::config

@@ -1,0 +1,314 @@
+// What every Port promises, against the kernel and against the simulation, so that what is proven
+// on one holds for the other.
+#include "port_harness.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace ringmx::ring {
+namespace {
+
+struct Case {
+    PortKind kind;
+    std::uint64_t seed;
+};
+
+class PortConformance : public testing::TestWithParam<Case> {
+  protected:
+    PortUnderTest under_test_{GetParam().kind, GetParam().seed};
+    Port& port_ = under_test_.port();
+    SocketAddress address_ = SocketAddress::parse("127.0.0.1:0").value();
+};
+
+std::string numbered_text(std::size_t number, std::size_t size) {
+    std::string text;
+    for (std::size_t count = 0; text.size() < size; ++count) {
+        text += std::to_string(number) + ':' + std::to_string(count) + ' ';
+    }
+    text.resize(size);
+    return text;
+}
+
+TEST_P(PortConformance, ManyConnectionsEachGetTheirOwnOctetsBack) {
+    Harness harness(port_);
+    harness.accept(under_test_.listen(address_));
+    std::vector<Harness::Connection*> clients;
+    std::vector<std::string> texts;
+    for (std::size_t number = 0; number < 100; ++number) {
+        clients.push_back(&harness.connect(address_));
+        texts.push_back(numbered_text(number, 1 + number * 97));
+        harness.send(*clients.back(), texts.back());
+    }
+    EXPECT_TRUE(harness.run_until([&] {
+        for (std::size_t number = 0; number < clients.size(); ++number) {
+            if (clients[number]->received.size() < texts[number].size()) {
+                return false;
+            }
+        }
+        return true;
+    }));
+    for (std::size_t number = 0; number < clients.size(); ++number) {
+        EXPECT_EQ(clients[number]->received, texts[number]);
+    }
+}
+
+TEST_P(PortConformance, SendIsWholeAlthoughItIsLargerThanTheSocketBuffers) {
+    Harness harness(port_);
+    harness.echo_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    const std::string text = numbered_text(1, 1U << 20U);
+    harness.send(client, text);
+    EXPECT_TRUE(harness.run_until([&] {
+        return !harness.accepted().empty() && !client.send_results.empty() &&
+               harness.accepted()[0]->received.size() == text.size();
+    }));
+    EXPECT_EQ(client.send_results, std::vector<int>{1 << 20});
+    EXPECT_TRUE(harness.accepted()[0]->received == text);
+}
+
+TEST_P(PortConformance, HalfClosedPeerStillReceives) {
+    Harness harness(port_);
+    harness.echo_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    harness.send(client, "last words");
+    ASSERT_TRUE(harness.run_until([&] { return client.sent > 0; }));
+    harness.shut_down(client, Opcode::finish);
+    ASSERT_TRUE(harness.run_until(
+        [&] { return !harness.accepted().empty() && harness.accepted()[0]->ended; }));
+    EXPECT_EQ(harness.accepted()[0]->received, "last words");
+    harness.send(*harness.accepted()[0], "goodbye");
+    EXPECT_TRUE(harness.run_until([&] { return client.received == "goodbye"; }));
+    EXPECT_FALSE(client.ended);
+}
+
+TEST_P(PortConformance, ShutdownEndsBothSides) {
+    Harness harness(port_);
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.connected && !harness.accepted().empty(); }));
+    harness.shut_down(client, Opcode::shutdown);
+    EXPECT_TRUE(harness.run_until([&] { return client.ended && harness.accepted()[0]->ended; }));
+}
+
+// What a loop says last must not be lost by the shutdown that it queues behind it.
+TEST_P(PortConformance, SendBeforeShutdownInOneTurnIsDelivered) {
+    Harness harness(port_);
+    harness.echo_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.connected && !harness.accepted().empty(); }));
+    harness.send(*harness.accepted()[0], "421 4.3.2 closing\r\n");
+    harness.shut_down(*harness.accepted()[0], Opcode::shutdown);
+    EXPECT_TRUE(harness.run_until([&] { return client.ended; }));
+    EXPECT_EQ(client.received, "421 4.3.2 closing\r\n");
+}
+
+TEST_P(PortConformance, CancelledReceiveEndsExactlyOnce) {
+    Harness harness(port_);
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.receive_armed; }));
+    harness.turn(1ms);
+    harness.cancel(client, op_receive);
+    ASSERT_TRUE(harness.run_until([&] { return client.in_flight == 0; }));
+    EXPECT_EQ(client.cancelled, 1);
+    ASSERT_EQ(client.cancel_results.size(), 1U);
+    EXPECT_TRUE(client.cancel_results[0] == 0 || client.cancel_results[0] == -EALREADY);
+}
+
+TEST_P(PortConformance, CancelOfNothingIsNotFound) {
+    Harness harness(port_);
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.connected; }));
+    harness.cancel(client, op_send);
+    ASSERT_TRUE(harness.run_until([&] { return !client.cancel_results.empty(); }));
+    EXPECT_EQ(client.cancel_results[0], -ENOENT);
+}
+
+TEST_P(PortConformance, CancelLosesNoOctets) {
+    Harness harness(port_);
+    harness.echo_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    const std::string text = numbered_text(3, 300'000);
+    harness.send(client, text);
+    ASSERT_TRUE(harness.run_until([&] { return !harness.accepted().empty(); }));
+    Harness::Connection& server = *harness.accepted()[0];
+    while (server.received.size() < text.size()) {
+        server.receiving = false;
+        if (server.receive_armed) {
+            harness.cancel(server, op_receive);
+        }
+        ASSERT_TRUE(harness.run_until([&] { return !server.receive_armed; }));
+        server.receiving = true;
+        harness.arm_receive(server);
+        const std::size_t before = server.received.size();
+        // A starved receive is armed anew by the harness.
+        ASSERT_TRUE(harness.run_until(
+            [&] { return server.received.size() > before || before == text.size(); }));
+    }
+    EXPECT_TRUE(server.received == text);
+}
+
+TEST_P(PortConformance, SendToAPeerThatDoesNotReadHangsUntilCancelled) {
+    Harness harness(port_);
+    harness.receive_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    harness.send(client, std::string(64U << 20U, 'x'));
+    ASSERT_TRUE(harness.run_until([&] { return client.sending && !harness.accepted().empty(); }));
+    for (int count = 0; count < 20; ++count) {
+        harness.turn(5ms);
+    }
+    EXPECT_TRUE(client.send_results.empty());
+    harness.cancel(client, op_send);
+    ASSERT_TRUE(harness.run_until([&] { return !client.send_results.empty(); }));
+    EXPECT_NE(client.send_results[0], 64 << 20);
+    EXPECT_TRUE(client.send_results[0] > 0 || client.send_results[0] == -ECANCELED);
+}
+
+TEST_P(PortConformance, StarvedReceiversGoOnWhenMemoryReturns) {
+    // Four buffers of 64 KiB, two of them posted; every slice is held, so that they run out.
+    Harness harness(port_, 4 * 64 * 1024);
+    harness.echo_accepted = false;
+    harness.hold_slices = true;
+    harness.accept(under_test_.listen(address_));
+    constexpr std::size_t clients_count = 8;
+    std::vector<std::string> texts;
+    for (std::size_t number = 0; number < clients_count; ++number) {
+        texts.push_back(numbered_text(number, 200'000));
+        harness.send(harness.connect(address_), texts.back());
+    }
+    const auto received_bytes = [&] {
+        std::size_t total = 0;
+        for (const Harness::Connection* server : harness.accepted()) {
+            total += server->received.size();
+        }
+        return total;
+    };
+    ASSERT_TRUE(harness.run_until([&] { return harness.buffers().exhausted(); }));
+    EXPECT_TRUE(harness.buffers().low());
+    ASSERT_TRUE(harness.run_until([&] {
+        if (harness.buffers().exhausted() && harness.buffers().starved() > 0) {
+            harness.release_held();
+        }
+        if (received_bytes() > clients_count * 200'000 - 128 * 1024) {
+            harness.hold_slices = false;
+            harness.release_held();
+        }
+        return received_bytes() == clients_count * 200'000;
+    }));
+    EXPECT_GT(harness.enobufs_seen(), 0U);
+    std::vector<std::string> received;
+    for (const Harness::Connection* server : harness.accepted()) {
+        received.push_back(server->received);
+    }
+    std::ranges::sort(received);
+    std::ranges::sort(texts);
+    EXPECT_TRUE(received == texts);
+}
+
+TEST_P(PortConformance, ConnectToNobodyIsRefused) {
+    Harness harness(port_);
+    // Bound and closed again: nobody listens there.
+    const int listener = under_test_.listen(address_);
+    port_.close(listener);
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.error != 0; }));
+    EXPECT_EQ(client.error, ECONNREFUSED);
+}
+
+TEST_P(PortConformance, ResetIsSeenByThePeer) {
+    Harness harness(port_);
+    harness.receive_accepted = false;
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.connected && !harness.accepted().empty(); }));
+    Harness::Connection& server = *harness.accepted()[0];
+    port_.close(server.descriptor, true);
+    server.descriptor = port_.open_socket(address_).value(); // for the harness to close
+    EXPECT_TRUE(harness.run_until([&] { return client.error != 0; }));
+    EXPECT_EQ(client.error, ECONNRESET);
+}
+
+TEST_P(PortConformance, AddressesOfAnAcceptedConnectionAreKnown) {
+    Harness harness(port_);
+    harness.accept(under_test_.listen(address_));
+    Harness::Connection& client = harness.connect(address_);
+    ASSERT_TRUE(harness.run_until([&] { return client.connected && !harness.accepted().empty(); }));
+    const int accepted = harness.accepted()[0]->descriptor;
+    EXPECT_EQ(port_.local_address(accepted).value(), address_);
+    EXPECT_EQ(port_.peer_address(accepted).value(), port_.local_address(client.descriptor).value());
+}
+
+TEST_P(PortConformance, TurnEndsAtItsDeadline) {
+    std::vector<Completion> completions;
+    const Instant start = port_.now();
+    Instant reached = start;
+    while (reached < start + 20ms) {
+        reached = port_.turn({}, start + 20ms, completions);
+    }
+    EXPECT_TRUE(completions.empty());
+}
+
+TEST_P(PortConformance, WakeBeforeTheWaitEndsIt) {
+    std::vector<Completion> completions;
+    port_.turn({}, port_.now(), completions);
+    const Instant start = port_.now();
+    for (int round = 0; round < 3; ++round) {
+        port_.waker().wake();
+        port_.waker().wake(); // counts as one
+        port_.turn({}, start + 1h, completions);
+    }
+    EXPECT_LT(port_.now(), start + 1h);
+    EXPECT_TRUE(completions.empty());
+}
+
+std::vector<Case> cases() {
+    std::vector<Case> all = {{PortKind::uring, 1}, {PortKind::uring_masked, 1}, {PortKind::sim, 1}};
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+        all.push_back({PortKind::sim_hostile, seed});
+    }
+    return all;
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+    switch (info.param.kind) {
+    case PortKind::uring:
+        return "Kernel";
+    case PortKind::uring_masked:
+        return "KernelMasked";
+    case PortKind::sim:
+        return "Simulated";
+    case PortKind::sim_hostile:
+        return "SimulatedHostile" + std::to_string(info.param.seed);
+    }
+    return {};
+}
+
+INSTANTIATE_TEST_SUITE_P(Ports, PortConformance, testing::ValuesIn(cases()), case_name);
+
+TEST(UringPort, WakeFromAnotherThreadEndsTheWait) {
+    PortUnderTest under_test(PortKind::uring);
+    Port& port = under_test.port();
+    std::vector<Completion> completions;
+    std::thread other([&] { port.waker().wake(); });
+    port.turn({}, never, completions);
+    other.join();
+    EXPECT_TRUE(completions.empty());
+}
+
+TEST(UringPort, RingBelongsToTheThreadOfItsFirstTurn) {
+    PortUnderTest under_test(PortKind::uring);
+    std::thread owner([&] {
+        std::vector<Completion> completions;
+        under_test.port().turn({}, under_test.port().now(), completions);
+    });
+    owner.join();
+}
+
+} // namespace
+} // namespace ringmx::ring

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Runs a gateway with two backends, sends 1,000 messages through it and shows where they went. Started by tools/quickstart."""
+
+import collections
+import http.client
+import json
+import pathlib
+import random
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MESSAGES = 1000
+CONNECTIONS = 8
+READY_SECONDS = 30
+
+
+def free_ports(count):
+    """Ports that are free now, below the range that outgoing connections take theirs from."""
+    found = []
+    while len(found) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+class Stack:
+    """A gateway and two sinks, each a process that is ended by its own pid."""
+
+    def __init__(self, build, folder):
+        self.folder = folder
+        self.smtp_port, self.admin_port, *self.sink_ports = free_ports(4)
+        self.processes = []
+        self.sinks = []
+        for index, port in enumerate(self.sink_ports):
+            self.sinks.append(self.start(f"sink-{index}", build / "ringmx-sink", "--listen", f"127.0.0.1:{port}", "--json", folder / f"sink-{index}.json"))
+        config = {
+            "hostname": "quickstart.example",
+            "listeners": [{"address": f"127.0.0.1:{self.smtp_port}", "tls": "none", "acknowledge": "backend"}],
+            "routes": [{"recipients": ["*"], "pool": "sinks"}],
+            "pools": {"sinks": {"hash": "recipient", "tls": "none", "backends": [{"address": f"127.0.0.1:{port}"} for port in self.sink_ports]}},
+            "admin": {"address": f"127.0.0.1:{self.admin_port}"},
+        }
+        self.config_path = folder / "ringmx.json"
+        self.config_path.write_text(json.dumps(config, indent=2) + "\n")
+        self.gateway = self.start("ringmx", build / "ringmx", "serve", "--config", self.config_path)
+        self.wait_ready()
+
+    def start(self, name, *arguments):
+        with open(self.folder / f"{name}.log", "wb") as log:
+            process = subprocess.Popen([str(argument) for argument in arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                       start_new_session=True)
+        process.name = name
+        self.processes.append(process)
+        return process
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def wait_ready(self):
+        limit = time.monotonic() + READY_SECONDS
+        while time.monotonic() < limit:
+            for process in self.processes:
+                if process.poll() is not None:
+                    log = (self.folder / f"{process.name}.log").read_text(errors="replace")
+                    raise SystemExit(f"quickstart: {process.name} ended with {process.returncode}:\n{log[-2000:]}")
+            try:
+                if self.get("/readyz")[0] == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.05)
+        raise SystemExit(f"quickstart: the gateway was not ready in {READY_SECONDS} s; see {self.folder}/ringmx.log")
+
+    def stop(self):
+        """The gateway first, so that nothing under way loses its backend."""
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(40)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def send_share(port, numbers, counts, lock):
+    """One connection's share of the mail."""
+    accepted, refused = 0, collections.Counter()
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as smtp:
+            for number in numbers:
+                recipient = f"user{number % 200}@example.com"
+                text = f"From: demo@example.net\r\nTo: {recipient}\r\nMessage-ID: <{number}@quickstart>\r\nSubject: message {number}\r\n\r\n" + "Hello.\r\n" * 100
+                try:
+                    smtp.sendmail("demo@example.net", [recipient], text)
+                    accepted += 1
+                except smtplib.SMTPResponseException as error:
+                    refused[f"{error.smtp_code} {error.smtp_error.decode(errors='replace')}"] += 1
+                except smtplib.SMTPRecipientsRefused as error:
+                    code, why = next(iter(error.recipients.values()))
+                    refused[f"{code} {why.decode(errors='replace')}"] += 1
+    except (OSError, smtplib.SMTPException) as error:
+        refused[f"{type(error).__name__}: {error}"] += 1
+    with lock:
+        counts["accepted"] += accepted
+        counts["refused"].update(refused)
+
+
+def send_all(port):
+    counts, lock = {"accepted": 0, "refused": collections.Counter()}, threading.Lock()
+    threads = [threading.Thread(target=send_share, args=(port, range(first, MESSAGES, CONNECTIONS), counts, lock)) for first in range(CONNECTIONS)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return counts, time.monotonic() - start
+
+
+def metric(text, name):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith((name + "{", name + " ")))
+
+
+def table(rows):
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value:>7}")
+
+
+def addresses(stack):
+    return (f"""
+  mail client       server 127.0.0.1, port {stack.smtp_port}, no encryption, no password; any recipient is taken
+  from a shell      swaks --server 127.0.0.1:{stack.smtp_port} --to you@example.com
+  metrics           http://127.0.0.1:{stack.admin_port}/metrics     probes: /healthz, /readyz
+  its config        {stack.config_path}
+""")
+
+
+def main():
+    build, keep = pathlib.Path(sys.argv[1]).resolve(), "--keep" in sys.argv[2:]
+    # Ctrl-C and a plain kill both end in the same tidy way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="ringmx-quickstart-") as folder:
+        stack = None
+        try:
+            stack = Stack(build, pathlib.Path(folder))
+            counts, seconds = send_all(stack.smtp_port)
+            forwarded = int(metric(stack.get("/metrics")[1], "ringmx_messages_forwarded_total"))
+            print(f"\n{MESSAGES} messages over {CONNECTIONS} connections in {seconds:.1f} s, by Python's smtplib\n")
+            if keep:
+                table([("sent", MESSAGES), ("accepted", counts["accepted"]), ("forwarded", forwarded)])
+                print(addresses(stack))
+                print("Everything stays up until Ctrl-C.")
+                sys.stdout.flush()
+                try:
+                    while stack.gateway.poll() is None:
+                        time.sleep(0.5)
+                except KeyboardInterrupt:
+                    print("\nstopping")
+            stack.stop()
+            if stack.gateway.returncode != 0:
+                print((stack.folder / "ringmx.log").read_text(errors="replace")[-2000:], file=sys.stderr)
+            sinks = [json.loads((stack.folder / f"sink-{index}.json").read_text()) for index in range(2)]
+        finally:
+            if stack is not None:
+                stack.stop()
+        if keep:
+            return 0
+        lost = counts["accepted"] - sum(sink["messages"] for sink in sinks)
+        table([("sent", MESSAGES), ("accepted (250)", counts["accepted"]), ("forwarded", forwarded), ("to the first backend", sinks[0]["messages"]),
+               ("to the second backend", sinks[1]["messages"]), ("lost", lost)])
+        for why, count in counts["refused"].most_common(5):
+            print(f"  refused {count} times: {why}")
+        print("\nAll of it is stopped again. `tools/quickstart --keep` leaves it up and says where to point a mail client;\n"
+              "for a gateway of your own, write a config (see README.md) and run `build/release/ringmx serve --config FILE`.")
+        return 0 if counts["accepted"] == forwarded == MESSAGES and lost == 0 and stack.gateway.returncode == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

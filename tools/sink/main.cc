@@ -1,0 +1,166 @@
+// ringmx-sink: an SMTP or LMTP backend that accepts, counts, checks, and can misbehave on purpose.
+//
+// Opens everything first (a fault ends it with 1 and one line), says "listening on ADDRESS" for
+// each listener on stdout, then waits for SIGTERM or SIGINT, stops its workers, and writes the
+// totals. TCP addresses are listened at by each worker by itself (SO_REUSEPORT), a Unix path's
+// socket is shared.
+#include "ring/sockets.h"
+#include "sink/options.h"
+#include "sink/worker.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <thread>
+#include <unistd.h>
+
+namespace {
+
+using namespace ringmx;
+using namespace ringmx::sink;
+
+constexpr int backlog = 4096; // the kernel cuts it to net.core.somaxconn
+
+// The default soft limit of 1,024 is for programs that use select().
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+// One descriptor for each worker. The first one makes a port of port 0.
+Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
+    std::vector<int> descriptors;
+    for (unsigned index = 0; index < workers; ++index) {
+        if (index > 0 && address.is_unix) {
+            const int copy = ::fcntl(descriptors.front(), F_DUPFD_CLOEXEC, 0);
+            if (copy < 0) {
+                return std::unexpected(Error{"dup", errno, address.text()});
+            }
+            descriptors.push_back(copy);
+            continue;
+        }
+        const Expected<int> descriptor = ring::listen_on(address, backlog, workers > 1);
+        if (!descriptor) {
+            return std::unexpected(descriptor.error());
+        }
+        descriptors.push_back(*descriptor);
+        if (!address.is_unix && address.port == 0) {
+            const Expected<SocketAddress> bound = ring::local_address(*descriptor);
+            if (!bound) {
+                return std::unexpected(bound.error());
+            }
+            address.port = bound->port;
+        }
+    }
+    return descriptors;
+}
+
+Expected<std::vector<std::unique_ptr<Worker>>> open_workers(Options& options) {
+    std::vector<std::vector<int>> listeners(options.workers);
+    for (SocketAddress& address : options.listen) {
+        const Expected<std::vector<int>> descriptors = listen_at(address, options.workers);
+        if (!descriptors) {
+            return std::unexpected(descriptors.error());
+        }
+        for (unsigned index = 0; index < options.workers; ++index) {
+            listeners[index].push_back((*descriptors)[index]);
+        }
+    }
+    std::vector<std::unique_ptr<Worker>> workers;
+    for (unsigned index = 0; index < options.workers; ++index) {
+        Expected<std::unique_ptr<Worker>> worker =
+            Worker::create(options, index, std::move(listeners[index]));
+        if (!worker) {
+            return std::unexpected(worker.error());
+        }
+        workers.push_back(std::move(*worker));
+    }
+    return workers;
+}
+
+Expected<void> write_totals(const Totals& totals, const std::string& path) {
+    const std::string text = totals.json();
+    if (path.empty()) {
+        fmt::print("{}", text);
+        std::fflush(stdout);
+        return {};
+    }
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const bool written = descriptor >= 0 && write_whole(descriptor, text);
+    const int error = errno;
+    if (descriptor >= 0) {
+        ::close(descriptor);
+    }
+    if (!written) {
+        return std::unexpected(Error{"write", error, path});
+    }
+    return {};
+}
+
+void run(std::vector<std::unique_ptr<Worker>>& workers, const sigset_t& ending) {
+    std::vector<std::thread> threads;
+    threads.reserve(workers.size());
+    for (const std::unique_ptr<Worker>& worker : workers) {
+        threads.emplace_back([&worker] { worker->run(); });
+    }
+    int number = 0;
+    while (::sigwait(&ending, &number) != 0) {
+    }
+    for (const std::unique_ptr<Worker>& worker : workers) {
+        worker->request_stop();
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+int fail(const Error& error) {
+    fmt::print(stderr, "ringmx-sink: {}\n", error.message());
+    return 1;
+}
+
+} // namespace
+
+int main(int count, char** arguments) {
+    std::expected<Options, Ending> options = parse_options(count, arguments);
+    if (!options) {
+        fmt::print(options.error().code == 0 ? stdout : stderr, "{}", options.error().text);
+        return options.error().code;
+    }
+    // Before any thread, so that all of them leave the two to sigwait.
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+
+    Expected<std::vector<std::unique_ptr<Worker>>> workers = open_workers(*options);
+    if (!workers) {
+        return fail(workers.error());
+    }
+    for (const SocketAddress& address : options->listen) {
+        fmt::print("listening on {}\n", address.text());
+    }
+    std::fflush(stdout);
+    run(*workers, ending);
+
+    Totals totals;
+    for (const std::unique_ptr<Worker>& worker : *workers) {
+        totals.add(worker->totals());
+    }
+    for (const SocketAddress& address : options->listen) {
+        if (address.is_unix) {
+            ::unlink(address.path.c_str());
+        }
+    }
+    const Expected<void> written = write_totals(totals, options->json);
+    return written ? 0 : fail(written.error());
+}

@@ -1,0 +1,132 @@
+#include "sink/options.h"
+
+#include "base/units.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <optional>
+
+namespace ringmx::sink {
+namespace {
+
+constexpr const char* description =
+    "SMTP or LMTP backend that accepts, counts and checks, and misbehaves on purpose.\n"
+    "SIGTERM or SIGINT ends it: it then writes connections, messages, recipients, bytes, unique\n"
+    "and duplicates as JSON.";
+
+// What CLI11 leaves as text because it has our own form.
+struct RawOptions {
+    std::vector<std::string> listen;
+    std::string delay = "0";
+    std::string tls;
+    bool no_pipelining = false;
+    bool no_chunking = false;
+};
+
+void declare(CLI::App& app, Options& options, RawOptions& raw) {
+    const CLI::Range probability(0.0, 1.0);
+    app.set_version_flag("--version", "ringmx-sink " RINGMX_VERSION);
+    app.add_option(
+           "--listen", raw.listen,
+           "HOST:PORT, [V6]:PORT or unix:/path; may be given again; port 0 takes a free one")
+        ->type_name("ADDRESS")
+        ->allow_extra_args(false)
+        ->required();
+    app.add_flag("--lmtp", options.lmtp, "speak LMTP: LHLO, one final reply for each recipient");
+    app.add_option("--workers", options.workers, "threads, each with its own ring (default 1)")
+        ->type_name("N")
+        ->check(CLI::Range(1U, workers_max));
+    app.add_option("--tls", raw.tls, "certificate chain and key; not built yet")
+        ->type_name("CHAIN,KEY");
+    app.add_option("--store", options.store,
+                   "write each message to DIR/NAME.eml, its envelope to DIR/NAME.envelope")
+        ->type_name("DIR");
+    app.add_option("--tempfail", options.tempfail, "probability of 451 at the end of data")
+        ->type_name("P")
+        ->check(probability);
+    app.add_option("--reject", options.reject, "probability of 550 at the end of data")
+        ->type_name("P")
+        ->check(probability);
+    app.add_option("--disconnect", options.disconnect,
+                   "probability of a drop instead of the final reply")
+        ->type_name("P")
+        ->check(probability);
+    app.add_option("--delay", raw.delay, "wait before each final reply, such as 250ms or 2s")
+        ->type_name("T");
+    app.add_flag("--no-pipelining", raw.no_pipelining, "don't offer PIPELINING");
+    app.add_flag("--no-chunking", raw.no_chunking, "don't offer CHUNKING");
+    app.add_option("--json", options.json, "write the totals to FILE instead of stdout")
+        ->type_name("FILE");
+    app.add_option("--record", options.record,
+                   "append a line for each acknowledged message: MESSAGE-ID OCTETS CRC32C")
+        ->type_name("FILE");
+    app.add_option("--hostname", options.hostname, "name in the greeting (default localhost)")
+        ->type_name("NAME");
+    app.add_option("--seed", options.seed, "seed of the probabilities' draws (default 1)")
+        ->type_name("N");
+}
+
+Ending fault(std::string_view what) {
+    return {2, fmt::format("ringmx-sink: {} (see ringmx-sink --help)\n", what)};
+}
+
+// "localhost:2525" is taken as 127.0.0.1: it is what everybody types.
+std::optional<SocketAddress> parse_listen(std::string_view text) {
+    constexpr std::string_view localhost = "localhost:";
+    if (text.starts_with(localhost)) {
+        return SocketAddress::parse(fmt::format("127.0.0.1:{}", text.substr(localhost.size())));
+    }
+    return SocketAddress::parse(text);
+}
+
+std::expected<Options, Ending> finish(Options options, const RawOptions& raw) {
+    if (!raw.tls.empty()) {
+        return std::unexpected(fault("--tls is not built yet; leave it out"));
+    }
+    for (const std::string& text : raw.listen) {
+        const std::optional<SocketAddress> address = parse_listen(text);
+        if (!address) {
+            return std::unexpected(fault(fmt::format(
+                "--listen: found '{}', expected HOST:PORT with an IP address, or unix:/path",
+                text)));
+        }
+        options.listen.push_back(*address);
+    }
+    const std::optional<Duration> delay = parse_duration(raw.delay);
+    if (!delay) {
+        return std::unexpected(fault(fmt::format(
+            "--delay: found '{}', expected a duration such as 250ms or 2s", raw.delay)));
+    }
+    options.delay = *delay;
+    // Written so that "nan" fails too.
+    if (!(options.tempfail + options.reject + options.disconnect <= 1.0 + 1e-9)) {
+        return std::unexpected(fault("--tempfail, --reject and --disconnect: expected "
+                                     "probabilities that add up to 1 at most"));
+    }
+    options.offer_pipelining = !raw.no_pipelining;
+    options.offer_chunking = !raw.no_chunking;
+    return options;
+}
+
+} // namespace
+
+std::expected<Options, Ending> parse_options(int count, const char* const* arguments) {
+    Options options;
+    RawOptions raw;
+    CLI::App app(description, "ringmx-sink");
+    declare(app, options, raw);
+    try {
+        app.parse(count, arguments);
+    } catch (const CLI::CallForHelp&) {
+        return std::unexpected(Ending{0, app.help()});
+    } catch (const CLI::CallForVersion&) {
+        return std::unexpected(Ending{0, "ringmx-sink " RINGMX_VERSION "\n"});
+    } catch (const CLI::ParseError& error) {
+        std::string text = error.what();
+        std::ranges::replace(text, '\n', ' ');
+        return std::unexpected(fault(text));
+    }
+    return finish(std::move(options), raw);
+}
+
+} // namespace ringmx::sink

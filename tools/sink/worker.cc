@@ -1,0 +1,332 @@
+#include "sink/worker.h"
+
+#include "ring/sockets.h"
+#include "ring/uring_port.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fmt/format.h>
+#include <utility>
+
+namespace ringmx::sink {
+namespace {
+
+// Token::operation: the listeners' two, then a stream's.
+constexpr std::uint8_t operation_accept = 0;
+constexpr std::uint8_t operation_cancel_accept = 1;
+constexpr std::uint8_t operation_stream = 2;
+
+// A client that lets this much of its replies lie gets no more of its commands run.
+constexpr std::size_t unsent_bytes_max = std::size_t{64} * 1024;
+// Kept input that is this small is moved out of its receive buffer, which would stay pinned as a
+// whole.
+constexpr std::size_t moved_bytes_max = 4096;
+// After an accept that failed for want of descriptors or memory: at once would be a busy loop.
+constexpr Duration accept_pause = 100ms;
+constexpr Duration record_interval = 1s;
+
+} // namespace
+
+Worker::Peer::Peer(Handle handle, Ledger& ledger)
+    : stream(handle, operation_stream), connection(ledger), timer(handle.slot, *this) {}
+
+void Worker::Peer::consume(std::size_t octets) {
+    if (!has_input()) {
+        return;
+    }
+    input[first_input].remove_prefix(octets);
+    if (input[first_input].empty() && ++first_input == input.size()) {
+        input.clear();
+        first_input = 0;
+    }
+}
+
+Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigned index,
+                                                 std::vector<int> listeners) {
+    const Expected<ring::Features> features = ring::probe();
+    if (!features) {
+        return std::unexpected(features.error());
+    }
+    ring::UringPort::Settings settings;
+    settings.features = *features;
+    Expected<std::unique_ptr<ring::UringPort>> port = ring::UringPort::create(settings);
+    if (!port) {
+        return std::unexpected(port.error());
+    }
+    auto worker = std::make_unique<Worker>(options, index, std::move(*port), std::move(listeners));
+    if (!options.record.empty()) {
+        Expected<RecordFile> record = RecordFile::open(options.record);
+        if (!record) {
+            return std::unexpected(record.error());
+        }
+        worker->ledger_.record = std::move(*record);
+    }
+    if (!options.store.empty()) {
+        Expected<MessageStore> store = MessageStore::open(options.store, index);
+        if (!store) {
+            return std::unexpected(store.error());
+        }
+        worker->ledger_.store = std::move(*store);
+    }
+    return worker;
+}
+
+Worker::Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
+               std::vector<int> listeners)
+    : ledger_(options, index), port_(std::move(port)), pool_({.bytes_max = receive_bytes_max}),
+      buffers_(pool_, *port_), loop_(*port_, pool_), timers_(port_->now()),
+      peers_(connections_max) {
+    for (const int descriptor : listeners) {
+        listeners_.push_back({descriptor});
+    }
+}
+
+Worker::~Worker() {
+    for (const Listener& listener : listeners_) {
+        ring::close_socket(listener.descriptor);
+    }
+}
+
+void Worker::run() {
+    for (std::uint32_t listener = 0; listener < listeners_.size(); ++listener) {
+        arm(listener);
+    }
+    while (!is_stopping_ || !is_idle()) {
+        for (const ring::Completion& completion : loop_.turn(turn_end())) {
+            take(completion);
+        }
+        timers_.advance(loop_.now(), [this](Timer& timer) {
+            Peer& peer = static_cast<ReplyTimer&>(timer).peer;
+            peer.is_waiting = false;
+            peer.is_dropped = !peer.connection.conclude();
+            advance(peer);
+        });
+        buffers_.refill();
+        buffers_.rearm_starved([this](ring::Token token) {
+            Peer* peer = peers_.find({token.slot, token.generation});
+            if (peer == nullptr || peer->stream.closing() || !peer->stream.receiving()) {
+                return false;
+            }
+            peer->stream.receive(loop_);
+            return true;
+        });
+        rearm_listeners();
+        write_record();
+        if (!is_stopping_ && life_.load(std::memory_order_acquire) != Life::running) {
+            begin_stop();
+        }
+    }
+    record_due_ = Instant::min();
+    write_record();
+    // The port must not go while the other thread still wakes it.
+    life_.wait(Life::stop_requested);
+    port_.reset();
+}
+
+void Worker::request_stop() {
+    life_.store(Life::stop_requested, std::memory_order_release);
+    port_->waker().wake();
+    life_.store(Life::woken, std::memory_order_release);
+    life_.notify_one();
+}
+
+Instant Worker::turn_end() {
+    Instant end = std::min(timers_.next_due(), record_due_);
+    for (const Listener& listener : listeners_) {
+        end = std::min(end, listener.rearm_at);
+    }
+    return end;
+}
+
+bool Worker::is_idle() const {
+    return peers_.used() == 0 && cancels_in_flight_ == 0 &&
+           std::ranges::none_of(listeners_, &Listener::is_armed);
+}
+
+void Worker::begin_stop() {
+    is_stopping_ = true;
+    for (std::uint32_t index = 0; index < listeners_.size(); ++index) {
+        Listener& listener = listeners_[index];
+        listener.rearm_at = never;
+        if (listener.is_armed) {
+            ring::Operation operation{};
+            operation.code = ring::Opcode::cancel;
+            operation.token = {operation_cancel_accept, index, 0};
+            operation.target = {operation_accept, index, 0};
+            loop_.queue(operation);
+            ++cancels_in_flight_;
+        }
+    }
+    peers_.for_each([this](Peer& peer) { close(peer); });
+}
+
+void Worker::arm(std::uint32_t listener) {
+    ring::Operation operation{};
+    operation.code = ring::Opcode::accept;
+    operation.descriptor = listeners_[listener].descriptor;
+    operation.token = {operation_accept, listener, 0};
+    loop_.queue(operation);
+    listeners_[listener].is_armed = true;
+}
+
+void Worker::rearm_listeners() {
+    for (std::uint32_t index = 0; index < listeners_.size(); ++index) {
+        if (listeners_[index].rearm_at <= loop_.now()) {
+            listeners_[index].rearm_at = never;
+            arm(index);
+        }
+    }
+}
+
+void Worker::write_record() {
+    if (!ledger_.record.has_unwritten()) {
+        record_due_ = never;
+        return;
+    }
+    if (record_due_ == never) {
+        record_due_ = loop_.now() + record_interval;
+    }
+    if (record_due_ > loop_.now()) {
+        return;
+    }
+    record_due_ = never;
+    if (const Expected<void> written = ledger_.record.flush(); !written) {
+        fmt::print(stderr, "ringmx-sink: --record: {}\n", written.error().message());
+    }
+}
+
+void Worker::take(const ring::Completion& completion) {
+    Slice octets = buffers_.settle(completion);
+    const ring::Token token = completion.token;
+    if (token.operation == operation_accept) {
+        take_accept(completion);
+    } else if (token.operation == operation_cancel_accept) {
+        --cancels_in_flight_;
+    } else if (Peer* peer = peers_.find({token.slot, token.generation})) {
+        const auto operation =
+            static_cast<ring::StreamOperation>(token.operation - operation_stream);
+        take_stream(*peer, operation, completion, std::move(octets));
+    }
+}
+
+void Worker::take_accept(const ring::Completion& completion) {
+    const std::uint32_t index = completion.token.slot;
+    if (!completion.more) {
+        listeners_[index].is_armed = false;
+        if (!is_stopping_) {
+            listeners_[index].rearm_at =
+                completion.result < 0 ? loop_.now() + accept_pause : loop_.now();
+        }
+    }
+    if (completion.result < 0) {
+        return;
+    }
+    Peer* peer = is_stopping_ ? nullptr : peers_.create(ledger_);
+    if (peer == nullptr) {
+        port_->close(completion.result);
+        return;
+    }
+    peer->stream.open(completion.result);
+    peer->stream.receive(loop_);
+    advance(*peer);
+}
+
+void Worker::take_stream(Peer& peer, ring::StreamOperation operation,
+                         const ring::Completion& completion, Slice octets) {
+    switch (peer.stream.complete(loop_, operation, completion)) {
+    case ring::StreamEvent::nothing:
+    case ring::StreamEvent::connected:
+        return;
+    case ring::StreamEvent::received:
+        keep_input(peer, std::move(octets));
+        break;
+    case ring::StreamEvent::ended:
+        peer.has_ended = true;
+        break;
+    case ring::StreamEvent::starved:
+        buffers_.starve(completion.token);
+        return;
+    case ring::StreamEvent::sent:
+        break;
+    case ring::StreamEvent::failed:
+        peer.is_dropped = true;
+        break;
+    case ring::StreamEvent::closed:
+        peers_.destroy(peer);
+        return;
+    }
+    advance(peer);
+}
+
+void Worker::keep_input(Peer& peer, Slice octets) {
+    // What can't be consumed in this turn should not pin a receive buffer for as long as that
+    // takes.
+    if (peer.is_waiting && octets.size() <= moved_bytes_max) {
+        if (Slice moved = pool_.copy(octets.bytes()); !moved.empty()) {
+            octets = std::move(moved);
+        }
+    }
+    peer.input.push_back(std::move(octets));
+}
+
+// The one place from which a connection goes on, and the only one that closes it.
+void Worker::advance(Peer& peer) {
+    if (!peer.is_dropped) {
+        read_input(peer);
+    }
+    std::string& output = peer.connection.output();
+    if (!output.empty() && !peer.is_dropped) {
+        peer.is_dropped = !peer.stream.send_text(loop_, output);
+        output.clear();
+    }
+    if (peer.has_ended && !peer.is_waiting && !peer.has_input()) {
+        peer.is_closing = true;
+    }
+    if (peer.is_dropped || (peer.is_closing && peer.stream.unsent_bytes() == 0)) {
+        close(peer);
+    } else {
+        settle_flow(peer);
+    }
+}
+
+void Worker::read_input(Peer& peer) {
+    while (!peer.is_waiting && !peer.is_closing && !peer.is_dropped && peer.has_input() &&
+           peer.stream.unsent_bytes() <= unsent_bytes_max) {
+        const Connection::Step step = peer.connection.receive(peer.input[peer.first_input].bytes());
+        peer.consume(step.consumed);
+        switch (step.wish) {
+        case Connection::Wish::need_input:
+            break;
+        case Connection::Wish::wait:
+            peer.is_waiting = true;
+            timers_.set(peer.timer, loop_.now() + ledger_.options.delay);
+            break;
+        case Connection::Wish::close:
+            peer.is_closing = true;
+            break;
+        case Connection::Wish::drop:
+            peer.is_dropped = true;
+            break;
+        }
+    }
+}
+
+void Worker::settle_flow(Peer& peer) {
+    const bool wanted = !peer.has_input() && !peer.is_closing;
+    if (wanted && !peer.stream.receiving()) {
+        peer.stream.receive(loop_);
+    } else if (!wanted && peer.stream.receiving()) {
+        peer.stream.pause(loop_);
+    }
+}
+
+void Worker::close(Peer& peer) {
+    peer.timer.cancel();
+    peer.input.clear();
+    peer.first_input = 0;
+    if (!peer.stream.closing() && peer.stream.close(loop_)) {
+        peers_.destroy(peer);
+    }
+}
+
+} // namespace ringmx::sink

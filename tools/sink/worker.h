@@ -1,0 +1,109 @@
+// One thread of the sink: a ring, its listening sockets, its connections, and what they counted.
+//
+// A turn: completions are settled and taken, connections go on and queue their replies, delays that
+// are over conclude their messages, and everything leaves with the next turn's system call; one
+// send a connection. Content is read in the receive buffers and never copied.
+//
+// Bounds: receive memory by receive_bytes_max; a client that doesn't read its replies, or whose
+// message waits for its delay, is not read on: its receive is cancelled, and what still arrives is
+// kept until it goes on. Thread: run() and everything it calls belong to one thread; request_stop()
+// may be called from one other. Errors: create() fails with the ring's reason.
+#pragma once
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/slab.h"
+#include "base/timer_wheel.h"
+#include "ring/receive_buffers.h"
+#include "ring/stream.h"
+#include "sink/connection.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace ringmx::sink {
+
+class Worker {
+  public:
+    static constexpr std::size_t receive_bytes_max = std::size_t{256} * 1024 * 1024;
+    static constexpr std::uint32_t connections_max = 1'000'000; // the descriptors end sooner
+
+    // `options` outlives it. Takes over the listening descriptors, and opens record and store as
+    // the options say.
+    [[nodiscard]] static Expected<std::unique_ptr<Worker>>
+    create(const Options& options, unsigned index, std::vector<int> listeners);
+    // Over any port and an open ledger: what create() uses, and tests.
+    Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
+           std::vector<int> listeners);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    void run(); // until request_stop(); then everything is closed and the record is written
+    void request_stop(); // once
+    [[nodiscard]] const Totals& totals() const { return ledger_.totals; }
+
+  private:
+    struct Peer;
+    struct ReplyTimer : Timer {
+        ReplyTimer(std::uint32_t slot, Peer& owner) : Timer(0, slot), peer(owner) {}
+        Peer& peer;
+    };
+    struct Peer {
+        Peer(Handle handle, Ledger& ledger);
+
+        ring::Stream stream;
+        Connection connection;
+        ReplyTimer timer;
+        std::vector<Slice> input; // not yet consumed
+        std::size_t first_input = 0;
+        bool is_waiting = false; // for the delay
+        bool has_ended = false;  // the client sends no more
+        bool is_closing = false; // after what is queued is sent
+        bool is_dropped = false;
+
+        [[nodiscard]] bool has_input() const { return first_input < input.size(); }
+        void consume(std::size_t octets);
+    };
+    struct Listener {
+        int descriptor;
+        bool is_armed = false;
+        Instant rearm_at = never; // after an accept that failed
+    };
+
+    [[nodiscard]] Instant turn_end();
+    void take(const ring::Completion& completion);
+    void take_accept(const ring::Completion& completion);
+    void take_stream(Peer& peer, ring::StreamOperation operation,
+                     const ring::Completion& completion, Slice octets);
+    void keep_input(Peer& peer, Slice octets);
+    void advance(Peer& peer);
+    void read_input(Peer& peer);
+    void settle_flow(Peer& peer);
+    void close(Peer& peer);
+    void arm(std::uint32_t listener);
+    void rearm_listeners();
+    void write_record();
+    void begin_stop();
+    [[nodiscard]] bool is_idle() const;
+
+    enum class Life : std::uint8_t { running, stop_requested, woken };
+
+    Ledger ledger_;
+    std::unique_ptr<ring::Port> port_;
+    BufferPool pool_;
+    ring::ReceiveBuffers buffers_;
+    ring::Loop loop_;
+    TimerWheel timers_;
+    Slab<Peer> peers_;
+    std::vector<Listener> listeners_;
+    std::uint32_t cancels_in_flight_ = 0;
+    Instant record_due_ = never;
+    bool is_stopping_ = false;
+    std::atomic<Life> life_ = Life::running;
+};
+
+} // namespace ringmx::sink
