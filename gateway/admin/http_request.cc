@@ -173,6 +173,9 @@ bool HttpRequestParser::parse_request_line(std::string_view line) {
         request_.method = Method::head;
     } else if (method == "POST") {
         request_.method = Method::post;
+    } else if (method == "PUT" || method == "DELETE" || method == "PATCH" || method == "OPTIONS" ||
+               method == "TRACE" || method == "CONNECT") {
+        return refuse(405);
     } else {
         return refuse(501);
     }

@@ -71,7 +71,7 @@ void append_trace_field(std::string& out, const TraceSource& source) {
         append_recipient(out, source.recipient, source.smtputf8);
         out += '>';
     }
-    out += ";\r\n\t";
+    out += "; ";
     append_date(out, source.received_at);
     out += source.content_starts_with_space ? "\r\n\r\n" : "\r\n";
 }

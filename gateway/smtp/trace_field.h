@@ -2,8 +2,7 @@
 //
 //   Received: from client.example ([192.0.2.1])
 //   ⇥by mx1.example.com (ringmx) with ESMTP id 4Zx7
-//   ⇥for <user@example.com>;
-//   ⇥Mon, 23 Nov 2026 09:41:22 +0000
+//   ⇥for <user@example.com>; Mon, 23 Nov 2026 09:41:22 +0000
 //
 // In:   what the session and its owner know; hello name and recipient come from the client.
 // Out:  the field's octets, appended, each line with its CRLF; with an empty line behind it when

@@ -21,7 +21,7 @@ constexpr Duration farewell_time = 5s;
 
 BackendConnection::BackendConnection(Handle self, Worker& worker,
                                      std::shared_ptr<const Snapshot> snapshot, const Pool& pool)
-    : self_(self), worker_(worker), snapshot_(std::move(snapshot)), pool_(pool),
+    : self_(self), worker_(worker), snapshot_(std::move(snapshot)), pool_(&pool),
       stream_(self, backend_operations),
       session_(snapshot_->settings->hostname, pool.settings().protocol == Protocol::lmtp),
       timer_(static_cast<std::uint8_t>(TimerKind::backend), self.slot) {}
@@ -33,13 +33,13 @@ void BackendConnection::dial(const upstream::Lease& lease, Handle delivery) {
     lease_held_ = true;
     delivery_ = delivery;
     worker_.timers().set(timer_, worker_.now() + snapshot_->settings->timeouts.backend_connect);
-    worker_.counters_of(lease_, pool_).connections_total.add();
-    worker_.counters_of(lease_, pool_).connections_open.add();
+    worker_.counters_of(lease_, *pool_).connections_total.add();
+    worker_.counters_of(lease_, *pool_).connections_open.add();
     connect_next();
 }
 
 void BackendConnection::connect_next() {
-    const auto& addresses = pool_.addresses[lease_.backend_index];
+    const auto& addresses = pool_->addresses[lease_.backend_index];
     while (next_address_ < addresses.size()) {
         address_ = addresses[next_address_++];
         if (auto descriptor = worker_.loop().port().open_socket(address_)) {
@@ -52,8 +52,11 @@ void BackendConnection::connect_next() {
     lost(addresses.empty() ? ForwardFailure::resolve : ForwardFailure::connect_refused, 0);
 }
 
-void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery) {
+void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery,
+                              std::shared_ptr<const Snapshot> snapshot, const Pool& pool) {
     RINGMX_ASSERT(state_ == State::idle);
+    snapshot_ = std::move(snapshot);
+    pool_ = &pool;
     lease_ = lease;
     lease_held_ = true;
     delivery_ = delivery;
@@ -82,7 +85,7 @@ void BackendConnection::expect_nothing() {
 }
 
 bool BackendConnection::worn_out() const {
-    const PoolSettings& settings = pool_.settings();
+    const PoolSettings& settings = pool_->settings();
     return messages_ >= settings.messages_per_connection ||
            rejections_ >= settings.rejections_per_connection;
 }
@@ -286,7 +289,7 @@ void BackendConnection::received(const Slice& octets) {
 
 void BackendConnection::became_ready() {
     using Known = BackendTraits::Known;
-    pool_.traits[lease_.backend_index]->smtputf8.store(
+    pool_->traits[lease_.backend_index]->smtputf8.store(
         capabilities().smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
     expect_nothing();
     worker_.book().dial_succeeded(lease_);

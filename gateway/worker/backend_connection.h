@@ -37,7 +37,9 @@ class BackendConnection {
     // Connects under `lease` for `delivery`, which is told on_ready() or on_lost().
     void dial(const upstream::Lease& lease, Handle delivery);
     // An idle connection that the book handed out. The delivery goes on at once: is_ready() is true.
-    void reuse(const upstream::Lease& lease, Handle delivery);
+    // From now on it belongs to the delivery's snapshot, which the lease points into.
+    void reuse(const upstream::Lease& lease, Handle delivery, std::shared_ptr<const Snapshot> snapshot,
+               const Pool& pool);
 
     [[nodiscard]] Handle handle() const { return self_; }
     [[nodiscard]] bool is_ready() const { return state_ == State::busy; }
@@ -45,7 +47,7 @@ class BackendConnection {
     [[nodiscard]] smtp::ClientSession& session() { return session_; }
     [[nodiscard]] const smtp::Capabilities& capabilities() const { return session_.capabilities(); }
     [[nodiscard]] const upstream::Lease& lease() const { return lease_; }
-    [[nodiscard]] const Pool& pool() const { return pool_; }
+    [[nodiscard]] const Pool& pool() const { return *pool_; }
     [[nodiscard]] const SocketAddress& address() const { return address_; }
 
     // Queues what the session has put into its output, then content slices; leaves at the turn's end. False: no memory.
@@ -91,7 +93,7 @@ class BackendConnection {
     Handle self_;
     Worker& worker_;
     std::shared_ptr<const Snapshot> snapshot_;
-    const Pool& pool_;
+    const Pool* pool_; // of snapshot_
     ring::Stream stream_;
     smtp::ClientSession session_;
     Timer timer_;

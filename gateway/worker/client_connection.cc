@@ -419,6 +419,7 @@ void ClientConnection::cut() {
     if (state_ == State::serving) {
         if (Delivery* const transaction = delivery()) {
             delivery_ = {};
+            transaction->client_left(); // it is told here, once
             transaction->cut();
         }
         session_.fail(replies::shutting_down);

@@ -260,6 +260,9 @@ void ClientConnection::on_content_refused() {
 
 void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source, bool unknown) {
     session_.answer_recipient(reply, source, unknown);
+    // The client was waiting for us: its time begins now.
+    last_octet_at_ = worker_.now();
+    last_command_at_ = worker_.now();
 }
 
 void ClientConnection::answer_data(const smtp::Reply& reply) {

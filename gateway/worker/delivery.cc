@@ -110,7 +110,7 @@ void Delivery::take(const upstream::Answer& answer) {
         RINGMX_ASSERT(reused != nullptr);
         connection_ = reused->handle();
         backend_index_ = answer.lease.backend_index;
-        reused->reuse(answer.lease, self_);
+        reused->reuse(answer.lease, self_, snapshot_, pool());
         offered_at_ = worker_.now();
         return;
     }
@@ -303,7 +303,10 @@ void Delivery::timer_fired() {
         return;
     }
     const Instant due = owner->last_octet_at() + snapshot_->settings->timeouts.backend_hold;
-    if (due > worker_.now() || owes_client()) {
+    // A client whose reading is paused is silent by our doing, and would never end a hold.
+    const bool backend_is_slow = current->unsent_bytes() > 0 || current->session().unanswered() > 0 ||
+                                 content_.held_bytes() > replayable_bytes_max;
+    if (due > worker_.now() || owes_client() || backend_is_slow) {
         worker_.timers().set(timer_, std::max(due, worker_.now() + 1s));
         return;
     }

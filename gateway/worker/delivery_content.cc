@@ -234,6 +234,9 @@ bool Delivery::pump_data(BackendConnection& current) {
     if (!content_.take(worker_.pool(), WireForm::stuffed, outgoing_)) {
         return false;
     }
+    if (outgoing_.bytes() == 0 && !content_ended_) {
+        return true; // the client is waited for, not the backend
+    }
     worker_.counters().backend_bytes_sent_total.add(outgoing_.bytes());
     for (Slice& slice : outgoing_.slices()) {
         current.send(std::move(slice));

@@ -145,11 +145,22 @@ void Worker::accepted(const ring::Completion& completion) {
             client->open(completion.result);
         }
     }
-    if (accepting_[position] || completion.result == -ECANCELED) {
+    if (accepting_[position]) {
         return;
     }
     if (phase_ == Phase::serving) {
         arm_accept(position); // EMFILE and the like end a multishot: the next accept waits for a connection
+    } else {
+        close_listener(position);
+    }
+}
+
+// Nothing accepts on it any more: whoever connects from now on is refused by the kernel.
+void Worker::close_listener(std::size_t position) {
+    int& descriptor = options_.listeners[position].descriptor;
+    if (descriptor >= 0) {
+        options_.port->close(descriptor);
+        descriptor = -1;
     }
 }
 
@@ -201,6 +212,8 @@ void Worker::begin_drain() {
             operation.token = {accept_cancel_operation, static_cast<std::uint32_t>(position), 0};
             operation.target = {accept_operation, static_cast<std::uint32_t>(position), 0};
             loop_.queue(operation);
+        } else {
+            close_listener(position);
         }
     }
     clients_.for_each([](ClientConnection& client) { client.drain(); });
@@ -235,9 +248,7 @@ void Worker::run_grants() {
             backend->close_idle();
         }
     }
-    if (!book_.has_waiting()) {
-        return;
-    }
+    // Asked even when nobody waits: only so does the book forget the deadline of one that went on by a hand-over.
     while (const std::optional<upstream::Grant> grant = book_.next_grant(now())) {
         Delivery* delivery = deliveries_.find(Handle::unpacked(grant->transaction));
         RINGMX_ASSERT_STATE(delivery != nullptr, "a waiting transaction %llu is gone",
@@ -294,11 +305,6 @@ void Worker::check_finished() {
         backends_.used() != 0 || std::ranges::find(accepting_, true) != accepting_.end()) {
         return;
     }
-    for (const ListeningSocket& listener : options_.listeners) {
-        options_.port->close(listener.descriptor);
-    }
-    options_.listeners.clear();
-    accepting_.clear();
     finished_.store(true, std::memory_order_release);
     if (options_.main_waker != nullptr) {
         options_.main_waker->wake();

@@ -117,6 +117,7 @@ class Worker {
     void dispatch(const ring::Completion& completion);
     void accepted(const ring::Completion& completion);
     void arm_accept(std::size_t position);
+    void close_listener(std::size_t position);
     void timer_fired(Timer& timer);
     void read_inbox();
     void begin_drain();

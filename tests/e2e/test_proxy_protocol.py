@@ -113,19 +113,6 @@ class ProxyProtocol(EndToEnd):
         self.assertTrue(all(backend.delivered() for backend in backends))
         self.assertEqual(sum(len(backend.delivered()) for backend in backends), 24)
 
-    def test_proxy_v2_towards_the_backend(self):
-        gateway, backend = self.simple(listener=PROXIED, pool_settings={"client_info": "proxy_v2"}, backend_options={"expects_proxy": True})
-        client = self.through(v2(("192.0.2.77", 4711)), gateway)
-        try:
-            client.expect("220")
-        except Closed:
-            self.fail("closed")
-        client.ehlo()
-        client.message("a@example.com")
-        header = backend.wait_messages(1)[0].session.proxy_header
-        self.assertEqual(header[12], 0x21)
-        self.assertEqual(socket.inet_ntoa(header[16:20]), "192.0.2.77")
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -385,7 +385,9 @@ void SimNetwork::close(Endpoint& endpoint, bool reset) {
         schedule(delay(), [this, id = endpoint.id] {
             if (Endpoint* found = find(id); found != nullptr) {
                 reset_pair(*found);
-                forget(*found);
+            }
+            if (Endpoint* still = find(id); still != nullptr) {
+                forget(*still); // else the peer's script closed its end, and both are gone
             }
         });
         return;

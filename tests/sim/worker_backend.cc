@@ -9,8 +9,9 @@ namespace {
 
 std::string verb_of(const std::string& command) {
     std::string verb = command.substr(0, command.find(' '));
-    std::ranges::transform(verb, verb.begin(),
-                           [](unsigned char letter) { return static_cast<char>(std::toupper(letter)); });
+    std::ranges::transform(verb, verb.begin(), [](unsigned char letter) {
+        return static_cast<char>(std::toupper(letter));
+    });
     return verb;
 }
 
@@ -57,13 +58,16 @@ void ScriptedBackend::close_all() {
     }
 }
 
+void ScriptedBackend::stop_reading() {
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        session->socket->pause();
+    }
+}
+
 void ScriptedBackend::accept(SimSocket& socket) {
     ++connections;
     Session& session = *sessions_.emplace_back(std::make_unique<Session>());
     session.socket = &socket;
-    if (!reads) {
-        socket.pause();
-    }
     socket.on_event = [this, &session](SimSocket& from) {
         session.input += from.take();
         if (session.state != State::over) {
@@ -143,6 +147,8 @@ void ScriptedBackend::obey(Session& session, const std::string& command) {
     if (verb == (profile.lmtp ? "LHLO" : "EHLO")) {
         session.message = nullptr;
         (void)say(session, command, hello_reply());
+    } else if (verb == "HELO" && !profile.lmtp) {
+        (void)say(session, command, "250 backend\r\n");
     } else if (verb == "MAIL") {
         if (session.message != nullptr) {
             violations.push_back("MAIL inside a transaction");

@@ -1,11 +1,12 @@
 // A scripted SMTP or LMTP backend for simulations of a worker.
 //
-// It answers as an ordinary server of its profile does; answer() may say something else to a command: a reply (with its CRLF),
-// drop_now (the connection ends), say_nothing, or nothing at all for the ordinary answer. "." stands for the end of the content.
-// What it is told is kept: commands in order, messages with their octets unstuffed.
+// It answers as an ordinary server of its profile does; answer() may say something else to a
+// command: a reply (with its CRLF), drop_now (the connection ends), say_nothing, or nothing at all
+// for the ordinary answer. "." stands for the end of the content. What it is told is kept: commands
+// in order, messages with their octets unstuffed.
 //
-// It notes what a client must not do: more commands than one without PIPELINING, BDAT without CHUNKING, BODY= without 8BITMIME.
-// Thread: the network's. Bound: what the test sends.
+// It notes what a client must not do: more commands than one without PIPELINING, BDAT without
+// CHUNKING, BODY= without 8BITMIME. Thread: the network's. Bound: what the test sends.
 #pragma once
 
 #include "sim/sim_network.h"
@@ -47,7 +48,6 @@ class ScriptedBackend {
 
     Answer answer; // asked first; "." is the end of the content, "connect" the greeting
     BackendProfile profile;
-    bool reads = true; // false: connections accepted from now on read nothing
     std::vector<std::string> commands;
     std::vector<std::string> violations;
     std::vector<std::shared_ptr<BackendMessage>> messages; // those whose content began
@@ -56,7 +56,8 @@ class ScriptedBackend {
 
     [[nodiscard]] std::size_t taken_count() const;
     [[nodiscard]] std::size_t count_of(std::string_view verb) const;
-    void close_all(); // every open connection, at once
+    void close_all();    // every open connection, at once
+    void stop_reading(); // on every open connection
 
   private:
     enum class State { commands, data, chunk, over };

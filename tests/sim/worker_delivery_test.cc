@@ -1,4 +1,5 @@
-// A message's way through a whole worker to a backend, in `backend` mode, when nothing goes wrong but the pieces' sizes.
+// A message's way through a whole worker to a backend, in `backend` mode, when nothing goes wrong
+// but the pieces' sizes.
 #include "sim/worker_rig.h"
 
 #include <gmock/gmock.h>
@@ -42,8 +43,8 @@ const std::string small_message = "Subject: dots\r\n\r\n.\r\n..two\r\n.last line
 std::string large_message(std::size_t size) {
     std::string message = "Subject: large\r\n\r\n";
     for (std::size_t line = 0; message.size() < size; ++line) {
-        message += (line % 3 == 0 ? "." : "") + std::to_string(line) +
-                   std::string(line % 71, 'x') + "\r\n";
+        message += (line % 3 == 0 ? "." : "") + std::to_string(line) + std::string(line % 71, 'x') +
+                   "\r\n";
     }
     return message;
 }
@@ -66,9 +67,9 @@ class Forms : public ::testing::TestWithParam<std::tuple<bool, bool, bool, bool>
         Client& client = rig.with_recipient();
         if (chunks_in) {
             const std::size_t half = message.size() / 2;
-            EXPECT_THAT(rig.ask(client, "BDAT " + std::to_string(half) + "\r\n" +
-                                            message.substr(0, half)),
-                        StartsWith("250 2.0.0"));
+            EXPECT_THAT(
+                rig.ask(client, "BDAT " + std::to_string(half) + "\r\n" + message.substr(0, half)),
+                StartsWith("250 2.0.0"));
             rig.send(client, "BDAT " + std::to_string(message.size() - half) + " LAST\r\n" +
                                  message.substr(half));
         } else {
@@ -80,8 +81,7 @@ class Forms : public ::testing::TestWithParam<std::tuple<bool, bool, bool, bool>
         const ScriptedBackend& taker = first.taken_count() == 1 ? first : second;
         EXPECT_EQ(taker.messages[0]->by_chunks, chunking);
         EXPECT_TRUE(behind_trace(taker.messages[0]->octets) == message);
-        EXPECT_EQ(taker.messages[0]->mail.substr(0, 31), "MAIL FROM:<sender@far.example>"
-                                                         + taker.messages[0]->mail.substr(30, 1));
+        EXPECT_THAT(taker.messages[0]->mail, StartsWith("MAIL FROM:<sender@far.example>"));
         EXPECT_EQ(rig.ask(client, "QUIT\r\n"), "221 2.0.0 Bye\r\n");
         rig.finish();
     }
@@ -94,8 +94,8 @@ TEST_P(Forms, LargeMessageIsStreamedOctetForOctet) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllForms, Forms,
-                         ::testing::Combine(::testing::Bool(), ::testing::Bool(),
-                                            ::testing::Bool(), ::testing::Bool()));
+                         ::testing::Combine(::testing::Bool(), ::testing::Bool(), ::testing::Bool(),
+                                            ::testing::Bool()));
 
 TEST(WorkerDelivery, EachRecipientGetsTheBackendsOwnAnswer) {
     Rig rig;
@@ -114,8 +114,10 @@ TEST(WorkerDelivery, EachRecipientGetsTheBackendsOwnAnswer) {
     rig.backend(Rig::first_address).answer = answer;
     rig.backend(Rig::second_address).answer = answer;
     Client& client = rig.greeted();
-    rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<yes@one.example>\r\nRCPT TO:<no@one.example>\r\n"
-                     "RCPT TO:<full@one.example>\r\nRCPT TO:<x@nowhere.example>\r\nRCPT TO:<plain@one.example>\r\n");
+    rig.send(client,
+             "MAIL FROM:<a@b.example>\r\nRCPT TO:<yes@one.example>\r\nRCPT TO:<no@one.example>\r\n"
+             "RCPT TO:<full@one.example>\r\nRCPT TO:<x@nowhere.example>\r\nRCPT "
+             "TO:<plain@one.example>\r\n");
     EXPECT_THAT(rig.reply(client), StartsWith("250 2.1.0"));
     EXPECT_EQ(rig.reply(client), "250 2.1.5 Fine here\r\n");
     EXPECT_EQ(rig.reply(client), "550 5.1.1 Nobody of that name\r\n");
@@ -129,15 +131,17 @@ TEST(WorkerDelivery, RefusedMailIsTheAnswerToEachRecipient) {
     for (const bool pipelining : {true, false}) {
         Rig rig;
         const auto answer = [](const std::string& command) -> std::optional<std::string> {
-            return command.starts_with("MAIL") ? std::optional<std::string>("550 5.7.1 Not from you\r\n")
-                                               : std::nullopt;
+            return command.starts_with("MAIL")
+                       ? std::optional<std::string>("550 5.7.1 Not from you\r\n")
+                       : std::nullopt;
         };
         BackendProfile profile;
         profile.pipelining = pipelining;
         rig.backend(Rig::first_address, profile).answer = answer;
         rig.backend(Rig::second_address, profile).answer = answer;
         Client& client = rig.greeted();
-        rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<one@one.example>\r\nRCPT TO:<two@one.example>\r\nDATA\r\n");
+        rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<one@one.example>\r\nRCPT "
+                         "TO:<two@one.example>\r\nDATA\r\n");
         EXPECT_THAT(rig.reply(client), StartsWith("250 2.1.0"));
         EXPECT_EQ(rig.reply(client), "550 5.7.1 Not from you\r\n");
         EXPECT_EQ(rig.reply(client), "550 5.7.1 Not from you\r\n");
@@ -149,8 +153,9 @@ TEST(WorkerDelivery, RefusedMailIsTheAnswerToEachRecipient) {
 TEST(WorkerDelivery, RepliesAboutOurSideBecome451) {
     Rig rig;
     const auto answer = [](const std::string& command) -> std::optional<std::string> {
-        return command.starts_with("RCPT") ? std::optional<std::string>("530 5.7.0 Authenticate\r\n")
-                                           : std::nullopt;
+        return command.starts_with("RCPT")
+                   ? std::optional<std::string>("530 5.7.0 Authenticate\r\n")
+                   : std::nullopt;
     };
     rig.backend(Rig::first_address).answer = answer;
     rig.backend(Rig::second_address).answer = answer;
@@ -198,7 +203,8 @@ TEST(WorkerDelivery, PipeliningClientIsAnsweredInOrder) {
         EXPECT_THAT(rig.reply(client), StartsWith("250 2.1.0"));
         EXPECT_THAT(rig.reply(client), StartsWith("250 2.1.5"));
         EXPECT_THAT(rig.reply(client), StartsWith("354"));
-        EXPECT_EQ(rig.ask(client, "Subject: x\r\n\r\nx\r\n.\r\n"), "250 2.0.0 Taken by the backend\r\n");
+        EXPECT_EQ(rig.ask(client, "Subject: x\r\n\r\nx\r\n.\r\n"),
+                  "250 2.0.0 Taken by the backend\r\n");
     }
     rig.finish();
 }

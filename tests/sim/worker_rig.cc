@@ -103,13 +103,14 @@ std::shared_ptr<const worker::Snapshot> Rig::snapshot() {
     EXPECT_TRUE(routes.has_value());
     worker::LiteralAddresses addresses;
     return worker::build_snapshot(std::make_shared<const Settings>(settings_),
-                                  std::make_shared<const policy::Routes>(std::move(*routes)), *lasting,
-                                  addresses);
+                                  std::make_shared<const policy::Routes>(std::move(*routes)),
+                                  *lasting, addresses);
 }
 
 Client& Rig::connect(const char* from) {
     Client& client = *clients_.emplace_back(std::make_unique<Client>());
-    client.socket = &network.connect(settings_.listeners[0].address, IpAddress::parse(from).value());
+    client.socket =
+        &network.connect(settings_.listeners[0].address, IpAddress::parse(from).value());
     return client;
 }
 

@@ -2,10 +2,11 @@
 //
 //   Rig rig(options);                       one worker, one listener, pools as the test says
 //   Client& client = rig.connect();
-//   EXPECT_EQ(rig.ask(client, "NOOP\r\n"), "250 2.0.0 Ok\r\n")   time goes on until a whole reply has come
+//   EXPECT_EQ(rig.ask(client, "NOOP\r\n"), "250 2.0.0 Ok\r\n")   time goes on until a whole reply
+//   has come
 //
-// finish() drains, cuts if that takes too long, and checks that everything has been given back. Thread: one.
-// Errors: a reply that never comes is "" (or "(closed)" when the connection ended).
+// finish() drains, cuts if that takes too long, and checks that everything has been given back.
+// Thread: one. Errors: a reply that never comes is "" (or "(closed)" when the connection ended).
 #pragma once
 
 #include "sim/sim_port.h"

@@ -109,7 +109,7 @@ TEST(HttpRequest, WhatIsNoRequestIsRefusedAtOnce) {
 }
 
 TEST(HttpRequest, OtherMethodsAndVersionsHaveTheirOwnStatus) {
-    check("DELETE / HTTP/1.1\r\n\r\n", {"refused 501"});
+    check("DELETE / HTTP/1.1\r\n\r\n", {"refused 405"});
     check("get / HTTP/1.1\r\n\r\n", {"refused 501"});
     check("GET / HTTP/2.0\r\n\r\n", {"refused 505"});
     check("GET / HTTP/0.9\r\n\r\n", {"refused 505"});

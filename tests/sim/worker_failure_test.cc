@@ -1,0 +1,615 @@
+// Backends and clients that fail, and the worker's own ends: what the client is told, and what no
+// backend may see.
+#include "sim/worker_rig.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ringmx::sim {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Said = std::optional<std::string>;
+using Inbox = worker::Inbox;
+
+const std::string taken = "250 2.0.0 Taken by the backend\r\n";
+
+ScriptedBackend::Answer always(std::string verb, std::string reply) {
+    return [verb = std::move(verb), reply = std::move(reply)](const std::string& command) {
+        return command.starts_with(verb) ? Said(reply) : std::nullopt;
+    };
+}
+
+struct Pair {
+    explicit Pair(const RigOptions& options = {}, BackendProfile profile = {})
+        : rig(options), first(rig.backend(Rig::first_address, profile)),
+          second(rig.backend(Rig::second_address, profile)) {}
+
+    void both(const ScriptedBackend::Answer& answer) { first.answer = second.answer = answer; }
+    // The first MAIL meets `reply` at whichever backend it comes to; after it all is well.
+    void once(const std::string& verb, const std::string& reply) {
+        both([verb, reply, said = std::make_shared<bool>(false)](const std::string& command) {
+            if (*said || !command.starts_with(verb)) {
+                return Said();
+            }
+            *said = true;
+            return Said(reply);
+        });
+    }
+    [[nodiscard]] std::size_t count_of(std::string_view verb) const {
+        return first.count_of(verb) + second.count_of(verb);
+    }
+    [[nodiscard]] std::size_t taken_count() const {
+        return first.taken_count() + second.taken_count();
+    }
+    [[nodiscard]] std::size_t complete_count() const {
+        std::size_t count = 0;
+        for (const ScriptedBackend* backend : {&first, &second}) {
+            for (const auto& message : backend->messages) {
+                count += message->complete ? 1U : 0U;
+            }
+        }
+        return count;
+    }
+    std::string send_message(Client& client, std::string_view text = "Subject: x\r\n\r\nx\r\n") {
+        const std::string go_on = rig.ask(client, "DATA\r\n");
+        if (!go_on.starts_with("354")) {
+            return go_on;
+        }
+        return rig.ask(client, std::string(text) + ".\r\n");
+    }
+    std::string transaction(Client& client) {
+        (void)rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
+        const std::string answer = rig.ask(client, "RCPT TO:<user@one.example>\r\n");
+        return answer.starts_with("250") ? send_message(client) : answer;
+    }
+
+    Rig rig;
+    ScriptedBackend& first;
+    ScriptedBackend& second;
+};
+
+class LeadsToAnother : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(LeadsToAnother, AndTheClientSeesNothingOfIt) {
+    for (const bool chunking : {true, false}) {
+        for (const bool pipelining : {true, false}) {
+            BackendProfile profile;
+            profile.chunking = chunking;
+            profile.pipelining = pipelining;
+            Pair pair({}, profile);
+            pair.once(GetParam().first, GetParam().second);
+            Client& client = pair.rig.greeted();
+            EXPECT_EQ(pair.transaction(client), taken);
+            EXPECT_EQ(pair.taken_count(), 1U);
+            EXPECT_EQ(pair.first.connections, 1U);
+            EXPECT_EQ(pair.second.connections, 1U);
+            pair.rig.finish();
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Causes, LeadsToAnother,
+    ::testing::Values(
+        std::pair{"connect", "421 4.3.2 Not now\r\n"}, std::pair{"connect", "554 5.3.2 Never\r\n"},
+        std::pair{"connect", ScriptedBackend::drop_now}, std::pair{"connect", "rubbish\r\n"},
+        std::pair{"connect", ScriptedBackend::say_nothing},
+        std::pair{"EHLO", ScriptedBackend::drop_now}, std::pair{"EHLO", "421 4.3.2 Not now\r\n"},
+        std::pair{"MAIL", "421 4.3.2 Not now\r\n"}, std::pair{"MAIL", ScriptedBackend::drop_now},
+        std::pair{"MAIL", ScriptedBackend::say_nothing}, std::pair{"MAIL", "25 nonsense\r\n"},
+        std::pair{"RCPT", "421 4.3.2 Not now\r\n"}, std::pair{"RCPT", ScriptedBackend::drop_now}));
+
+TEST(WorkerFailure, RefusedConnectLeadsToTheOtherBackend) {
+    for (const char* address : {Rig::first_address, Rig::second_address}) {
+        Rig rig;
+        ScriptedBackend& only = rig.backend(address);
+        for (int user = 0; user < 10; ++user) {
+            Client& client = rig.with_recipient("<user" + std::to_string(user) + "@one.example>");
+            (void)rig.ask(client, "DATA\r\n");
+            EXPECT_EQ(rig.ask(client, "x\r\n.\r\n"), taken);
+        }
+        EXPECT_EQ(only.taken_count(), 10U);
+        rig.finish();
+    }
+}
+
+TEST(WorkerFailure, NoBackendAtAllGives451) {
+    Rig rig;
+    Client& client = rig.greeted();
+    rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<one@one.example>\r\nRCPT "
+                     "TO:<two@one.example>\r\nDATA\r\n");
+    EXPECT_THAT(rig.reply(client), StartsWith("250 2.1.0"));
+    EXPECT_THAT(rig.reply(client), StartsWith("451 4.4.1"));
+    EXPECT_THAT(rig.reply(client), StartsWith("451 4.4.1"));
+    EXPECT_THAT(rig.reply(client), StartsWith("554 5.5.1"));
+    rig.finish();
+}
+
+TEST(WorkerFailure, BlackHolesGive451AfterTheConnectTime) {
+    Rig rig;
+    rig.network.black_hole(SocketAddress::parse(Rig::first_address).value());
+    rig.network.black_hole(SocketAddress::parse(Rig::second_address).value());
+    Client& client = rig.greeted();
+    (void)rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
+    EXPECT_THAT(rig.ask(client, "RCPT TO:<one@one.example>\r\n"), StartsWith("451 4.4.1"));
+    rig.finish();
+}
+
+TEST(WorkerFailure, DropAfterTheFinalDotIs451AndNeverASecondBackend) {
+    for (const bool chunking : {true, false}) {
+        BackendProfile profile;
+        profile.chunking = chunking;
+        Pair pair({}, profile);
+        pair.once(".", ScriptedBackend::drop_now);
+        Client& client = pair.rig.with_recipient();
+        EXPECT_THAT(pair.send_message(client), StartsWith("451 4.4.1"));
+        EXPECT_EQ(pair.complete_count(), 1U);
+        EXPECT_EQ(pair.count_of("MAIL"), 1U);
+        EXPECT_THAT(pair.rig.ask(client, "NOOP\r\n"), StartsWith("250"));
+        pair.rig.finish();
+    }
+}
+
+TEST(WorkerFailure, FinalRepliesArePassedOn) {
+    for (const char* reply :
+         {"550 5.7.1 Spam\r\n", "450 4.2.0 Later\r\n", "250 2.6.0 queued as 1\r\n"}) {
+        Pair pair;
+        pair.once(".", reply);
+        Client& client = pair.rig.with_recipient();
+        EXPECT_EQ(pair.send_message(client), reply);
+        pair.rig.finish();
+    }
+}
+
+TEST(WorkerFailure, RefusedDataIsPassedOn) {
+    for (const bool pipelining : {true, false}) {
+        BackendProfile profile;
+        profile.chunking = false;
+        profile.pipelining = pipelining;
+        Pair pair({}, profile);
+        pair.once("DATA", "452 4.3.1 No room\r\n");
+        Client& client = pair.rig.with_recipient();
+        EXPECT_EQ(pair.rig.ask(client, "DATA\r\n"), "452 4.3.1 No room\r\n");
+        (void)pair.rig.ask(client, "RSET\r\n");
+        EXPECT_EQ(pair.transaction(client), taken);
+        pair.rig.finish();
+    }
+}
+
+// Three backends, so that there would be a third.
+TEST(WorkerFailure, AfterTwoDropsThereIsNoThird) {
+    RigOptions options;
+    options.settings = [](Settings& settings) {
+        settings.pools[0].backends.push_back(settings.pools[1].backends[0]);
+    };
+    Pair pair(options);
+    ScriptedBackend& third = pair.rig.backend(Rig::third_address);
+    pair.both(always("RCPT", ScriptedBackend::drop_now));
+    third.answer = always("RCPT", ScriptedBackend::drop_now);
+    Client& client = pair.rig.greeted();
+    (void)pair.rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
+    EXPECT_THAT(pair.rig.ask(client, "RCPT TO:<user@one.example>\r\n"), StartsWith("451 4.4.1"));
+    EXPECT_EQ(pair.count_of("MAIL") + third.count_of("MAIL"), 2U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, DropBetweenRcptAndDataReplaysElsewhere) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.first.close_all();
+    pair.second.close_all();
+    pair.rig.run_for(1s);
+    EXPECT_EQ(pair.send_message(client), taken);
+    EXPECT_EQ(pair.first.connections, 1U);
+    EXPECT_EQ(pair.second.connections, 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ChangedAnswerOnTheOtherBackendIs451AtTheEndOfData) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.both(always("RCPT", "550 5.1.1 Nobody\r\n"));
+    pair.first.close_all();
+    pair.second.close_all();
+    pair.rig.run_for(1s);
+    EXPECT_THAT(pair.send_message(client), StartsWith("451 4.4.1"));
+    EXPECT_EQ(pair.taken_count(), 0U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, BeginningThatIsGoneCannotBeReplayed) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    std::string line(70, 'x');
+    line += "\r\n";
+    for (int count = 0; count < 10000; ++count) {
+        pair.rig.send(client, line);
+    }
+    pair.rig.run_for(5s);
+    pair.first.close_all();
+    pair.second.close_all();
+    pair.rig.run_for(1s);
+    EXPECT_THAT(pair.rig.ask(client, ".\r\n"), StartsWith("451 4.4.1"));
+    EXPECT_EQ(pair.complete_count(), 0U);
+    EXPECT_EQ(pair.count_of("MAIL"), 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ReusedConnectionThatDropsIsReplacedByAFreshOne) {
+    for (const char* how : {ScriptedBackend::drop_now, "421 4.3.2 Idle too long\r\n"}) {
+        Pair pair;
+        Client& client = pair.rig.greeted();
+        EXPECT_EQ(pair.transaction(client), taken);
+        const std::size_t before = pair.first.connections + pair.second.connections;
+        pair.once("MAIL", how);
+        EXPECT_EQ(pair.transaction(client), taken);
+        EXPECT_EQ(pair.first.connections + pair.second.connections, before + 1);
+        EXPECT_TRUE(pair.first.connections == 0 || pair.second.connections == 0)
+            << "the same backend";
+        pair.rig.finish();
+    }
+}
+
+TEST(WorkerFailure, IdleConnectionThatTheBackendClosedIsNotUsed) {
+    Pair pair;
+    Client& client = pair.rig.greeted();
+    EXPECT_EQ(pair.transaction(client), taken);
+    pair.first.close_all();
+    pair.second.close_all();
+    pair.rig.run_for(100ms);
+    EXPECT_EQ(pair.transaction(client), taken);
+    EXPECT_EQ(pair.first.connections + pair.second.connections, 2U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ConnectionsAreReusedUpToMessagesPerConnection) {
+    RigOptions options;
+    options.settings = [](Settings& settings) { settings.pools[0].messages_per_connection = 5; };
+    Pair pair(options);
+    Client& client = pair.rig.greeted();
+    for (int count = 0; count < 10; ++count) {
+        EXPECT_EQ(pair.transaction(client), taken);
+    }
+    EXPECT_EQ(pair.first.connections + pair.second.connections, 2U);
+    EXPECT_EQ(pair.count_of("QUIT"), 2U);
+    pair.rig.finish();
+}
+
+class ClientLeaves : public ::testing::TestWithParam<std::tuple<bool, int>> {
+  protected:
+    static void leave(Client& client) {
+        switch (std::get<1>(GetParam())) {
+        case 0:
+            client.socket->close();
+            break;
+        case 1:
+            client.socket->reset();
+            break;
+        default:
+            client.socket->end();
+            break;
+        }
+    }
+    static BackendProfile profile() {
+        BackendProfile made;
+        made.chunking = std::get<0>(GetParam());
+        return made;
+    }
+};
+
+TEST_P(ClientLeaves, MidDataTheBackendSeesNoEnd) {
+    for (const std::size_t size : {std::size_t{100}, std::size_t{600} * 1024}) {
+        Pair pair({}, profile());
+        Client& client = pair.rig.with_recipient();
+        (void)pair.rig.ask(client, "DATA\r\n");
+        pair.rig.send(client, std::string(size, 'x') + "\r\n");
+        pair.rig.run_for(1s);
+        leave(client);
+        pair.rig.run_for(1min);
+        EXPECT_EQ(pair.complete_count(), 0U);
+        pair.rig.finish();
+        EXPECT_EQ(pair.complete_count(), 0U);
+    }
+}
+
+TEST_P(ClientLeaves, MidChunkTheBackendSeesNoEnd) {
+    Pair pair({}, profile());
+    Client& client = pair.rig.with_recipient();
+    pair.rig.send(client, "BDAT 100 LAST\r\n" + std::string(99, 'x'));
+    pair.rig.run_for(1s);
+    leave(client);
+    pair.rig.finish();
+    EXPECT_EQ(pair.complete_count(), 0U);
+}
+
+TEST_P(ClientLeaves, AfterTheEndOfDataTheMessageIsDelivered) {
+    Pair pair({}, profile());
+    pair.both([&pair](const std::string& command) -> Said {
+        if (command == ".") {
+            pair.rig.network.schedule(1s, [] {});
+        }
+        return std::nullopt;
+    });
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    pair.rig.send(client, "x\r\n.\r\n");
+    (void)pair.rig.run_until([&] { return pair.complete_count() == 1; });
+    leave(client);
+    pair.rig.run_for(5s);
+    EXPECT_EQ(pair.taken_count(), 1U);
+    EXPECT_EQ(pair.rig.counters.messages_accepted_total.value(), 1U);
+    pair.rig.finish();
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, ClientLeaves,
+                         ::testing::Combine(::testing::Bool(), ::testing::Values(0, 1, 2)));
+
+TEST(WorkerFailure, HalfClosedClientStillGetsItsAnswer) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    pair.rig.send(client, "x\r\n.\r\n");
+    client.socket->end();
+    EXPECT_EQ(pair.rig.reply(client), taken);
+    EXPECT_EQ(pair.rig.reply(client), "(closed)");
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, SilentClientGivesTheConnectionBackAndTheEnvelopeIsReplayed) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.rig.run_for(12s); // backend_hold is 10 s
+    EXPECT_EQ(pair.count_of("RSET"), 1U);
+    EXPECT_EQ(pair.send_message(client), taken);
+    EXPECT_EQ(pair.count_of("MAIL"), 2U);
+    EXPECT_EQ(pair.rig.counters.transactions_replayed_total.value(), 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ClientSilentInSmallDataGivesTheConnectionBackToo) {
+    for (const bool chunking : {true, false}) {
+        BackendProfile profile;
+        profile.chunking = chunking;
+        Pair pair({}, profile);
+        Client& client = pair.rig.with_recipient();
+        (void)pair.rig.ask(client, "DATA\r\n");
+        pair.rig.send(client, "first\r\n");
+        pair.rig.run_for(12s);
+        EXPECT_EQ(pair.rig.ask(client, "second\r\n.\r\n"), taken);
+        EXPECT_EQ(pair.count_of("MAIL"), 2U);
+        EXPECT_EQ(pair.complete_count(), 1U);
+        pair.rig.finish();
+    }
+}
+
+TEST(WorkerFailure, EnvelopeThatChangesAfterAHoldIs451AtTheEnd) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.rig.run_for(12s);
+    pair.both(always("RCPT", "550 5.1.1 Nobody\r\n"));
+    EXPECT_THAT(pair.send_message(client), StartsWith("451 4.4.1"));
+    EXPECT_EQ(pair.complete_count(), 0U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, NoConnectionWithinBackendWaitIs451) {
+    RigOptions options;
+    options.settings = [](Settings& settings) {
+        settings.pools[0].max_connections = 1;
+        settings.timeouts.backend_hold = Duration{0};
+    };
+    Pair pair(options);
+    (void)pair.rig.with_recipient(); // holds the only connection to its backend
+    Client& other = pair.rig.greeted("192.0.2.8");
+    (void)pair.rig.ask(other, "MAIL FROM:<a@b.example>\r\n");
+    const Instant before = pair.rig.network.now();
+    EXPECT_THAT(pair.rig.ask(other, "RCPT TO:<user@one.example>\r\n"), StartsWith("451 4.4.1"));
+    EXPECT_GE(pair.rig.network.now() - before, 5s);
+    EXPECT_LT(pair.rig.network.now() - before, 7s);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, WaitingTransactionGoesOnWhenAConnectionIsGivenBack) {
+    RigOptions options;
+    options.settings = [](Settings& settings) { settings.pools[0].max_connections = 1; };
+    Pair pair(options);
+    Client& holder = pair.rig.with_recipient();
+    Client& other = pair.rig.greeted("192.0.2.8");
+    (void)pair.rig.ask(other, "MAIL FROM:<a@b.example>\r\n");
+    pair.rig.send(other, "RCPT TO:<user@one.example>\r\n");
+    pair.rig.run_for(1s);
+    EXPECT_EQ(pair.send_message(holder), taken);
+    EXPECT_THAT(pair.rig.reply(other), StartsWith("250 2.1.5"));
+    EXPECT_EQ(pair.send_message(other), taken);
+    EXPECT_EQ(pair.first.connections + pair.second.connections, 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, SilentClientIsToldAndCutAfterTheCommandTime) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    const Instant before = pair.rig.network.now();
+    EXPECT_THAT(pair.rig.reply(client), StartsWith("421 4.4.2"));
+    EXPECT_GE(pair.rig.network.now() - before, 5min);
+    EXPECT_LT(pair.rig.network.now() - before, 5min + 2s);
+    EXPECT_EQ(pair.rig.reply(client), "(closed)");
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, DrippedCommandDoesNotProlongTheCommandTime) {
+    Pair pair;
+    Client& client = pair.rig.greeted();
+    const Instant before = pair.rig.network.now();
+    std::string said;
+    for (int count = 0; count < 400 && said.empty(); ++count) {
+        pair.rig.send(client, "N");
+        pair.rig.run_for(1s);
+        said = client.take_reply();
+    }
+    EXPECT_THAT(said, StartsWith("421 4.4.2"));
+    EXPECT_LT(pair.rig.network.now() - before, 5min + 3s);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ClientSilentInDataIsCutAfterTheDataTime) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    pair.rig.send(client, std::string(7000, 'x')); // fast enough for the first minute
+    const Instant before = pair.rig.network.now();
+    EXPECT_THAT(pair.rig.reply(client), StartsWith("421 4.4.2"));
+    EXPECT_LE(pair.rig.network.now() - before, 3min + 2s);
+    EXPECT_EQ(pair.complete_count(), 0U);
+    pair.rig.finish();
+    EXPECT_EQ(pair.complete_count(), 0U);
+}
+
+// Slow, but not too slow: no timeout of the backend's may run while the client is the one who is
+// waited for.
+TEST(WorkerFailure, SlowClientInALargeMessageIsNotTheBackendsFault) {
+    for (const bool chunking : {true, false}) {
+        BackendProfile profile;
+        profile.chunking = chunking;
+        Pair pair({}, profile);
+        Client& client = pair.rig.with_recipient();
+        (void)pair.rig.ask(client, "DATA\r\n");
+        pair.rig.send(client, std::string(300 * 1024, 'x') + "\r\n");
+        for (int minute = 0; minute < 20; ++minute) {
+            pair.rig.run_for(1min);
+            pair.rig.send(client, std::string(7000, 'y') + "\r\n");
+        }
+        EXPECT_EQ(pair.rig.ask(client, ".\r\n"), taken);
+        EXPECT_EQ(pair.taken_count(), 1U);
+        pair.rig.finish();
+    }
+}
+
+TEST(WorkerFailure, BackendSilentAfterTheFinalDotIs451AfterEightMinutes) {
+    Pair pair;
+    pair.both(always(".", ScriptedBackend::say_nothing));
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    pair.rig.send(client, "x\r\n.\r\n");
+    const Instant before = pair.rig.network.now();
+    EXPECT_THAT(pair.rig.reply(client), StartsWith("451 4.4.1"));
+    EXPECT_GE(pair.rig.network.now() - before, 8min);
+    EXPECT_LT(pair.rig.network.now() - before, 8min + 2s);
+    EXPECT_EQ(pair.complete_count(), 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, BackendThatReadsNothingPausesTheClientAndMemoryStaysBounded) {
+    RigOptions options;
+    options.settings = [](Settings& settings) { settings.timeouts.backend_reply = 30s; };
+    Pair pair(options);
+    Client& client = pair.rig.with_recipient();
+    (void)pair.rig.ask(client, "DATA\r\n");
+    pair.first.stop_reading();
+    pair.second.stop_reading();
+    for (int count = 0; count < 8000; ++count) {
+        pair.rig.send(client, std::string(1000, 'x') + "\r\n");
+    }
+    std::size_t most = 0;
+    (void)pair.rig.run_until(
+        [&] {
+            most = std::max(most, pair.rig.worker->pool().bytes_in_use());
+            return client.socket->gone();
+        },
+        5s);
+    EXPECT_LT(most, 4UL << 20U);
+    pair.rig.run_for(1min);
+    pair.rig.send(client, "\r\n.\r\n");
+    EXPECT_EQ(pair.rig.reply(client), taken)
+        << "all is still in memory: the other backend takes it";
+    EXPECT_EQ(pair.complete_count(), 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, DrainTellsIdleClientsAndLetsTransactionsFinish) {
+    Pair pair;
+    Client& idle = pair.rig.greeted();
+    Client& busy = pair.rig.with_recipient();
+    pair.rig.post(Inbox::Kind::drain);
+    EXPECT_THAT(pair.rig.reply(idle), StartsWith("421 4.3.2"));
+    EXPECT_EQ(pair.send_message(busy), taken);
+    EXPECT_THAT(pair.rig.reply(busy), StartsWith("421 4.3.2"));
+    EXPECT_TRUE(pair.rig.run_until([&] { return pair.rig.worker->finished(); }, 20s));
+}
+
+TEST(WorkerFailure, CutTellsEachClientOnceAndEndsEverything) {
+    Pair pair;
+    pair.both(always(".", ScriptedBackend::say_nothing));
+    Client& waiting = pair.rig.with_recipient("<waiting@one.example>");
+    (void)pair.rig.ask(waiting, "DATA\r\n");
+    pair.rig.send(waiting, "x\r\n.\r\n");
+    Client& in_data = pair.rig.with_recipient("<data@one.example>");
+    (void)pair.rig.ask(in_data, "DATA\r\n");
+    Client& in_envelope = pair.rig.with_recipient("<envelope@one.example>");
+    pair.rig.run_for(1s);
+    pair.rig.finish(2s);
+    for (Client* client : {&waiting, &in_data, &in_envelope}) {
+        EXPECT_THAT(client->take_reply(), StartsWith("421 4.3.2"));
+        EXPECT_EQ(client->take_reply(), "");
+    }
+    EXPECT_EQ(pair.complete_count(), 1U);
+}
+
+TEST(WorkerFailure, ReloadKeepsTransactionsUnderWay) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    Client& idle = pair.rig.greeted();
+    pair.rig.reload([](Settings& settings) { settings.hostname = "new.example"; });
+    EXPECT_EQ(pair.send_message(client), taken);
+    EXPECT_EQ(pair.transaction(idle), taken);
+    pair.rig.finish();
+}
+
+// The connection that comes back after the reload is used by transactions of the new configuration.
+TEST(WorkerFailure, ConnectionFromBeforeAReloadServesTheNewPool) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.rig.reload([](Settings& settings) {
+        // The order of the backends changes, and there are more of them.
+        std::vector<BackendSettings>& backends = settings.pools[0].backends;
+        for (std::uint16_t number = 0; number < 40; ++number) {
+            BackendSettings drained = backends[0];
+            drained.port = static_cast<std::uint16_t>(2000 + number);
+            drained.address = drained.host + ":" + std::to_string(drained.port);
+            drained.weight = 0;
+            backends.insert(backends.begin(), drained);
+        }
+    });
+    EXPECT_EQ(pair.send_message(client), taken);
+    const std::size_t connections = pair.first.connections + pair.second.connections;
+    for (int count = 0; count < 3; ++count) {
+        EXPECT_EQ(pair.transaction(client), taken);
+    }
+    EXPECT_EQ(pair.first.connections + pair.second.connections, connections);
+    pair.rig.reload([](Settings& settings) { settings.hostname = "newer.example"; });
+    pair.rig.reload([](Settings& settings) { settings.hostname = "newest.example"; });
+    EXPECT_EQ(pair.transaction(client), taken);
+    pair.rig.run_for(40s); // past idle_timeout
+    EXPECT_EQ(pair.transaction(client), taken);
+    pair.rig.finish();
+}
+
+TEST(WorkerFailure, ReloadedBackendOrderCountsForTheRightBackend) {
+    Pair pair;
+    Client& client = pair.rig.with_recipient();
+    pair.rig.reload([](Settings& settings) {
+        std::swap(settings.pools[0].backends[0], settings.pools[0].backends[1]);
+    });
+    EXPECT_EQ(pair.send_message(client), taken);
+    EXPECT_EQ(pair.transaction(client), taken);
+    const bool is_first = pair.first.taken_count() == 2;
+    observe::BackendRow& row =
+        pair.rig.lasting->counters.row("one", is_first ? Rig::first_address : Rig::second_address);
+    EXPECT_EQ(row.workers[0].messages_forwarded_total.value(), 2U);
+    pair.rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
