@@ -20,7 +20,8 @@ struct IpAddress {
 
     [[nodiscard]] bool is_v4() const;
     [[nodiscard]] std::string text() const; // "192.0.2.1", "2001:db8::1"
-    // The address with all but its first `prefix` bits cleared; the prefix counts in the address's own family (0..32, 0..128).
+    // The address with all but its first `prefix` bits cleared; the prefix counts in the address's
+    // own family (0..32, 0..128).
     [[nodiscard]] IpAddress masked(unsigned prefix) const;
     auto operator<=>(const IpAddress&) const = default;
 

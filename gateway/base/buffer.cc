@@ -20,7 +20,8 @@
 namespace ringmx {
 namespace {
 
-// Recycled memory never goes back to the allocator, so that ASan has to be told by hand what is free.
+// Recycled memory never goes back to the allocator, so that ASan has to be told by hand what is
+// free.
 void poison([[maybe_unused]] const Block& block) {
 #ifdef RINGMX_ASAN
     __asan_poison_memory_region(block.memory, block.size_bytes);
@@ -36,7 +37,8 @@ void unpoison([[maybe_unused]] const Block& block) {
 } // namespace
 
 BufferPool::BufferPool(Settings settings)
-    : settings_(settings), buffers_max_(std::max<std::size_t>(1, settings.bytes_max / settings.receive_buffer_bytes)) {
+    : settings_(settings),
+      buffers_max_(std::max<std::size_t>(1, settings.bytes_max / settings.receive_buffer_bytes)) {
     // The kernel names a provided buffer by 16 bits.
     buffers_max_ = std::min<std::size_t>(buffers_max_, 65536);
     const std::size_t mapping_bytes = buffers_max_ * settings_.receive_buffer_bytes;
@@ -48,7 +50,8 @@ BufferPool::BufferPool(Settings settings)
 }
 
 BufferPool::~BufferPool() {
-    RINGMX_ASSERT_STATE(bytes_in_use_ == 0, "%zu bytes of slices outlive their pool", bytes_in_use_);
+    RINGMX_ASSERT_STATE(bytes_in_use_ == 0, "%zu bytes of slices outlive their pool",
+                        bytes_in_use_);
     for (std::uint32_t index = 0; index < buffers_touched_; ++index) {
         unpoison(buffers_[index]);
     }

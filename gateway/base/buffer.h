@@ -1,13 +1,18 @@
-// The memory that mail passes through: buffers that the kernel fills, blocks of their own size, and slices of both.
+// The memory that mail passes through: buffers that the kernel fills, blocks of their own size, and
+// slices of both.
 //
-//   BufferPool ── owns ──▶ Block (a 64 KiB receive buffer, or an own-size block) ◀── counted references ── Slice
+//   BufferPool ── owns ──▶ Block (a 64 KiB receive buffer, or an own-size block) ◀── counted
+//   references ── Slice
 //
-// Block:  header of a piece of memory. References are counted without atomics; the last one out recycles it.
-// Slice:  a counted reference to a range of octets. Without a block it is a literal: octets with static storage duration.
-// Pool:   one per worker. Receive buffers are carved from one mapping and kept in a LIFO free list (the hottest first);
-//         own-size blocks come in a few sizes, each with its own free list, so that steady traffic allocates nothing.
+// Block:  header of a piece of memory. References are counted without atomics; the last one out
+// recycles it. Slice:  a counted reference to a range of octets. Without a block it is a literal:
+// octets with static storage duration. Pool:   one per worker. Receive buffers are carved from one
+// mapping and kept in a LIFO free list (the hottest first);
+//         own-size blocks come in a few sizes, each with its own free list, so that steady traffic
+//         allocates nothing.
 //
-// Bound:  bytes_in_use() never passes bytes_max; past it take_buffer() gives null and allocate() an empty slice, and the caller
+// Bound:  bytes_in_use() never passes bytes_max; past it take_buffer() gives null and allocate() an
+// empty slice, and the caller
 //         answers as the contract says (pause reading, 452).
 // Thread: everything of a pool (its blocks, every slice of them) belongs to one thread.
 // Errors: none but exhaustion. Memory that is free is poisoned in ASan builds.
@@ -34,8 +39,8 @@ struct Block {
     Block* next_free = nullptr;
     std::uint32_t size_bytes = 0;
     std::uint32_t references = 0;
-    std::uint32_t index = 0;      // receive buffers: position in the pool, the kernel's buffer id
-    std::uint8_t size_class = 0;  // own-size blocks: which free list
+    std::uint32_t index = 0;     // receive buffers: position in the pool, the kernel's buffer id
+    std::uint8_t size_class = 0; // own-size blocks: which free list
     bool is_receive_buffer = false;
 };
 
@@ -45,7 +50,9 @@ class Slice {
     // Takes over no reference: adds its own. `octets` lie inside `block`.
     Slice(Block* block, Bytes octets);
     // Octets with static storage duration.
-    [[nodiscard]] static Slice literal(std::string_view text) { return Slice(nullptr, as_bytes(text)); }
+    [[nodiscard]] static Slice literal(std::string_view text) {
+        return Slice(nullptr, as_bytes(text));
+    }
 
     Slice(Slice&& other) noexcept
         : block_(std::exchange(other.block_, nullptr)), data_(std::exchange(other.data_, nullptr)),
@@ -117,7 +124,9 @@ class Draft {
 
     [[nodiscard]] explicit operator bool() const { return block_ != nullptr; }
     [[nodiscard]] std::size_t size() const { return size_; }
-    [[nodiscard]] std::size_t room() const { return block_ == nullptr ? 0 : block_->size_bytes - size_; }
+    [[nodiscard]] std::size_t room() const {
+        return block_ == nullptr ? 0 : block_->size_bytes - size_;
+    }
     void append(Bytes octets);
     void append(std::string_view text) { append(as_bytes(text)); }
     // What was written since the last take(), as a slice; the draft goes on behind it.
@@ -132,7 +141,7 @@ class Draft {
 class BufferPool {
   public:
     struct Settings {
-        std::size_t bytes_max;                       // receive buffers in use plus own-size blocks in use
+        std::size_t bytes_max; // receive buffers in use plus own-size blocks in use
         std::size_t receive_buffer_bytes = 64 * 1024; // power of two, at most 64 KiB times 16
     };
     explicit BufferPool(Settings settings);
@@ -142,7 +151,8 @@ class BufferPool {
 
     // A receive buffer with one reference, which the caller owns; null when none may be had.
     [[nodiscard]] Block* take_buffer();
-    // Memory for at least `bytes` octets; empty when none may be had or bytes is over draft_bytes_max.
+    // Memory for at least `bytes` octets; empty when none may be had or bytes is over
+    // draft_bytes_max.
     [[nodiscard]] Draft draft(std::size_t bytes);
     // A copy of the octets in a block of their own; empty when none may be had.
     [[nodiscard]] Slice copy(Bytes octets);
@@ -152,10 +162,13 @@ class BufferPool {
 
     [[nodiscard]] std::size_t bytes_in_use() const { return bytes_in_use_; }
     [[nodiscard]] std::size_t bytes_max() const { return settings_.bytes_max; }
-    [[nodiscard]] std::size_t receive_buffer_bytes() const { return settings_.receive_buffer_bytes; }
+    [[nodiscard]] std::size_t receive_buffer_bytes() const {
+        return settings_.receive_buffer_bytes;
+    }
     [[nodiscard]] std::size_t buffers_max() const { return buffers_max_; }
 
-    static constexpr std::array<std::uint32_t, 7> draft_sizes = {128, 512, 1024, 4096, 8192, 16384, 65536};
+    static constexpr std::array<std::uint32_t, 7> draft_sizes = {128,  512,   1024, 4096,
+                                                                 8192, 16384, 65536};
     static constexpr std::size_t draft_bytes_max = draft_sizes.back();
 
   private:
@@ -169,7 +182,8 @@ class BufferPool {
     Block* free_buffers_ = nullptr;
     std::array<Block*, draft_sizes.size()> free_blocks_{};
     std::size_t bytes_in_use_ = 0;
-    std::vector<std::unique_ptr<Block>> blocks_; // every own-size block ever made, for the destructor
+    std::vector<std::unique_ptr<Block>>
+        blocks_; // every own-size block ever made, for the destructor
 };
 
 inline Slice::Slice(Block* block, Bytes octets)

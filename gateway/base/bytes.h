@@ -1,7 +1,8 @@
 // Wire octets and their view as text.
 //
-// Octets from the network are std::span<const std::byte>; std::string_view is for text inside one parsed line. Neither owns:
-// a view is valid until the call that produced it returns, or as its producer says.
+// Octets from the network are std::span<const std::byte>; std::string_view is for text inside one
+// parsed line. Neither owns: a view is valid until the call that produced it returns, or as its
+// producer says.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,9 @@
-// Points in time and spans of it. Nothing below main and ring/ reads a clock: the time of a turn is passed in.
+// Points in time and spans of it. Nothing below main and ring/ reads a clock: the time of a turn is
+// passed in.
 //
 // Instant:  monotonic, nanoseconds; comparable only within one process (one simulation).
-// WallTime: nanoseconds since 1970-01-01 UTC; for dates in trace fields, logs and files only, never for timeouts.
+// WallTime: nanoseconds since 1970-01-01 UTC; for dates in trace fields, logs and files only, never
+// for timeouts.
 #pragma once
 
 #include <chrono>

@@ -46,7 +46,8 @@ void TimerWheel::insert(Timer& timer) {
     maybe_used_[level] |= std::uint64_t{1} << place;
 }
 
-// Takes the places that come due at current_ into due_: level 0's place, and each higher level's when its lower ones wrap.
+// Takes the places that come due at current_ into due_: level 0's place, and each higher level's
+// when its lower ones wrap.
 void TimerWheel::open_tick() {
     const auto tick = static_cast<std::uint64_t>(current_);
     for (unsigned level = 0; level < levels; ++level) {
@@ -99,7 +100,8 @@ Instant TimerWheel::next_due() const {
         const unsigned shift = level * level_bits;
         const std::int64_t base = current_ >> shift;
         const auto position = static_cast<int>(static_cast<std::uint64_t>(base) % places);
-        // The nearest place after the current one, going round; a full round for the current place itself.
+        // The nearest place after the current one, going round; a full round for the current place
+        // itself.
         const std::uint64_t turned = std::rotr(maybe_used_[level], position);
         const std::uint64_t ahead = turned & ~std::uint64_t{1};
         const int steps = ahead != 0 ? std::countr_zero(ahead) : static_cast<int>(places);

@@ -1,14 +1,17 @@
 // Deadlines of many objects: a hierarchical timing wheel with intrusive, lazily moved timers.
 //
-// A connection moves its deadline with every command, nearly always later. So set() only writes the new deadline while the timer sits in
-// a place that comes due no later; when that place comes due, the timer is put where its deadline says. Setting costs a store,
-// cancelling two pointer writes, and nothing is kept for a timer that is gone.
+// A connection moves its deadline with every command, nearly always later. So set() only writes the
+// new deadline while the timer sits in a place that comes due no later; when that place comes due,
+// the timer is put where its deadline says. Setting costs a store, cancelling two pointer writes,
+// and nothing is kept for a timer that is gone.
 //
-//   level 0: 64 places of 2^24 ns (16.8 ms) = 1.07 s; level 1: 64 of 1.07 s = 69 s; level 2: 73 min; level 3: 78 h; level 4: 208 days
+//   level 0: 64 places of 2^24 ns (16.8 ms) = 1.07 s; level 1: 64 of 1.07 s = 69 s; level 2: 73
+//   min; level 3: 78 h; level 4: 208 days
 //
-// Precision: a timer never fires early; it fires within one place (16.8 ms) of its deadline if advance() is called at next_due().
-// Thread: one. A Timer is owned by whoever embeds it, and leaves the wheel in its destructor. Errors: none.
-// Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987).
+// Precision: a timer never fires early; it fires within one place (16.8 ms) of its deadline if
+// advance() is called at next_due(). Thread: one. A Timer is owned by whoever embeds it, and leaves
+// the wheel in its destructor. Errors: none. Source: Varghese and Lauck, "Hashed and Hierarchical
+// Timing Wheels" (1987).
 #pragma once
 
 #include "base/instant.h"
@@ -64,8 +67,8 @@ class TimerWheel {
 
     void set(Timer& timer, Instant deadline);
 
-    // Calls fire(timer) for every timer whose deadline is at or before `now`; the timer is no longer set then. The callback may set,
-    // cancel or destroy any timer.
+    // Calls fire(timer) for every timer whose deadline is at or before `now`; the timer is no
+    // longer set then. The callback may set, cancel or destroy any timer.
     template <typename Callback> void advance(Instant now, Callback&& fire) {
         const std::int64_t target = ticks(now);
         while (Timer* timer = next_expired(now, target)) {
@@ -73,7 +76,8 @@ class TimerWheel {
         }
     }
 
-    // No timer fires before this; `never` when none is set. May be earlier than the earliest deadline, never later than a place after it.
+    // No timer fires before this; `never` when none is set. May be earlier than the earliest
+    // deadline, never later than a place after it.
     [[nodiscard]] Instant next_due() const;
 
   private:

@@ -6,7 +6,8 @@
 namespace ringmx::ring {
 namespace {
 
-// One sendmsg takes at most IOV_MAX (1024) pieces; this many keep the kernel's copy of them on its stack's fast path or close to it.
+// One sendmsg takes at most IOV_MAX (1024) pieces; this many keep the kernel's copy of them on its
+// stack's fast path or close to it.
 constexpr std::size_t pieces_per_send_max = 256;
 // Records beyond this are given back to the allocator after a burst.
 constexpr std::size_t free_records_max = 1024;

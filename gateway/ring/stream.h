@@ -1,15 +1,21 @@
-// One connected socket on a loop: receiving, sending, pausing and closing by the rules of the ring, for any owner.
+// One connected socket on a loop: receiving, sending, pausing and closing by the rules of the ring,
+// for any owner.
 //
-//   Loop    what all streams of one loop share: the operations of the turn, send records, which streams have something to send.
-//   Stream  a descriptor and the operations in flight on it. Embedded in its owner, which lives in a slab: its handle is in every token.
+//   Loop    what all streams of one loop share: the operations of the turn, send records, which
+//   streams have something to send. Stream  a descriptor and the operations in flight on it.
+//   Embedded in its owner, which lives in a slab: its handle is in every token.
 //
-// Output: send() queues slices; at the turn's end Loop::flush() makes one send of all that a stream has queued; while one send is under way
-//         the next gathers. What a send names is held by its record until its completion, never by the owner.
-// Input:  a multishot receive while receiving is wanted; pausing cancels it, and what still arrives until the last completion is delivered.
-// Close:  shutdown and cancel, then nothing until no operation is in flight, then close(2): complete() or close() says `closed`, and only
+// Output: send() queues slices; at the turn's end Loop::flush() makes one send of all that a stream
+// has queued; while one send is under way
+//         the next gathers. What a send names is held by its record until its completion, never by
+//         the owner.
+// Input:  a multishot receive while receiving is wanted; pausing cancels it, and what still arrives
+// until the last completion is delivered. Close:  shutdown and cancel, then nothing until no
+// operation is in flight, then close(2): complete() or close() says `closed`, and only
 //         then may the owner's slot be freed.
 // Thread: one. Errors: events; the peer's end and failures are told once.
-// Source: io_uring_prep_recv_multishot(3), io_uring_cancelation(7), shutdown(2); RFC 9293, 3.6 (half-closed connections).
+// Source: io_uring_prep_recv_multishot(3), io_uring_cancelation(7), shutdown(2); RFC 9293, 3.6
+// (half-closed connections).
 #pragma once
 
 #include "base/buffer.h"
@@ -51,7 +57,8 @@ class Loop {
     void queue(const Operation& operation) { operations_.push_back(operation); }
     // Everything that streams have to send becomes operations.
     void flush();
-    // Flushes, then one turn of the port: at `until` at the latest. The completions are valid until the next turn.
+    // Flushes, then one turn of the port: at `until` at the latest. The completions are valid until
+    // the next turn.
     std::span<const Completion> turn(Instant until);
 
   private:
@@ -85,7 +92,8 @@ enum class StreamEvent : std::uint8_t {
 class Stream {
   public:
     // `operation_base`: Token::operation of StreamOperation::receive; the others follow.
-    Stream(Handle owner, std::uint8_t operation_base) : owner_(owner), operation_base_(operation_base) {}
+    Stream(Handle owner, std::uint8_t operation_base)
+        : owner_(owner), operation_base_(operation_base) {}
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
     ~Stream();
@@ -97,8 +105,8 @@ class Stream {
     // The kernel's address stays in the stream until the connect is done.
     void connect(Loop& loop, const SocketAddress& target);
 
-    void receive(Loop& loop);       // wanted from now on
-    void pause(Loop& loop);         // not wanted: the receive is cancelled
+    void receive(Loop& loop); // wanted from now on
+    void pause(Loop& loop);   // not wanted: the receive is cancelled
     [[nodiscard]] bool receiving() const { return receive_wanted_; }
 
     void send(Loop& loop, Slice octets);
@@ -108,7 +116,8 @@ class Stream {
     // After everything queued is sent, the peer sees our end.
     void finish(Loop& loop);
 
-    // Drops what is queued, ends everything in flight. True: closed at once. `reset`: the peer gets RST.
+    // Drops what is queued, ends everything in flight. True: closed at once. `reset`: the peer gets
+    // RST.
     bool close(Loop& loop, bool reset = false);
     [[nodiscard]] bool closing() const { return closing_; }
 

@@ -142,7 +142,8 @@ upstream::Lease BackendConnection::leave_lease() {
     return lease;
 }
 
-// The connection is as after EHLO: it serves the next transaction, or waits for one, or is not wanted any more.
+// The connection is as after EHLO: it serves the next transaction, or waits for one, or is not
+// wanted any more.
 void BackendConnection::finish_clean() {
     timer_.cancel();
     if (worn_out() || worker_.draining()) {
@@ -197,7 +198,8 @@ void BackendConnection::close() {
     }
 }
 
-// Whatever ended the connection: the delivery decides what follows, this side only says whose fault it was.
+// Whatever ended the connection: the delivery decides what follows, this side only says whose fault
+// it was.
 void BackendConnection::lost(ForwardFailure kind, int) {
     Delivery* const waiting = delivery();
     const bool fresh = state_ == State::connecting || state_ == State::greeting;
@@ -215,8 +217,8 @@ void BackendConnection::lost(ForwardFailure kind, int) {
     waiting->on_lost(*this, kind);
 }
 
-void BackendConnection::complete(ring::StreamOperation operation, const ring::Completion& completion,
-                                 Slice octets) {
+void BackendConnection::complete(ring::StreamOperation operation,
+                                 const ring::Completion& completion, Slice octets) {
     switch (stream_.complete(worker_.loop(), operation, completion)) {
     case ring::StreamEvent::nothing:
         break;

@@ -1,13 +1,16 @@
-// One connection to a backend: dialling, greeting, the SMTP client session on it, and giving it back.
+// One connection to a backend: dialling, greeting, the SMTP client session on it, and giving it
+// back.
 //
-//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy …
+//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy
+//   …
 //                                                   └▶ resetting (RSET, to be proven clean) ─▶ idle
 //   any state ─▶ quitting or closing
 //
-// A delivery speaks through session() and send(); replies, losses and timeouts come back to it (Delivery::on_…). Addresses of a backend are
-// tried in their order within one backend_connect time.
-// A connection that a delivery leaves is kept only in a state proven clean, within messages_ and rejections_per_connection.
-// Thread: one worker's. Errors: told to the delivery as ForwardFailure.
+// A delivery speaks through session() and send(); replies, losses and timeouts come back to it
+// (Delivery::on_…). Addresses of a backend are tried in their order within one backend_connect
+// time. A connection that a delivery leaves is kept only in a state proven clean, within messages_
+// and rejections_per_connection. Thread: one worker's. Errors: told to the delivery as
+// ForwardFailure.
 #pragma once
 
 #include "base/slab.h"
@@ -32,14 +35,15 @@ struct Snapshot;
 class BackendConnection {
   public:
     // `pool` belongs to `snapshot`, which the connection keeps.
-    BackendConnection(Handle self, Worker& worker, std::shared_ptr<const Snapshot> snapshot, const Pool& pool);
+    BackendConnection(Handle self, Worker& worker, std::shared_ptr<const Snapshot> snapshot,
+                      const Pool& pool);
 
     // Connects under `lease` for `delivery`, which is told on_ready() or on_lost().
     void dial(const upstream::Lease& lease, Handle delivery);
-    // An idle connection that the book handed out. The delivery goes on at once: is_ready() is true.
-    // From now on it belongs to the delivery's snapshot, which the lease points into.
-    void reuse(const upstream::Lease& lease, Handle delivery, std::shared_ptr<const Snapshot> snapshot,
-               const Pool& pool);
+    // An idle connection that the book handed out. The delivery goes on at once: is_ready() is
+    // true. From now on it belongs to the delivery's snapshot, which the lease points into.
+    void reuse(const upstream::Lease& lease, Handle delivery,
+               std::shared_ptr<const Snapshot> snapshot, const Pool& pool);
 
     [[nodiscard]] Handle handle() const { return self_; }
     [[nodiscard]] bool is_ready() const { return state_ == State::busy; }
@@ -50,33 +54,46 @@ class BackendConnection {
     [[nodiscard]] const Pool& pool() const { return *pool_; }
     [[nodiscard]] const SocketAddress& address() const { return address_; }
 
-    // Queues what the session has put into its output, then content slices; leaves at the turn's end. False: no memory.
+    // Queues what the session has put into its output, then content slices; leaves at the turn's
+    // end. False: no memory.
     [[nodiscard]] bool send_commands();
     void send(Slice octets);
     [[nodiscard]] std::size_t unsent_bytes() const { return stream_.unsent_bytes(); }
-    // From now on the reply (or the progress of sending) is awaited for so long; each reply and each send starts it anew.
+    // From now on the reply (or the progress of sending) is awaited for so long; each reply and
+    // each send starts it anew.
     void expect_within(Duration time);
     void expect_nothing();
     void count_rejection() { ++rejections_; }
 
-    // The delivery has done with it. `clean`: no transaction is open and no reply outstanding; `resettable`: RSET would make it so.
+    // The delivery has done with it. `clean`: no transaction is open and no reply outstanding;
+    // `resettable`: RSET would make it so.
     enum class Leave : std::uint8_t { clean, resettable, broken };
     void leave(Leave how);
     // The same, and it was the backend's fault in the sense of the contract's health row.
     void leave_failed();
-    // A reused connection that turned out dead: closes it and gives its lease to whoever dials anew.
+    // A reused connection that turned out dead: closes it and gives its lease to whoever dials
+    // anew.
     [[nodiscard]] upstream::Lease leave_lease();
 
     void close_idle(); // the book let go of it: QUIT, then close
     void cut();        // at once
 
-    void complete(ring::StreamOperation operation, const ring::Completion& completion, Slice octets);
+    void complete(ring::StreamOperation operation, const ring::Completion& completion,
+                  Slice octets);
     void arm_receive(); // a starved receive's turn
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }
 
   private:
-    enum class State : std::uint8_t { connecting, greeting, busy, resetting, idle, quitting, closing };
+    enum class State : std::uint8_t {
+        connecting,
+        greeting,
+        busy,
+        resetting,
+        idle,
+        quitting,
+        closing
+    };
 
     void connect_next();
     void received(const Slice& octets);

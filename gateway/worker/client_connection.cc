@@ -1,4 +1,5 @@
-// Opening, timers, draining and closing of a client's connection; client_session.cc runs the session on it.
+// Opening, timers, draining and closing of a client's connection; client_session.cc runs the
+// session on it.
 #include "worker/client_connection.h"
 
 #include "worker/delivery.h"
@@ -17,8 +18,8 @@ using observe::RejectReason;
 
 namespace {
 
-// After our last reply the client may still be sending; closing at once would make the kernel reset the connection, and the reply could
-// be lost with it. What comes meanwhile is dropped.
+// After our last reply the client may still be sending; closing at once would make the kernel reset
+// the connection, and the reply could be lost with it. What comes meanwhile is dropped.
 constexpr Duration linger_time = 2s;
 constexpr Duration cut_linger_time = 500ms;
 // The average of limits.minimum_data_rate is taken over this.
@@ -35,7 +36,8 @@ ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t li
     : self_(self), worker_(worker), snapshot_(worker.snapshot()), stream_(self, client_operations),
       timer_(static_cast<std::uint8_t>(TimerKind::client), self.slot),
       session_(smtp_settings(*snapshot_, listener_index)), opened_at_(worker.now()),
-      last_octet_at_(worker.now()), last_command_at_(worker.now()), listener_index_(listener_index) {}
+      last_octet_at_(worker.now()), last_command_at_(worker.now()),
+      listener_index_(listener_index) {}
 
 Delivery* ClientConnection::delivery() { return worker_.deliveries().find(delivery_); }
 
@@ -52,9 +54,10 @@ void ClientConnection::open(int descriptor) {
     client_port_ = peer->port;
     const auto& proxy = snapshot_->listeners[listener_index_].settings.proxy_protocol;
     if (proxy) {
-        const bool trusted = is_unix_peer_ || std::ranges::any_of(proxy->trusted, [&](const Network& network) {
-            return network.contains(client_ip_);
-        });
+        const bool trusted =
+            is_unix_peer_ || std::ranges::any_of(proxy->trusted, [&](const Network& network) {
+                return network.contains(client_ip_);
+            });
         if (!trusted) {
             log_client(LogEvent::proxy_fault, "not a trusted proxy");
             worker_.counters().connections_refused[RefuseReason::proxy_untrusted].add();
@@ -79,9 +82,9 @@ void ClientConnection::open(int descriptor) {
         set_timer();
         return;
     }
-    const policy::Admission admission = is_unix_peer_
-                                            ? snapshot_->limits->admit_peer()
-                                            : snapshot_->limits->admit_connection(client_ip_, worker_.now());
+    const policy::Admission admission =
+        is_unix_peer_ ? snapshot_->limits->admit_peer()
+                      : snapshot_->limits->admit_connection(client_ip_, worker_.now());
     ticket_ = admission.ticket;
     if (admission.verdict != policy::AdmissionVerdict::admitted) {
         refuse_by_limit(admission.verdict);
@@ -242,7 +245,8 @@ void ClientConnection::peer_ended(bool lost) {
     }
     Delivery* const transaction = delivery();
     input_ended_ = true;
-    if (!lost && (blocked_ || waiting_input_bytes() > 0 || (transaction != nullptr && transaction->content_ended()))) {
+    if (!lost && (blocked_ || waiting_input_bytes() > 0 ||
+                  (transaction != nullptr && transaction->content_ended()))) {
         resume(); // what came before the end still gets its answers
         return;
     }
@@ -260,7 +264,8 @@ void ClientConnection::end_by_client(bool lost) {
     }
     if (!saw_close_) {
         worker_.counters().connections_lost_total.add();
-        if (LogRecord* record = worker_.log().begin(LogEvent::lost_connection, worker_.wall_time())) {
+        if (LogRecord* record =
+                worker_.log().begin(LogEvent::lost_connection, worker_.wall_time())) {
             record->client(client_ip_, client_port_).after(phase_word());
             worker_.log().commit();
         }
@@ -287,7 +292,9 @@ void ClientConnection::set_timer() {
     TimerWheel& timers = worker_.timers();
     switch (state_) {
     case State::proxy_header:
-        timers.set(timer_, opened_at_ + snapshot_->listeners[listener_index_].settings.proxy_protocol->timeout);
+        timers.set(timer_,
+                   opened_at_ +
+                       snapshot_->listeners[listener_index_].settings.proxy_protocol->timeout);
         return;
     case State::delaying:
         timers.set(timer_, opened_at_ + timeouts.greeting_delay);
@@ -301,7 +308,8 @@ void ClientConnection::set_timer() {
     }
 }
 
-// When the client has been waited for long enough; while we owe it an answer it is not waited for at all.
+// When the client has been waited for long enough; while we owe it an answer it is not waited for
+// at all.
 Instant ClientConnection::serving_deadline() const {
     const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
     if (stream_.unsent_bytes() > 0) {

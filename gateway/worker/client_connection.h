@@ -1,10 +1,13 @@
-// One client's connection: PROXY header, greeting delay, the SMTP server session on it, limits, timeouts, back-pressure, closing.
+// One client's connection: PROXY header, greeting delay, the SMTP server session on it, limits,
+// timeouts, back-pressure, closing.
 //
-//   proxy_header ─▶ delaying (greeting_delay) ─▶ serving ─▶ lingering (last reply sent, our end shown, the client's rest dropped) ─▶ closed
+//   proxy_header ─▶ delaying (greeting_delay) ─▶ serving ─▶ lingering (last reply sent, our end
+//   shown, the client's rest dropped) ─▶ closed
 //
-// Octets go to the session where they lie; what the session can't take yet (an answer is awaited) waits in input_, and reading pauses when that
-// grows. Events become calls to the transaction's Delivery, whose answers come back through the answer_… functions, at once or later.
-// A connection without a transaction holds no delivery, no input and no line memory: at most 1 KiB in all.
+// Octets go to the session where they lie; what the session can't take yet (an answer is awaited)
+// waits in input_, and reading pauses when that grows. Events become calls to the transaction's
+// Delivery, whose answers come back through the answer_… functions, at once or later. A connection
+// without a transaction holds no delivery, no input and no line memory: at most 1 KiB in all.
 // Thread: one worker's. Errors: none; whatever fails ends this connection alone.
 // Source: CONTRACT 3 (limits, timeouts), 4; RFC 5321, 4.5.3.2.
 #pragma once
@@ -47,10 +50,12 @@ class ClientConnection {
     [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
     [[nodiscard]] Instant last_octet_at() const { return last_octet_at_; }
 
-    // A delivery's answers. The session goes on with waiting input when the outermost call returns (resume()).
+    // A delivery's answers. The session goes on with waiting input when the outermost call returns
+    // (resume()).
     void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown);
     void answer_data(const smtp::Reply& reply);
-    // Ends the transaction for the client; `accepted`: it was taken. The delivery is forgotten unless content is still to be dropped.
+    // Ends the transaction for the client; `accepted`: it was taken. The delivery is forgotten
+    // unless content is still to be dropped.
     void answer_message(const smtp::Reply& reply, bool accepted, observe::RejectReason reason);
     // Content: reading pauses while the delivery holds too much, and goes on when told.
     void pause_content();
@@ -60,12 +65,13 @@ class ClientConnection {
     // The delivery is gone (it ended by itself).
     void delivery_gone() { delivery_ = {}; }
 
-    void drain();         // idle: 421 4.3.2; else after its transaction
-    void cut();           // 421 4.3.2 now; then closed as soon as that is sent
+    void drain();                 // idle: 421 4.3.2; else after its transaction
+    void cut();                   // 421 4.3.2 now; then closed as soon as that is sent
     void configuration_changed(); // a new snapshot: taken when no transaction is open
     void release_memory();        // moves what it holds out of receive buffers
 
-    void complete(ring::StreamOperation operation, const ring::Completion& completion, Slice octets);
+    void complete(ring::StreamOperation operation, const ring::Completion& completion,
+                  Slice octets);
     void arm_receive(); // a starved receive's turn
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }
@@ -135,7 +141,8 @@ class ClientConnection {
     std::size_t first_input_ = 0;
     Instant opened_at_;
     Instant last_octet_at_;
-    Instant last_command_at_; // timeouts.command counts from here: a dripped line does not prolong it
+    Instant
+        last_command_at_; // timeouts.command counts from here: a dripped line does not prolong it
     Instant last_sent_at_;
     Instant rate_window_start_;
     std::uint64_t rate_window_bytes_ = 0;

@@ -27,9 +27,7 @@ constexpr std::size_t pinned_input_bytes_min = 4096;
 
 } // namespace
 
-void ClientConnection::keep_input(Slice octets) {
-    input_.push_back(std::move(octets));
-}
+void ClientConnection::keep_input(Slice octets) { input_.push_back(std::move(octets)); }
 
 std::size_t ClientConnection::waiting_input_bytes() const {
     std::size_t bytes = 0;
@@ -108,7 +106,8 @@ void ClientConnection::process() {
 // An answer that the client waits for is ours to give: its timeouts don't run.
 bool ClientConnection::delivery_owes_answer() {
     const Delivery* const transaction = delivery();
-    return session_.recipients_unanswered() > 0 || (transaction != nullptr && transaction->owes_client());
+    return session_.recipients_unanswered() > 0 ||
+           (transaction != nullptr && transaction->owes_client());
 }
 
 void ClientConnection::run_event(const smtp::ServerSession::Step& step, const Slice& input) {
@@ -172,13 +171,15 @@ void ClientConnection::on_mail() {
     }
 }
 
-void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason) {
+void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
+                                        RecipientReason reason) {
     if (Delivery* const transaction = delivery()) {
         transaction->refuse_recipient(reply, unknown, reason, session_.recipient().mailbox);
         return;
     }
     worker_.counters().recipients_rejected[reason].add();
-    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
         record->client(client_ip_, client_port_).sender(session_.mail().reverse_path);
         record->recipient(session_.recipient().mailbox).hello(session_.hello_name());
         record->protocol(session_.esmtp() ? "ESMTP" : "SMTP");
@@ -195,7 +196,8 @@ void ClientConnection::on_recipient() {
         refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
         return;
     }
-    const auto target = snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
+    const auto target =
+        snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
     if (!target) {
         refuse_recipient(replies::no_route, true, RecipientReason::no_route);
         return;
@@ -258,7 +260,8 @@ void ClientConnection::on_content_refused() {
     content_paused_ = false;
 }
 
-void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source, bool unknown) {
+void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source,
+                                        bool unknown) {
     session_.answer_recipient(reply, source, unknown);
     // The client was waiting for us: its time begins now.
     last_octet_at_ = worker_.now();
@@ -331,7 +334,8 @@ void ClientConnection::adjust_reading() {
     if (waiting > 0) {
         release_memory();
     }
-    const bool pause = content_paused_ || waiting > waiting_input_bytes_max || (crowded && waiting > 0) ||
+    const bool pause = content_paused_ || waiting > waiting_input_bytes_max ||
+                       (crowded && waiting > 0) ||
                        stream_.unsent_bytes() >= unsent_output_bytes_max;
     if (pause) {
         stream_.pause(worker_.loop());

@@ -5,7 +5,8 @@
 namespace ringmx::worker {
 namespace {
 
-// Gathering memory grows with what has been gathered: a short message takes little, a long one few blocks.
+// Gathering memory grows with what has been gathered: a short message takes little, a long one few
+// blocks.
 std::size_t draft_bytes(std::size_t gathered, std::size_t needed) {
     const std::size_t wanted = std::clamp<std::size_t>(gathered, 1024, BufferPool::draft_bytes_max);
     return std::max(wanted, needed);
@@ -32,7 +33,8 @@ bool SliceList::append(BufferPool& pool, const Slice& whole, Bytes part) {
 bool SliceList::append_copy(BufferPool& pool, Bytes octets) {
     while (!octets.empty()) {
         if (draft_.room() == 0) {
-            draft_ = pool.draft(draft_bytes(bytes_, std::min(octets.size(), BufferPool::draft_bytes_max)));
+            draft_ = pool.draft(
+                draft_bytes(bytes_, std::min(octets.size(), BufferPool::draft_bytes_max)));
             if (!draft_) {
                 return false;
             }
@@ -64,7 +66,9 @@ bool Content::append(BufferPool& pool, const Slice& whole, Bytes part) {
     return list_.append(pool, whole, part);
 }
 
-bool Content::append_copy(BufferPool& pool, Bytes octets) { return list_.append_copy(pool, octets); }
+bool Content::append_copy(BufferPool& pool, Bytes octets) {
+    return list_.append_copy(pool, octets);
+}
 
 void Content::clear() {
     list_.clear();

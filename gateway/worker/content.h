@@ -1,9 +1,13 @@
 // A message's octets while the worker holds them, and how they change form on the way to a backend.
 //
-// SliceList: slices in order. A piece of at least shared_piece_bytes_min octets is shared, never copied; smaller ones are gathered in
-//            memory of their own, so that there are at most 2 * size / shared_piece_bytes_min + 2 slices whatever the pieces are.
-// Content:   what came from the client, in the form it came in (stuffed: DATA, raw: BDAT), with a cursor for what has been sent. The
-//            beginning is kept as long as it is small (replayable_bytes_max), so that another backend can be tried.
+// SliceList: slices in order. A piece of at least shared_piece_bytes_min octets is shared, never
+// copied; smaller ones are gathered in
+//            memory of their own, so that there are at most 2 * size / shared_piece_bytes_min + 2
+//            slices whatever the pieces are.
+// Content:   what came from the client, in the form it came in (stuffed: DATA, raw: BDAT), with a
+// cursor for what has been sent. The
+//            beginning is kept as long as it is small (replayable_bytes_max), so that another
+//            backend can be tried.
 //
 // Thread: one worker. Errors: false when the pool has no memory: nothing is appended then.
 // Source: RFC 5321, 4.5.2; RFC 3030.
@@ -18,9 +22,11 @@
 
 namespace ringmx::worker {
 
-// Below this a copy costs less than carrying a slice through the kernel, and the number of slices stays bounded.
+// Below this a copy costs less than carrying a slice through the kernel, and the number of slices
+// stays bounded.
 inline constexpr std::size_t shared_piece_bytes_min = 512;
-// A message that grows over this is streamed while it arrives; up to this it is sent whole, and can be sent again.
+// A message that grows over this is streamed while it arrives; up to this it is sent whole, and can
+// be sent again.
 inline constexpr std::size_t replayable_bytes_max = 256 * 1024;
 
 class SliceList {
@@ -55,14 +61,15 @@ class Content {
     [[nodiscard]] bool replayable() const { return dropped_bytes_ == 0; }
     void rewind();
 
-    // Gives everything not yet taken, in the form asked for, to `out`; false when the pool has no memory for it: the content can't be
-    // sent any more then.
+    // Gives everything not yet taken, in the form asked for, to `out`; false when the pool has no
+    // memory for it: the content can't be sent any more then.
     [[nodiscard]] bool take(BufferPool& pool, WireForm form, SliceList& out);
     // What must follow stuffed content that was taken to its end.
     [[nodiscard]] std::string_view terminator() const;
     // Forgets what has been taken, if the message is too large to be sent again.
     void drop_taken();
-    // Copies slices that pin more than twice the memory that they need into memory of their own, as far as the pool has it.
+    // Copies slices that pin more than twice the memory that they need into memory of their own, as
+    // far as the pool has it.
     void compact(BufferPool& pool);
 
   private:

@@ -16,8 +16,9 @@ using observe::RejectReason;
 
 Delivery::Delivery(Handle self, Worker& worker, ClientConnection& client)
     : self_(self), worker_(worker), snapshot_(client.snapshot()), client_(client.handle()),
-      timer_(static_cast<std::uint8_t>(TimerKind::delivery), self.slot), mail_(client.session().mail()),
-      client_key_(client.client_key()), client_ip_(client.client_ip()), client_port_(client.client_port()),
+      timer_(static_cast<std::uint8_t>(TimerKind::delivery), self.slot),
+      mail_(client.session().mail()), client_key_(client.client_key()),
+      client_ip_(client.client_ip()), client_port_(client.client_port()),
       hello_name_(client.session().hello_name()), esmtp_(client.session().esmtp()),
       is_unix_peer_(client.is_unix_peer()), id_(worker.queue_ids().next()) {}
 
@@ -25,7 +26,8 @@ ClientConnection* Delivery::client() { return worker_.clients().find(client_); }
 BackendConnection* Delivery::connection() { return worker_.backends().find(connection_); }
 const Pool& Delivery::pool() const { return *snapshot_->pools[pool_index_]; }
 
-// What there is to do next, in whatever state: called after everything that happens. Calls made from inside only ask for another round.
+// What there is to do next, in whatever state: called after everything that happens. Calls made
+// from inside only ask for another round.
 void Delivery::advance() {
     if (advancing_) {
         again_ = true;
@@ -64,15 +66,16 @@ bool Delivery::wants_backend() const {
     if (accepted_ > 0 && (data_requested_ || content_begun_)) {
         return true;
     }
-    return std::ranges::any_of(recipients_,
-                               [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
+    return std::ranges::any_of(
+        recipients_, [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
 }
 
 // The first accepted recipient fixes pool and key; while there is none the first waiting one does.
 void Delivery::acquire() {
     if (accepted_ == 0) {
-        const auto next = std::ranges::find_if(
-            recipients_, [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
+        const auto next = std::ranges::find_if(recipients_, [](const Recipient& recipient) {
+            return recipient.fate == Fate::waiting;
+        });
         if (next->pool_index != pool_index_ || next->key_hash != choice_hash_) {
             tried_.clear();
         }
@@ -83,7 +86,8 @@ void Delivery::acquire() {
                                     .key_hash = choice_hash_,
                                     .client_key = client_key_,
                                     .transaction = self_.packed(),
-                                    .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait};
+                                    .deadline =
+                                        worker_.now() + snapshot_->settings->timeouts.backend_wait};
     const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
     if (answer.verdict == upstream::Verdict::wait) {
         waiting_ = true;
@@ -149,7 +153,8 @@ void Delivery::on_sent(BackendConnection& sender) {
     advance();
 }
 
-// No backend takes it now. While nobody is accepted this is the verdict on one recipient, and the next one chooses anew.
+// No backend takes it now. While nobody is accepted this is the verdict on one recipient, and the
+// next one chooses anew.
 void Delivery::unavailable(ForwardFailure kind) {
     count_failure(kind);
     tried_.clear();
@@ -166,7 +171,8 @@ void Delivery::unavailable(ForwardFailure kind) {
     }
 }
 
-// Recipients that were accepted can't be kept: the message fails at its end (or at DATA, when that comes first).
+// Recipients that were accepted can't be kept: the message fails at its end (or at DATA, when that
+// comes first).
 void Delivery::doom(const smtp::Reply& reply, RejectReason reason) {
     doomed_ = smtp::OwnedReply(reply);
     doomed_reason_ = reason;
@@ -194,7 +200,8 @@ void Delivery::fail_message(const smtp::Reply& reply, RejectReason reason) {
 
 void Delivery::fail_for_memory() { fail_message(replies::no_memory, RejectReason::no_memory); }
 
-// Leaves the connection in the cleanest way that its state allows: without the final dot nothing of the message may be kept there.
+// Leaves the connection in the cleanest way that its state allows: without the final dot nothing of
+// the message may be kept there.
 void Delivery::drop_connection() {
     if (waiting_) {
         worker_.book().cancel(waiter_);
@@ -295,7 +302,8 @@ void Delivery::set_hold_timer() {
     worker_.timers().set(timer_, owner->last_octet_at() + hold);
 }
 
-// The client is silent: whoever waits for a connection shall have this one, if the envelope can be replayed.
+// The client is silent: whoever waits for a connection shall have this one, if the envelope can be
+// replayed.
 void Delivery::timer_fired() {
     ClientConnection* const owner = client();
     BackendConnection* const current = connection();
@@ -304,7 +312,8 @@ void Delivery::timer_fired() {
     }
     const Instant due = owner->last_octet_at() + snapshot_->settings->timeouts.backend_hold;
     // A client whose reading is paused is silent by our doing, and would never end a hold.
-    const bool backend_is_slow = current->unsent_bytes() > 0 || current->session().unanswered() > 0 ||
+    const bool backend_is_slow = current->unsent_bytes() > 0 ||
+                                 current->session().unanswered() > 0 ||
                                  content_.held_bytes() > replayable_bytes_max;
     if (due > worker_.now() || owes_client() || backend_is_slow) {
         worker_.timers().set(timer_, std::max(due, worker_.now() + 1s));

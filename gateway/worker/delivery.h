@@ -1,22 +1,30 @@
-// One transaction on its way to a backend, in `backend` mode: from its first routed recipient to the backend's last word.
+// One transaction on its way to a backend, in `backend` mode: from its first routed recipient to
+// the backend's last word.
 //
-//   client:   RCPT ──▶ add_recipient()      DATA/BDAT ──▶ begin_content()   octets ──▶ content()     end ──▶ end_content()
-//                │ answer_recipient            │ answer_data                                            │ answer_message
-//   backend:  MAIL, RCPT (pipelined) ─────────▶ DATA | BDAT ─────────────────────────────────────────▶ final reply
+//   client:   RCPT ──▶ add_recipient()      DATA/BDAT ──▶ begin_content()   octets ──▶ content()
+//   end ──▶ end_content()
+//                │ answer_recipient            │ answer_data │ answer_message
+//   backend:  MAIL, RCPT (pipelined) ─────────▶ DATA | BDAT
+//   ─────────────────────────────────────────▶ final reply
 //
-// Choice: the first accepted recipient fixes the backend; while none is accepted, the next recipient chooses anew. A recipient waits for
+// Choice: the first accepted recipient fixes the backend; while none is accepted, the next
+// recipient chooses anew. A recipient waits for
 //         those before it when it depends on their fate; answers leave in order.
-// Another backend is tried while every octet sent is still held and the send with the body's last octet has not been submitted: the
-//         envelope is replayed, and an answer that changed makes the end of data 451 4.4.1. After two drops there is no third.
-// Hold:   a client that is silent for backend_hold gives the connection back; its next word replays the envelope.
-// A client that leaves before its last octet leaves the backend without the end of data; one that leaves after it changes nothing.
-// Bounds: content held in memory is at most window_bytes_max beyond what is being sent; recipients by the session's limit.
-// Thread: one worker's. Errors: replies to the client. Source: CONTRACT 4 (backend mode); RFC 5321, 4.5.4.1; RFC 3030; RFC 2033.
+// Another backend is tried while every octet sent is still held and the send with the body's last
+// octet has not been submitted: the
+//         envelope is replayed, and an answer that changed makes the end of data 451 4.4.1. After
+//         two drops there is no third.
+// Hold:   a client that is silent for backend_hold gives the connection back; its next word replays
+// the envelope. A client that leaves before its last octet leaves the backend without the end of
+// data; one that leaves after it changes nothing. Bounds: content held in memory is at most
+// window_bytes_max beyond what is being sent; recipients by the session's limit. Thread: one
+// worker's. Errors: replies to the client. Source: CONTRACT 4 (backend mode); RFC 5321, 4.5.4.1;
+// RFC 3030; RFC 2033.
 #pragma once
 
+#include "base/address.h"
 #include "base/slab.h"
 #include "base/timer_wheel.h"
-#include "base/address.h"
 #include "observe/counters.h"
 #include "smtp/client_session.h"
 #include "smtp/envelope.h"
@@ -39,7 +47,8 @@ class Worker;
 struct Pool;
 struct Snapshot;
 
-// A message is streamed to its backend from this on; reading from the client pauses above window_bytes_max held.
+// A message is streamed to its backend from this on; reading from the client pauses above
+// window_bytes_max held.
 inline constexpr std::size_t window_bytes_max = 2 * replayable_bytes_max;
 
 class Delivery {
@@ -49,16 +58,18 @@ class Delivery {
     [[nodiscard]] Handle handle() const { return self_; }
 
     // From the client's connection.
-    void add_recipient(const smtp::RecipientCommand& recipient, std::uint32_t pool_index, std::string_view key);
+    void add_recipient(const smtp::RecipientCommand& recipient, std::uint32_t pool_index,
+                       std::string_view key);
     // A refusal that is decided already, kept in order behind unanswered ones.
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
                           std::string_view mailbox);
-    void begin_data();                // DATA: answer_data is due
-    void begin_chunks();              // the first BDAT
+    void begin_data();   // DATA: answer_data is due
+    void begin_chunks(); // the first BDAT
     [[nodiscard]] bool content(const Slice& whole, Bytes part, bool is_literal); // false: no memory
     void end_content();
-    void client_spoke();              // any octet of the client inside the transaction
-    // RSET, EHLO, a refused message, a lost or timed-out client: without the last octet nothing may reach the backend as a message.
+    void client_spoke(); // any octet of the client inside the transaction
+    // RSET, EHLO, a refused message, a lost or timed-out client: without the last octet nothing may
+    // reach the backend as a message.
     void abandon(observe::RejectReason reason);
     // The client left after its last octet.
     void client_left() { client_ = {}; }
@@ -79,9 +90,11 @@ class Delivery {
     // From the book (a grant after waiting) and the backend connection.
     void granted(const upstream::Answer& answer);
     void on_ready(BackendConnection& connection);
-    void on_reply(BackendConnection& connection, smtp::ClientCommand command, const smtp::Reply& reply);
+    void on_reply(BackendConnection& connection, smtp::ClientCommand command,
+                  const smtp::Reply& reply);
     void on_sent(BackendConnection& connection);
-    // The connection failed and is closing; it has settled its lease unless it can be dialled anew (a reused one).
+    // The connection failed and is closing; it has settled its lease unless it can be dialled anew
+    // (a reused one).
     void on_lost(BackendConnection& connection, observe::ForwardFailure kind);
 
     void timer_fired();
@@ -166,8 +179,9 @@ class Delivery {
     smtp::MailCommand mail_;
     std::vector<Recipient> recipients_;
     std::uint32_t first_unanswered_ = 0;
-    std::uint32_t next_to_ask_ = 0;  // recipients before it are asked, refused, or skipped in this attempt
-    std::uint32_t accepted_ = 0;     // 250 was said to the client
+    std::uint32_t next_to_ask_ =
+        0; // recipients before it are asked, refused, or skipped in this attempt
+    std::uint32_t accepted_ = 0; // 250 was said to the client
     std::uint32_t pool_index_ = 0;
     std::uint64_t client_key_ = 0;
     IpAddress client_ip_;
@@ -180,32 +194,32 @@ class Delivery {
     Handle connection_;
     std::uint32_t waiter_ = 0;
     std::uint32_t backend_index_ = upstream::no_backend;
-    std::uint64_t choice_hash_ = 0;        // what the backend was chosen by
-    std::vector<std::uint32_t> asked_;     // recipients whose RCPT reply is due, in order
+    std::uint64_t choice_hash_ = 0;    // what the backend was chosen by
+    std::vector<std::uint32_t> asked_; // recipients whose RCPT reply is due, in order
     std::size_t asked_first_ = 0;
-    std::uint32_t accepted_here_ = 0;      // in this attempt
-    smtp::OwnedReply mail_refusal_;        // code 0: none
-    bool waiting_ = false;                 // for a grant
+    std::uint32_t accepted_here_ = 0; // in this attempt
+    smtp::OwnedReply mail_refusal_;   // code 0: none
+    bool waiting_ = false;            // for a grant
     bool mail_sent_ = false;
     bool mail_answered_ = false;
     bool data_sent_ = false;
-    bool data_ready_ = false;              // 354 came, or BDAT needs none
-    bool by_chunks_ = false;               // this attempt uses BDAT
-    bool body_begun_ = false;              // octets of the body, or BDAT, were sent
+    bool data_ready_ = false; // 354 came, or BDAT needs none
+    bool by_chunks_ = false;  // this attempt uses BDAT
+    bool body_begun_ = false; // octets of the body, or BDAT, were sent
     bool final_submitted_ = false;
-    bool heard_something_ = false;         // a reply in this attempt
+    bool heard_something_ = false; // a reply in this attempt
     Instant offered_at_{};
 
     std::vector<std::uint16_t> tried_;
     std::uint32_t drops_ = 0;
-    bool held_ = false;                    // given back for the client's silence
-    bool data_requested_ = false;          // the client's DATA waits for its answer
+    bool held_ = false;           // given back for the client's silence
+    bool data_requested_ = false; // the client's DATA waits for its answer
     bool content_begun_ = false;
     bool content_ended_ = false;
     bool ended_ = false;
     bool advancing_ = false;
     bool again_ = false;
-    smtp::OwnedReply doomed_;              // code 0: not doomed
+    smtp::OwnedReply doomed_; // code 0: not doomed
     observe::RejectReason doomed_reason_{};
     Content content_;
     SliceList outgoing_; // reused for each send

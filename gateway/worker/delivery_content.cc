@@ -1,4 +1,5 @@
-// A delivery's content: DATA or BDAT towards the backend, streaming, the final reply, and what is logged of it.
+// A delivery's content: DATA or BDAT towards the backend, streaming, the final reply, and what is
+// logged of it.
 #include "worker/backend_connection.h"
 #include "worker/client_connection.h"
 #include "worker/delivery.h"
@@ -17,7 +18,8 @@ using observe::RejectReason;
 
 namespace {
 
-// In `backend` mode the client's own ten minutes must not pass before ours (CONTRACT, timeouts.backend_end_of_data).
+// In `backend` mode the client's own ten minutes must not pass before ours (CONTRACT,
+// timeouts.backend_end_of_data).
 constexpr Duration end_of_data_max = 8min;
 
 } // namespace
@@ -66,11 +68,13 @@ void Delivery::settle_empty_data() {
     }
 }
 
-// DATA goes up with the last RCPT where the backend takes pipelining; BDAT needs no word before the content.
+// DATA goes up with the last RCPT where the backend takes pipelining; BDAT needs no word before the
+// content.
 void Delivery::request_data() {
     BackendConnection* const current = connection();
-    if (ended_ || current == nullptr || data_sent_ || data_ready_ || !(data_requested_ || content_begun_) ||
-        next_to_ask_ < recipients_.size() || mail_refusal_.code != 0) {
+    if (ended_ || current == nullptr || data_sent_ || data_ready_ ||
+        !(data_requested_ || content_begun_) || next_to_ask_ < recipients_.size() ||
+        mail_refusal_.code != 0) {
         return;
     }
     const bool all_answered = asked_first_ == asked_.size();
@@ -109,7 +113,8 @@ void Delivery::let_client_send() {
 
 void Delivery::data_reply(const smtp::Reply& reply) {
     if (accepted_here_ == 0) {
-        return; // pipelined behind recipients that were all refused: settle_empty_data() closes the connection
+        return; // pipelined behind recipients that were all refused: settle_empty_data() closes the
+                // connection
     }
     if (reply.code == 354) {
         data_ready_ = true;
@@ -127,9 +132,9 @@ void Delivery::data_reply(const smtp::Reply& reply) {
     }
     const smtp::Reply answer = ours ? replies::our_fault : passes_on ? reply : replies::unavailable;
     if (!data_requested_) {
-        fail_message(answer, ours ? RejectReason::backend_fault
-                                  : reply.severity() == 4 ? RejectReason::backend_tempfail
-                                                          : RejectReason::backend_reject);
+        fail_message(answer, ours                    ? RejectReason::backend_fault
+                             : reply.severity() == 4 ? RejectReason::backend_tempfail
+                                                     : RejectReason::backend_reject);
         return;
     }
     flush_answers();
@@ -188,7 +193,8 @@ void Delivery::write_trace_field() {
     source.hostname = snapshot_->settings->hostname;
     source.id = id_;
     if (accepted_ == 1) {
-        source.recipient = std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox;
+        source.recipient =
+            std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox;
     }
     source.received_at = worker_.wall_time();
     source.esmtp = esmtp_;
@@ -299,7 +305,8 @@ bool Delivery::pump_chunk(BackendConnection& current) {
 
 void Delivery::chunk_reply(const smtp::Reply& reply) {
     BackendConnection* const current = connection();
-    const bool is_last = final_submitted_ && current != nullptr && current->session().unanswered() == 0;
+    const bool is_last =
+        final_submitted_ && current != nullptr && current->session().unanswered() == 0;
     if (is_last || reply.severity() != 2) {
         final_reply(reply); // a refused chunk makes what follows vain
     }
@@ -328,7 +335,9 @@ void Delivery::final_reply(const smtp::Reply& reply) {
     }
     const bool ours = replies::is_our_fault(reply.code);
     const bool temporary = reply.severity() == 4;
-    count_failure(ours ? ForwardFailure::our_fault : temporary ? ForwardFailure::tempfail : ForwardFailure::reject);
+    count_failure(ours        ? ForwardFailure::our_fault
+                  : temporary ? ForwardFailure::tempfail
+                              : ForwardFailure::reject);
     if (ours) {
         log_fault("end of data", reply);
     }

@@ -1,4 +1,5 @@
-// A delivery's envelope: asking the backend about the recipients, and giving the client its answers in order.
+// A delivery's envelope: asking the backend about the recipients, and giving the client its answers
+// in order.
 #include "worker/backend_connection.h"
 #include "worker/client_connection.h"
 #include "worker/delivery.h"
@@ -20,7 +21,8 @@ using smtp::AnswerSource;
 namespace {
 
 bool is_ascii(std::string_view text) {
-    return std::ranges::all_of(text, [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
+    return std::ranges::all_of(text,
+                               [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
 }
 
 std::uint64_t choice_key(HashKey by, std::string_view recipient_key, std::string_view reverse_path,
@@ -32,7 +34,8 @@ std::uint64_t choice_key(HashKey by, std::string_view recipient_key, std::string
     case HashKey::recipient_domain:
         return upstream::hash_key(recipient_key.substr(recipient_key.rfind('@') + 1));
     case HashKey::sender:
-        return upstream::hash_key(canonical_mailbox(reverse_path, canonical) ? canonical : reverse_path);
+        return upstream::hash_key(canonical_mailbox(reverse_path, canonical) ? canonical
+                                                                             : reverse_path);
     case HashKey::client_address:
         return upstream::hash_key(client.text());
     case HashKey::none:
@@ -78,7 +81,8 @@ bool Delivery::same_choice(const Recipient& recipient) const {
                table.first(upstream::SlotTable::slot_of(choice_hash_));
 }
 
-// Whether this recipient's RCPT may go up on the connection now. What it may not be asked at all it is told here.
+// Whether this recipient's RCPT may go up on the connection now. What it may not be asked at all it
+// is told here.
 bool Delivery::may_ask(Recipient& recipient) {
     const bool undecided = asked_first_ < asked_.size();
     const bool is_lmtp = pool().settings().protocol == Protocol::lmtp;
@@ -105,7 +109,8 @@ bool Delivery::may_ask(Recipient& recipient) {
     const smtp::Capabilities& offered = connection()->capabilities();
     if (mail_.declared_size_bytes && offered.size && offered.size_bytes_max > 0 &&
         *mail_.declared_size_bytes > offered.size_bytes_max) {
-        settle_recipient(recipient, replies::too_large, AnswerSource::own, false, RecipientReason::size);
+        settle_recipient(recipient, replies::too_large, AnswerSource::own, false,
+                         RecipientReason::size);
         return false;
     }
     if (!offered.smtputf8 && (!is_ascii(recipient.mailbox) || !is_ascii(mail_.reverse_path))) {
@@ -116,7 +121,8 @@ bool Delivery::may_ask(Recipient& recipient) {
     return true;
 }
 
-// Sends MAIL and as many RCPT as may go now: all in one go where the backend takes pipelining, else one at a time.
+// Sends MAIL and as many RCPT as may go now: all in one go where the backend takes pipelining, else
+// one at a time.
 void Delivery::ask() {
     bool queued = false;
     while (!ended_ && next_to_ask_ < recipients_.size() && !data_sent_) {
@@ -171,7 +177,8 @@ void Delivery::send_commands(BackendConnection& current) {
     current.expect_within(snapshot_->settings->timeouts.backend_reply);
 }
 
-void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command, const smtp::Reply& reply) {
+void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command,
+                        const smtp::Reply& reply) {
     if (ended_) {
         return;
     }
@@ -268,7 +275,8 @@ void Delivery::recipient_reply(const smtp::Reply& reply) {
     }
 }
 
-void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply, std::string_view after) {
+void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply,
+                                 std::string_view after) {
     if (replies::is_our_fault(reply.code)) {
         log_fault(after, reply);
         count_failure(ForwardFailure::our_fault);

@@ -23,7 +23,9 @@ observe::LogReply for_log(const smtp::Reply& reply) {
 
 void Delivery::count_failure(ForwardFailure kind) {
     const std::uint32_t index =
-        backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size() ? backend_index_ : 0;
+        backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
+            ? backend_index_
+            : 0;
     if (!pool().rows.empty()) {
         pool().rows[index]->workers[worker_.index()].failures[kind].add();
     }
@@ -31,7 +33,8 @@ void Delivery::count_failure(ForwardFailure kind) {
 
 void Delivery::count_duplicate() {
     count_failure(ForwardFailure::possible_duplicate);
-    if (LogRecord* record = worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
         record->id(id_).pool(pool().settings().name).client(client_ip_, client_port_);
         record->backend(pool().settings().backends[backend_index_].address);
         worker_.log().commit();
@@ -55,8 +58,11 @@ void Delivery::log_fault(std::string_view after, const smtp::Reply& reply) {
 }
 
 void Delivery::log_refusal(const Recipient& recipient, const smtp::Reply& reply) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
-        record->client(client_ip_, client_port_).sender(mail_.reverse_path).recipient(recipient.mailbox);
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+        record->client(client_ip_, client_port_)
+            .sender(mail_.reverse_path)
+            .recipient(recipient.mailbox);
         record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
         worker_.log().commit();
     }
@@ -64,7 +70,10 @@ void Delivery::log_refusal(const Recipient& recipient, const smtp::Reply& reply)
 
 void Delivery::log_message_refusal(const smtp::Reply& reply) {
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
-        record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path).size(content_bytes_);
+        record->id(id_)
+            .client(client_ip_, client_port_)
+            .sender(mail_.reverse_path)
+            .size(content_bytes_);
         record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
         const auto first = std::ranges::find(recipients_, Fate::accepted, &Recipient::fate);
         if (first != recipients_.end()) {
@@ -74,7 +83,8 @@ void Delivery::log_message_refusal(const smtp::Reply& reply) {
     }
 }
 
-// One line at acceptance, one for the delivery; in `backend` mode both are known at the same moment.
+// One line at acceptance, one for the delivery; in `backend` mode both are known at the same
+// moment.
 void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& reply) {
     const std::string& backend = pool().settings().backends[backend_index_].address;
     const WallTime now = worker_.wall_time();
@@ -89,7 +99,8 @@ void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& repl
         record->id(id_).pool(pool().settings().name).backend(backend);
         record->backend_address(taker.address().text()).duration(worker_.now() - offered_at_);
         record->recipients(accepted_).reply(for_log(reply));
-        record->recipient(std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox);
+        record->recipient(
+            std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox);
         worker_.log().commit();
     }
 }

@@ -1,8 +1,8 @@
 // Queue ids: what a message is called in replies, Received fields and logs.
 //
-// 14 letters without vowels (none spells a word): 12 for microseconds at start-up plus messages since, 2 for the
-// worker, so that the ids of one gateway differ over workers and restarts.
-// Thread: one worker's. Errors: none.
+// 14 letters without vowels (none spells a word): 12 for microseconds at start-up plus messages
+// since, 2 for the worker, so that the ids of one gateway differ over workers and restarts. Thread:
+// one worker's. Errors: none.
 #pragma once
 
 #include "base/instant.h"
@@ -18,9 +18,11 @@ class QueueIds {
     QueueIds(std::uint32_t worker, WallTime started)
         : worker_(worker),
           next_(static_cast<std::uint64_t>(
-              std::chrono::duration_cast<std::chrono::microseconds>(started.time_since_epoch()).count())) {}
+              std::chrono::duration_cast<std::chrono::microseconds>(started.time_since_epoch())
+                  .count())) {}
 
-    // Started in microseconds, one a message: a restart can't meet an id of the past unless a worker took a million messages a second.
+    // Started in microseconds, one a message: a restart can't meet an id of the past unless a
+    // worker took a million messages a second.
     [[nodiscard]] std::string next() {
         static constexpr std::array<char, 33> digits = {"BCDFGHJKLMNPQRSTVWXYZbcdfghjklmn"};
         std::uint64_t value = next_++;

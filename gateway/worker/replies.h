@@ -1,4 +1,5 @@
-// The worker's own replies (CONTRACT 4), and which of a backend's replies are about us rather than about the mail.
+// The worker's own replies (CONTRACT 4), and which of a backend's replies are about us rather than
+// about the mail.
 #pragma once
 
 #include "smtp/reply.h"
@@ -7,19 +8,27 @@ namespace ringmx::worker::replies {
 
 inline constexpr smtp::Reply sender_ok{250, {2, 1, 0}, "Ok"};
 inline constexpr smtp::Reply start_data{354, {}, "End data with <CR><LF>.<CR><LF>"};
-inline constexpr smtp::Reply no_route{550, {5, 7, 1}, "Recipient address rejected: relay access denied"};
+inline constexpr smtp::Reply no_route{
+    550, {5, 7, 1}, "Recipient address rejected: relay access denied"};
 inline constexpr smtp::Reply other_pool{452, {4, 5, 3}, "Send this recipient in another message"};
 inline constexpr smtp::Reply too_large{552, {5, 3, 4}, "Message too large for this recipient"};
-inline constexpr smtp::Reply needs_smtputf8{550, {5, 6, 7}, "Recipient's server does not take internationalized addresses"};
-inline constexpr smtp::Reply unavailable{451, {4, 4, 1}, "No backend takes this message now, try again later"};
-inline constexpr smtp::Reply our_fault{451, {4, 3, 5}, "Mail system not available, try again later"};
-inline constexpr smtp::Reply no_memory{452, {4, 3, 1}, "Insufficient system storage, try again later"};
+inline constexpr smtp::Reply needs_smtputf8{
+    550, {5, 6, 7}, "Recipient's server does not take internationalized addresses"};
+inline constexpr smtp::Reply unavailable{
+    451, {4, 4, 1}, "No backend takes this message now, try again later"};
+inline constexpr smtp::Reply our_fault{
+    451, {4, 3, 5}, "Mail system not available, try again later"};
+inline constexpr smtp::Reply no_memory{
+    452, {4, 3, 1}, "Insufficient system storage, try again later"};
 inline constexpr smtp::Reply message_rate{450, {4, 7, 1}, "Too many messages, slow down"};
 inline constexpr smtp::Reply recipient_rate{450, {4, 7, 1}, "Too many recipients, slow down"};
 inline constexpr smtp::Reply client_limit{421, {4, 7, 0}, "Too many connections from your address"};
-inline constexpr smtp::Reply client_rate{421, {4, 7, 0}, "Too many connections from your address, slow down"};
-inline constexpr smtp::Reply connections_full{421, {4, 3, 2}, "Too many connections, try again later"};
-inline constexpr smtp::Reply shutting_down{421, {4, 3, 2}, "Service shutting down, closing channel"};
+inline constexpr smtp::Reply client_rate{
+    421, {4, 7, 0}, "Too many connections from your address, slow down"};
+inline constexpr smtp::Reply connections_full{
+    421, {4, 3, 2}, "Too many connections, try again later"};
+inline constexpr smtp::Reply shutting_down{
+    421, {4, 3, 2}, "Service shutting down, closing channel"};
 inline constexpr smtp::Reply timed_out{421, {4, 4, 2}, "Timeout, closing channel"};
 inline constexpr smtp::Reply too_slow{421, {4, 4, 2}, "Too slow, closing channel"};
 inline constexpr smtp::Reply early_talker{554, {5, 5, 1}, "You spoke before the greeting"};

@@ -20,7 +20,8 @@ Listener make_listener(const Settings& settings, const ListenerSettings& listene
 }
 
 bool contains(const std::vector<Network>& networks, const IpAddress& address) {
-    return std::ranges::any_of(networks, [&](const Network& network) { return network.contains(address); });
+    return std::ranges::any_of(networks,
+                               [&](const Network& network) { return network.contains(address); });
 }
 
 } // namespace

@@ -1,10 +1,13 @@
-// Everything a worker takes from the configuration, compiled once by the main thread and never changed after.
+// Everything a worker takes from the configuration, compiled once by the main thread and never
+// changed after.
 //
-// A reload, or a backend name that resolves to other addresses, makes a new Snapshot and sends it to every worker; transactions under way
-// keep theirs. What must outlive reloads is shared by reference: health and connection counts (upstream::BackendState), what was learnt
-// about backends (BackendTraits), counters (observe), per-client counters (policy::ClientCounters).
+// A reload, or a backend name that resolves to other addresses, makes a new Snapshot and sends it
+// to every worker; transactions under way keep theirs. What must outlive reloads is shared by
+// reference: health and connection counts (upstream::BackendState), what was learnt about backends
+// (BackendTraits), counters (observe), per-client counters (policy::ClientCounters).
 //
-// Thread: built by main; then immutable (its shared parts are atomics); any. Errors: build() gives every fault at once.
+// Thread: built by main; then immutable (its shared parts are atomics); any. Errors: build() gives
+// every fault at once.
 #pragma once
 
 #include "base/address.h"
@@ -25,17 +28,20 @@
 
 namespace ringmx::worker {
 
-// What connections and probes have learnt about a backend. Written by whoever sees an EHLO reply, read by all: relaxed atomics.
+// What connections and probes have learnt about a backend. Written by whoever sees an EHLO reply,
+// read by all: relaxed atomics.
 struct BackendTraits {
     enum class Known : std::uint8_t { unknown, no, yes };
     std::atomic<Known> smtputf8{Known::unknown};
 };
 
 struct Pool {
-    Pool(const PoolSettings& settings, upstream::BackendRegistry& registry) : upstream(settings, registry) {}
+    Pool(const PoolSettings& settings, upstream::BackendRegistry& registry)
+        : upstream(settings, registry) {}
 
     upstream::Pool upstream;
-    std::vector<std::vector<SocketAddress>> addresses; // of each backend; empty while its name has not resolved
+    std::vector<std::vector<SocketAddress>>
+        addresses; // of each backend; empty while its name has not resolved
     std::vector<observe::BackendRow*> rows;
     std::vector<std::shared_ptr<BackendTraits>> traits;
 
@@ -84,8 +90,9 @@ class LiteralAddresses final : public Addresses {
     [[nodiscard]] std::vector<SocketAddress> of(const BackendSettings& backend) override;
 };
 
-[[nodiscard]] std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const Settings> settings,
-                                                             std::shared_ptr<const policy::Routes> routes,
-                                                             Lasting& lasting, Addresses& addresses);
+[[nodiscard]] std::shared_ptr<const Snapshot>
+build_snapshot(std::shared_ptr<const Settings> settings,
+               std::shared_ptr<const policy::Routes> routes, Lasting& lasting,
+               Addresses& addresses);
 
 } // namespace ringmx::worker

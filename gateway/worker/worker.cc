@@ -9,11 +9,13 @@ namespace {
 // A worker shows that it lives at least this often (/healthz wants a heartbeat of the last 5 s).
 constexpr Duration heartbeat_time = 1s;
 constexpr std::size_t inbox_messages = 64;
-// Transactions and backend connections are bounded by clients and by max_connections; this only bounds the slots a Token can name.
+// Transactions and backend connections are bounded by clients and by max_connections; this only
+// bounds the slots a Token can name.
 constexpr std::uint32_t slots_max = (1U << 24U) - 1;
 
 template <typename Owner>
-void deliver(Slab<Owner>& owners, std::uint8_t base, const ring::Completion& completion, Slice octets) {
+void deliver(Slab<Owner>& owners, std::uint8_t base, const ring::Completion& completion,
+             Slice octets) {
     const ring::Token token = completion.token;
     if (Owner* owner = owners.find({token.slot, token.generation})) {
         owner->complete(static_cast<ring::StreamOperation>(token.operation - base), completion,
@@ -22,7 +24,8 @@ void deliver(Slab<Owner>& owners, std::uint8_t base, const ring::Completion& com
 }
 
 constexpr bool is_operation_of(std::uint8_t operation, std::uint8_t base) {
-    return operation >= base && operation < base + static_cast<std::uint8_t>(ring::StreamOperation::count);
+    return operation >= base &&
+           operation < base + static_cast<std::uint8_t>(ring::StreamOperation::count);
 }
 
 } // namespace
@@ -149,7 +152,8 @@ void Worker::accepted(const ring::Completion& completion) {
         return;
     }
     if (phase_ == Phase::serving) {
-        arm_accept(position); // EMFILE and the like end a multishot: the next accept waits for a connection
+        arm_accept(position); // EMFILE and the like end a multishot: the next accept waits for a
+                              // connection
     } else {
         close_listener(position);
     }
@@ -198,8 +202,8 @@ void Worker::read_inbox() {
     }
 }
 
-// Listening sockets close only after their accept has been cancelled: a ring that dies keeps its listener for a while, and what
-// connects meanwhile would be reset.
+// Listening sockets close only after their accept has been cancelled: a ring that dies keeps its
+// listener for a while, and what connects meanwhile would be reset.
 void Worker::begin_drain() {
     if (phase_ != Phase::serving) {
         return;
@@ -248,7 +252,8 @@ void Worker::run_grants() {
             backend->close_idle();
         }
     }
-    // Asked even when nobody waits: only so does the book forget the deadline of one that went on by a hand-over.
+    // Asked even when nobody waits: only so does the book forget the deadline of one that went on
+    // by a hand-over.
     while (const std::optional<upstream::Grant> grant = book_.next_grant(now())) {
         Delivery* delivery = deliveries_.find(Handle::unpacked(grant->transaction));
         RINGMX_ASSERT_STATE(delivery != nullptr, "a waiting transaction %llu is gone",
@@ -276,7 +281,8 @@ void Worker::relieve_pressure() {
         // The least progress: the message that has the fewest octets has the most still to come.
         Delivery* least = nullptr;
         deliveries_.for_each([&](Delivery& delivery) {
-            if (delivery.content_begun() && !delivery.content_ended() && delivery.held_bytes() > 0 &&
+            if (delivery.content_begun() && !delivery.content_ended() &&
+                delivery.held_bytes() > 0 &&
                 (least == nullptr || delivery.held_bytes() < least->held_bytes())) {
                 least = &delivery;
             }
@@ -311,7 +317,8 @@ void Worker::check_finished() {
     }
 }
 
-// What has ended is destroyed at the end of the turn: whoever is still running on its stack may finish.
+// What has ended is destroyed at the end of the turn: whoever is still running on its stack may
+// finish.
 void Worker::reap() {
     for (const Handle handle : ended_clients_) {
         clients_.destroy(*clients_.find(handle));

@@ -1,14 +1,17 @@
 // One worker: one thread, one ring, its clients, its deliveries, its backend connections.
 //
-//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers ─▶ grants of the connection book ─▶ receives that starved
+//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers ─▶ grants of the
+//   connection book ─▶ receives that starved
 //          ─▶ (everything that was queued leaves with the next turn's one system call)
 //
-// The worker owns what all connections share and hands completions to their owners by token; ClientConnection, Delivery and
-// BackendConnection do the work. Nothing here blocks; nothing is shared with other workers but the Snapshot's atomics.
+// The worker owns what all connections share and hands completions to their owners by token;
+// ClientConnection, Delivery and BackendConnection do the work. Nothing here blocks; nothing is
+// shared with other workers but the Snapshot's atomics.
 //
-// Messages from the main thread come through an inbox (a new snapshot, drain, stop); finished() is how main learns that a drain is done.
-// Memory: the buffer pool holds all that clients and backends can make the worker keep; see pressure().
-// Thread: run() on its own thread; post(), finished() from main. Errors: none after construction.
+// Messages from the main thread come through an inbox (a new snapshot, drain, stop); finished() is
+// how main learns that a drain is done. Memory: the buffer pool holds all that clients and backends
+// can make the worker keep; see pressure(). Thread: run() on its own thread; post(), finished()
+// from main. Errors: none after construction.
 #pragma once
 
 #include "base/buffer.h"
@@ -53,7 +56,8 @@ struct Inbox {
 // How much room is left for what clients send (DESIGN: high and critical marks).
 enum class Pressure : std::uint8_t {
     none,
-    high,     // MAIL gets 452, blocked clients are not read from, small slices move out of receive buffers
+    high,     // MAIL gets 452, blocked clients are not read from, small slices move out of receive
+              // buffers
     critical, // the message with the least progress is failed
 };
 
@@ -62,7 +66,7 @@ class Worker {
     struct Options {
         std::uint32_t index = 0;
         std::size_t memory_bytes_max = 0;
-        std::uint32_t clients_max = 0; // connections; Token slots bound it
+        std::uint32_t clients_max = 0;          // connections; Token slots bound it
         std::vector<ListeningSocket> listeners; // the worker closes them
         std::shared_ptr<const Snapshot> snapshot;
         ring::Port* port = nullptr; // outlives the worker
@@ -80,9 +84,9 @@ class Worker {
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    void run();          // until a drain or cut is complete
-    void start();        // arms the listeners; run() does it
-    void turn();         // one turn; for tests that step
+    void run();                             // until a drain or cut is complete
+    void start();                           // arms the listeners; run() does it
+    void turn();                            // one turn; for tests that step
     [[nodiscard]] bool post(Inbox message); // from main; false: the inbox is full
     [[nodiscard]] bool finished() const { return finished_.load(std::memory_order_acquire); }
 
@@ -96,14 +100,17 @@ class Worker {
     [[nodiscard]] std::uint32_t index() const { return options_.index; }
     [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
     [[nodiscard]] observe::WorkerCounters& counters() { return *options_.counters; }
-    [[nodiscard]] observe::BackendCounters& counters_of(const upstream::Lease& lease, const Pool& pool);
+    [[nodiscard]] observe::BackendCounters& counters_of(const upstream::Lease& lease,
+                                                        const Pool& pool);
     [[nodiscard]] observe::Log& log() { return *options_.log; }
     [[nodiscard]] upstream::ConnectionBook& book() { return book_; }
     [[nodiscard]] Slab<ClientConnection>& clients() { return clients_; }
     [[nodiscard]] Slab<Delivery>& deliveries() { return deliveries_; }
     [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
     [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
-    [[nodiscard]] std::string& route_key() { return route_key_; } // for one lookup; valid until the next
+    [[nodiscard]] std::string& route_key() {
+        return route_key_;
+    } // for one lookup; valid until the next
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
 
@@ -145,7 +152,7 @@ class Worker {
     std::vector<bool> accepting_; // by position in options_.listeners: an accept is armed
     std::vector<upstream::IdleConnection> expired_; // reused between turns
     std::string route_key_;
-    std::vector<Handle> ended_clients_;             // to be destroyed at the turn's end
+    std::vector<Handle> ended_clients_; // to be destroyed at the turn's end
     std::vector<Handle> ended_deliveries_;
     std::vector<Handle> ended_backends_;
     Phase phase_ = Phase::serving;
