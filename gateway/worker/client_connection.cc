@@ -215,6 +215,8 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
         last_sent_at_ = worker_.now();
         if (state_ == State::serving) {
             resume();
+        } else if (state_ == State::lingering && input_ended_) {
+            close(); // its end was seen before our last reply was out
         }
         return;
     case ring::StreamEvent::ended:

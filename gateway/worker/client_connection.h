@@ -90,6 +90,7 @@ class ClientConnection {
     void received(Slice octets);
     void keep_input(Slice octets);
     void process();
+    [[nodiscard]] Bytes session_input(Bytes waiting) const;
     void run_event(const smtp::ServerSession::Step& step, const Slice& input);
     void on_mail();
     void on_recipient();

@@ -25,6 +25,9 @@ constexpr std::size_t unsent_output_bytes_max = 64 * 1024;
 // Waiting input below this is moved out of its receive buffer: it would pin sixteen times its size.
 constexpr std::size_t pinned_input_bytes_min = 4096;
 
+// A command of six octets can have a reply of a hundred.
+constexpr std::size_t commands_portion_bytes_max = 4096;
+
 } // namespace
 
 void ClientConnection::keep_input(Slice octets) { input_.push_back(std::move(octets)); }
@@ -66,14 +69,22 @@ void ClientConnection::resume() {
     set_timer();
 }
 
+// Commands are given in small portions, so that the replies to them stay bounded too.
+Bytes ClientConnection::session_input(Bytes waiting) const {
+    const bool is_content = session_.in_content();
+    return is_content ? waiting
+                      : waiting.first(std::min(waiting.size(), commands_portion_bytes_max));
+}
+
 // Gives the session what waits, until it is used up, an answer is awaited, or the session ends.
 void ClientConnection::process() {
     blocked_ = false;
-    while (state_ == State::serving && stream_.unsent_bytes() < unsent_output_bytes_max) {
+    while (state_ == State::serving &&
+           stream_.unsent_bytes() + session_.output().size() < unsent_output_bytes_max) {
         const bool has_input = first_input_ < input_.size();
         const Slice empty;
         const Slice& input = has_input ? input_[first_input_] : empty;
-        const smtp::ServerSession::Step step = session_.receive(input.bytes());
+        const smtp::ServerSession::Step step = session_.receive(session_input(input.bytes()));
         run_event(step, input);
         if (state_ != State::serving) {
             break;
@@ -316,6 +327,7 @@ void ClientConnection::finish_output() {
     if (output.empty()) {
         return;
     }
+    last_command_at_ = worker_.now(); // whatever was answered was a whole command
     worker_.counters().bytes_sent_total.add(output.size());
     if (stream_.unsent_bytes() == 0) {
         last_sent_at_ = worker_.now();

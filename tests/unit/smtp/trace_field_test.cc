@@ -36,7 +36,7 @@ TEST(TraceFieldTest, OrdinaryField) {
     EXPECT_EQ(field(ordinary()), "Received: from client.example ([192.0.2.1])\r\n"
                                  "\tby mx1.example.com (ringmx) with ESMTP id 4Zx7\r\n"
                                  "\tfor <user@example.com>; "
-                                 "\tMon, 23 Nov 2026 09:41:22 +0000\r\n");
+                                 "Mon, 23 Nov 2026 09:41:22 +0000\r\n");
 }
 
 TEST(TraceFieldTest, WithoutRecipientTheClauseIsLeftOut) {
