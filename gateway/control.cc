@@ -28,6 +28,31 @@ std::uint32_t clients_max() {
     return static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, token_slots_max));
 }
 
+// Sheds clients by 421 before accepting fails: what the admin address, the rings and the backends
+// need is kept back, or no mail would go on when clients have taken the last descriptor.
+void fit_to_descriptors(Configuration& configuration, std::size_t workers) {
+    constexpr std::uint64_t process_descriptors = 32; // admin, signals, rings, names, log
+    const std::uint64_t all = clients_max();
+    const Settings& wanted = *configuration.settings;
+    std::uint64_t upstream = 0;
+    for (const PoolSettings& pool : wanted.pools) {
+        upstream += pool.backends.size() * (std::uint64_t{pool.max_connections} + 1);
+    }
+    const std::uint64_t reserved =
+        process_descriptors + workers * (wanted.listeners.size() + 3) + std::min(all / 4, upstream);
+    const std::uint64_t fit = std::max(all, reserved + 1) - reserved;
+    if (fit >= wanted.limits.connections) {
+        return;
+    }
+    auto settings = std::make_shared<Settings>(wanted);
+    settings->limits.connections = static_cast<std::uint32_t>(fit);
+    configuration.settings = std::move(settings);
+    configuration.warnings.push_back(fmt::format(
+        "/limits/connections: {} descriptors (RLIMIT_NOFILE) are enough for {} clients, "
+        "which is the limit now; raise it, by LimitNOFILE= of systemd or ulimit -n",
+        all, fit));
+}
+
 std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {
     const std::uint64_t all =
         settings.limits.memory_bytes == 0 ? quarter_of_memory() : settings.limits.memory_bytes;
@@ -44,6 +69,7 @@ Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
     if (!features) {
         return std::unexpected(features.error());
     }
+    fit_to_descriptors(configuration, sockets.workers.size());
     ring::UringPort::Settings ring_settings;
     ring_settings.features = *features;
     std::vector<std::unique_ptr<ring::UringPort>> worker_ports;
@@ -255,6 +281,10 @@ void Control::watch_backends() {
             const auto event = is ? observe::LogEvent::backend_up : observe::LogEvent::backend_down;
             if (auto* record = log_.begin(event, port_->wall_time())) {
                 record->pool(state->pool()).backend(state->address());
+                if (!is) {
+                    record->detail(state->comeback_at() ? "connections for mail failed"
+                                                        : "probes failed");
+                }
                 log_.commit();
             }
         }
@@ -317,6 +347,7 @@ void Control::reload() {
     }
     fresh->settings = std::move(settings);
     configuration_ = std::move(*fresh);
+    fit_to_descriptors(configuration_, workers_.size());
     log_writer_.configure(configuration_.settings->log);
     for (const std::string& warning : configuration_.warnings) {
         notice(LogLevel::warning, warning);
@@ -401,9 +432,9 @@ void Control::append_metrics(std::string& out) const {
     source.backends = &lasting_.counters;
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
     source.started_at = started_at_;
-    source.main_log_records_dropped = log_.dropped_total();
+    source.log_records_dropped_total = log_.dropped_total();
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
-        source.main_log_records_dropped += worker->log().dropped_total();
+        source.log_records_dropped_total += worker->log().dropped_total();
     }
     source.config_reloads_total = reloads_total_;
     source.config_reload_failures_total = reload_failures_total_;

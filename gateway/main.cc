@@ -2,12 +2,15 @@
 //
 // Exit: 0 after a clean drain, 1 on a runtime failure, 2 on a bad command line or config (CONTRACT
 // 2).
+#include "ask.h"
 #include "control.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 namespace {
@@ -92,10 +95,20 @@ int serve(const std::string& path) {
     return status;
 }
 
-int not_built_yet(std::string_view command) {
-    return fail(exit_runtime, fmt::format("{} is not built yet: ask the gateway's admin address, "
-                                          "http://HOST:PORT/api/status, instead",
-                                          command));
+// Whether the words behind `queue` are one of its commands.
+bool is_queue_command(const std::vector<std::string>& words, bool all) {
+    if (words.empty()) {
+        return false;
+    }
+    const std::string& verb = words.front();
+    if (verb == "list") {
+        return words.size() == 1 && !all;
+    }
+    if (verb == "retry" && all) {
+        return words.size() == 1;
+    }
+    constexpr std::string_view of_one[] = {"show", "retry", "hold", "release", "remove"};
+    return std::ranges::find(of_one, verb) != std::end(of_one) && words.size() == 2 && !all;
 }
 
 // CLI11 words some errors over several lines.
@@ -120,26 +133,50 @@ struct CommandLine {
     CLI::App* serve = app.add_subcommand("serve", "run the gateway in the foreground");
     CLI::App* check = app.add_subcommand("check", "validate the config and say what is wrong");
     CLI::App* status = app.add_subcommand("status", "what a running gateway is doing");
-    CLI::App* queue = app.add_subcommand("queue", "look at a running gateway's queue");
+    CLI::App* queue =
+        app.add_subcommand("queue", "look at a running gateway's queue; not built yet");
 
     CommandLine() {
-        app.set_version_flag("--version", fmt::format("ringmx {}", version));
+        for (CLI::App* each : {&app, serve, check, status, queue}) {
+            each->set_version_flag("--version", fmt::format("ringmx {}", version));
+        }
         app.require_subcommand(0, 1); // none is answered below, in words that name them
+        // That it is there is judged below: CLI11 would name it as missing where it is mistyped.
         for (CLI::App* command : {serve, check}) {
-            command->add_option("--config", config_path, "the config file (JSON)")
-                ->required()
+            command->add_option("--config", config_path, "the config file (JSON), required")
                 ->type_name("FILE");
         }
         for (CLI::App* command : {status, queue}) {
-            command->add_option("--admin", admin_address, "the gateway's admin address")
+            command
+                ->add_option("--admin", admin_address,
+                             "the gateway's admin address (default " + admin_address + ")")
                 ->type_name("HOST:PORT");
             command->add_flag("--json", as_json, "print JSON");
         }
         queue->add_flag("--all", all, "with retry: every message that is not held");
         queue->add_option("command", rest,
-                          "list | show ID | retry ID | hold ID | release ID | remove ID");
+                          "list | show ID | retry ID | retry --all | hold ID | release ID | "
+                          "remove ID");
     }
 };
+
+int ask(const CommandLine& line) {
+    const std::optional<HttpTarget> admin = HttpTarget::parse(line.admin_address);
+    if (!admin) {
+        return fail(exit_usage, fmt::format("--admin: found '{}', expected HOST:PORT or [V6]:PORT; "
+                                            "see ringmx --help",
+                                            line.admin_address));
+    }
+    if (line.status->parsed()) {
+        return ask_status(*admin, line.as_json);
+    }
+    if (!is_queue_command(line.rest, line.all)) {
+        return fail(exit_usage, fmt::format("queue: found '{}', expected list, show ID, retry ID, "
+                                            "retry --all, hold ID, release ID or remove ID",
+                                            fmt::join(line.rest, " ")));
+    }
+    return fail(exit_runtime, "queue is not built yet: nothing is queued until the spool is there");
+}
 
 int run(int count, char** words) {
     CommandLine line;
@@ -150,17 +187,17 @@ int run(int count, char** words) {
     } catch (const CLI::ParseError& error) {
         return fail(exit_usage, one_line(error.what()) + "; see ringmx --help");
     }
-    if (line.serve->parsed()) {
-        return serve(line.config_path);
-    }
-    if (line.check->parsed()) {
-        return check(line.config_path);
+    if (line.serve->parsed() || line.check->parsed()) {
+        if (line.config_path.empty()) {
+            return fail(exit_usage, "--config FILE is missing; see ringmx --help");
+        }
+        return line.serve->parsed() ? serve(line.config_path) : check(line.config_path);
     }
     if (line.app.get_subcommands().empty()) {
         return fail(exit_usage,
                     "a command is missing: serve, check, status or queue; see ringmx --help");
     }
-    return not_built_yet(line.status->parsed() ? "status" : "queue");
+    return ask(line);
 }
 
 } // namespace

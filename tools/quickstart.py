@@ -18,21 +18,28 @@ import time
 MESSAGES = 1000
 CONNECTIONS = 8
 READY_SECONDS = 30
+SMTP_PORT, ADMIN_PORT = 2525, 8025  # or others, when these are taken
 
 
-def free_ports(count):
-    """Ports that are free now, below the range that outgoing connections take theirs from."""
+def free_ports(*wanted):
+    """These ports, and for one that is taken or None another that is free now, below the range of outgoing connections."""
     found = []
-    while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
+    for port in wanted:
+        while port is None or port in found or not is_free(port):
+            port = random.randrange(20000, 32000)
+        found.append(port)
     return found
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
 
 
 class Stack:
@@ -40,11 +47,20 @@ class Stack:
 
     def __init__(self, build, folder):
         self.folder = folder
-        self.smtp_port, self.admin_port, *self.sink_ports = free_ports(4)
+        self.smtp_port, self.admin_port, *self.sink_ports = free_ports(SMTP_PORT, ADMIN_PORT, None, None)
         self.processes = []
-        self.sinks = []
+        try:
+            self.bring_up(build)
+        except BaseException:
+            self.stop()
+            raise
+
+    def bring_up(self, build):
+        folder = self.folder
         for index, port in enumerate(self.sink_ports):
-            self.sinks.append(self.start(f"sink-{index}", build / "ringmx-sink", "--listen", f"127.0.0.1:{port}", "--json", folder / f"sink-{index}.json"))
+            self.start(f"sink-{index}", build / "ringmx-sink", "--listen", f"127.0.0.1:{port}", "--json", folder / f"sink-{index}.json")
+        for index, port in enumerate(self.sink_ports):
+            self.wait(lambda: "listening on" in self.log(f"sink-{index}"), f"sink-{index} did not start")
         config = {
             "hostname": "quickstart.example",
             "listeners": [{"address": f"127.0.0.1:{self.smtp_port}", "tls": "none", "acknowledge": "backend"}],
@@ -55,7 +71,7 @@ class Stack:
         self.config_path = folder / "ringmx.json"
         self.config_path.write_text(json.dumps(config, indent=2) + "\n")
         self.gateway = self.start("ringmx", build / "ringmx", "serve", "--config", self.config_path)
-        self.wait_ready()
+        self.wait(self.is_ready, "the gateway was not ready")
 
     def start(self, name, *arguments):
         with open(self.folder / f"{name}.log", "wb") as log:
@@ -74,20 +90,24 @@ class Stack:
         finally:
             connection.close()
 
-    def wait_ready(self):
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def is_ready(self):
+        try:
+            return self.get("/readyz")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait(self, predicate, otherwise):
         limit = time.monotonic() + READY_SECONDS
-        while time.monotonic() < limit:
+        while not predicate():
             for process in self.processes:
                 if process.poll() is not None:
-                    log = (self.folder / f"{process.name}.log").read_text(errors="replace")
-                    raise SystemExit(f"quickstart: {process.name} ended with {process.returncode}:\n{log[-2000:]}")
-            try:
-                if self.get("/readyz")[0] == 200:
-                    return
-            except (OSError, http.client.HTTPException):
-                pass
+                    raise SystemExit(f"quickstart: {process.name} ended with {process.returncode}:\n{self.log(process.name)[-2000:]}")
+            if time.monotonic() > limit:
+                raise SystemExit(f"quickstart: {otherwise} in {READY_SECONDS} s; its log:\n{self.log(self.processes[-1].name)[-2000:]}")
             time.sleep(0.05)
-        raise SystemExit(f"quickstart: the gateway was not ready in {READY_SECONDS} s; see {self.folder}/ringmx.log")
 
     def stop(self):
         """The gateway first, so that nothing under way loses its backend."""
@@ -135,8 +155,8 @@ def send_all(port):
     return counts, time.monotonic() - start
 
 
-def metric(text, name):
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith((name + "{", name + " ")))
+def metric(text, name, label=""):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith((name + "{", name + " ")) and label in line)
 
 
 def table(rows):
@@ -163,10 +183,13 @@ def main():
         try:
             stack = Stack(build, pathlib.Path(folder))
             counts, seconds = send_all(stack.smtp_port)
-            forwarded = int(metric(stack.get("/metrics")[1], "ringmx_messages_forwarded_total"))
+            metrics = stack.get("/metrics")[1]
+            forwarded = int(metric(metrics, "ringmx_messages_forwarded_total"))
             print(f"\n{MESSAGES} messages over {CONNECTIONS} connections in {seconds:.1f} s, by Python's smtplib\n")
             if keep:
-                table([("sent", MESSAGES), ("accepted", counts["accepted"]), ("forwarded", forwarded)])
+                spread = [int(metric(metrics, "ringmx_messages_forwarded_total", f'backend="127.0.0.1:{port}"')) for port in stack.sink_ports]
+                table([("sent", MESSAGES), ("accepted (250)", counts["accepted"]), ("forwarded", forwarded), ("to the first backend", spread[0]),
+                       ("to the second backend", spread[1]), ("lost", counts["accepted"] - sum(spread))])
                 print(addresses(stack))
                 print("Everything stays up until Ctrl-C.")
                 sys.stdout.flush()
@@ -177,7 +200,7 @@ def main():
                     print("\nstopping")
             stack.stop()
             if stack.gateway.returncode != 0:
-                print((stack.folder / "ringmx.log").read_text(errors="replace")[-2000:], file=sys.stderr)
+                print(stack.log("ringmx")[-2000:], file=sys.stderr)
             sinks = [json.loads((stack.folder / f"sink-{index}.json").read_text()) for index in range(2)]
         finally:
             if stack is not None:
@@ -189,7 +212,8 @@ def main():
                ("to the second backend", sinks[1]["messages"]), ("lost", lost)])
         for why, count in counts["refused"].most_common(5):
             print(f"  refused {count} times: {why}")
-        print("\nAll of it is stopped again. `tools/quickstart --keep` leaves it up and says where to point a mail client;\n"
+        print("\nAll of it is stopped again. `tools/quickstart --keep` leaves it up for a mail client: server 127.0.0.1,\n"
+              f"port {SMTP_PORT} unless that is taken, no encryption, no password; any recipient is taken;\n"
               "for a gateway of your own, write a config (see README.md) and run `build/release/ringmx serve --config FILE`.")
         return 0 if counts["accepted"] == forwarded == MESSAGES and lost == 0 and stack.gateway.returncode == 0 else 1
 

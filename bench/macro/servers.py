@@ -18,7 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TICK = os.sysconf("SC_CLK_TCK")
-NAMES = ("ringmx", "nginx", "haproxy")
+NAMES = ("ringmx", "floor", "nginx", "haproxy")
 
 
 def free_port():
@@ -166,9 +166,10 @@ def ringmx_configuration(port, sink, admin, workers):
 class Stand:
     """A backend and the servers in front of it; a context that ends all it started."""
 
-    def __init__(self, names, ringmx, workers=1):
+    def __init__(self, names, ringmx, workers=1, other=None):
         self.names = names
         self.ringmx = ringmx
+        self.other = other
         self.workers = workers
         self.ports = {}
         self.processes = {}
@@ -218,12 +219,20 @@ class Stand:
             file.write(text)
         return path
 
-    def start_ringmx(self):
+    def start_ringmx(self, name="ringmx", program=None):
         port = free_port()
         text = json.dumps(ringmx_configuration(port, self.sink, free_port(), self.workers))
-        path = self.write("ringmx.json", text)
-        self.launch("ringmx", [self.ringmx, "serve", "--config", path], port)
+        path = self.write(name + ".json", text)
+        self.launch(name, [program or self.ringmx, "serve", "--config", path], port)
         time.sleep(0.5)  # the first probe of the backend
+
+    def start_other(self):
+        self.start_ringmx("other", self.other)
+
+    def start_floor(self):
+        port = free_port()
+        program = os.path.join(os.path.dirname(self.ringmx), "bench", "floor", "floor_relay")
+        self.launch("floor", [check_program(program), str(port), str(self.sink)], port)
 
     def start_nginx(self):
         port, auth = free_port(), free_port()

@@ -148,7 +148,8 @@ std::vector<std::string> machine_warnings(const Settings& settings, Purpose purp
         warnings.push_back(
             fmt::format("/user: this machine has no user {}", echoed(settings.user)));
     }
-    if (settings.limits.connections > machine.descriptors_max) {
+    // serve reckons with what it really has, and says so itself.
+    if (purpose == Purpose::check && settings.limits.connections > machine.descriptors_max) {
         warnings.push_back(
             fmt::format("/limits/connections: {} is over the limit of {} open files: raise it "
                         "(LimitNOFILE=, ulimit -Hn) or lower this",

@@ -28,6 +28,7 @@ std::optional<std::uint32_t> pool_index(const Settings& settings, std::string_vi
 
 std::string no_such_pool(const Settings& settings, std::string_view name) {
     std::vector<std::string_view> names;
+    names.reserve(settings.pools.size());
     for (const PoolSettings& pool : settings.pools) {
         names.push_back(pool.name);
     }

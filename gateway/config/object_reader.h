@@ -71,8 +71,8 @@ class ObjectReader {
     void file(std::string_view key, std::string& into, const std::filesystem::path& folder);
     // A string without control characters.
     void line(std::string_view key, std::string& into, std::size_t bytes_max, bool may_be_empty);
-    template <typename E, std::size_t N>
-    void choice(std::string_view key, E& into, const Choice<E> (&choices)[N]);
+    template <typename E, std::size_t choices_count>
+    void choice(std::string_view key, E& into, const Choice<E> (&choices)[choices_count]);
 
     void fault(std::string_view key, std::string text) {
         faults_.add(pointer(key), std::move(text));
@@ -96,8 +96,9 @@ class ObjectReader {
 // `expected "a"` or `expected one of "a", "b"`
 [[nodiscard]] std::string one_of(const std::vector<std::string_view>& words);
 
-template <typename E, std::size_t N>
-void ObjectReader::choice(std::string_view key, E& into, const Choice<E> (&choices)[N]) {
+template <typename E, std::size_t choices_count>
+void ObjectReader::choice(std::string_view key, E& into,
+                          const Choice<E> (&choices)[choices_count]) {
     std::vector<std::string_view> built;
     for (const auto& choice : choices) {
         if (choice.is_built) {

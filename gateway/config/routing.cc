@@ -134,9 +134,6 @@ PoolSettings read_pool(std::string_view name, element value, const Sources& sour
     reader.choice("hash", pool.hash, hash_choices);
     reader.choice("failover", pool.failover, failover_choices);
     reader.boolean("hold", pool.hold);
-    if (pool.hold) {
-        reader.fault("hold", "true is not built yet: expected false");
-    }
     read_backends(reader, pool, faults);
     reader.choice("tls", pool.tls, backend_tls_choices);
     reader.file("ca_file", pool.ca_file, sources.folder);

@@ -2,6 +2,36 @@
 
 namespace ringmx::observe {
 
+RejectReason reject_reason(RecipientReason reason) {
+    switch (reason) {
+    case RecipientReason::no_route:
+        return RejectReason::no_route;
+    case RecipientReason::unknown_recipient:
+        return RejectReason::unknown_recipient;
+    case RecipientReason::syntax:
+        return RejectReason::syntax;
+    case RecipientReason::size:
+        return RejectReason::size;
+    case RecipientReason::rate_limit:
+        return RejectReason::rate_limit;
+    case RecipientReason::no_memory:
+        return RejectReason::no_memory;
+    case RecipientReason::backend_unavailable:
+        return RejectReason::backend_unavailable;
+    case RecipientReason::backend_tempfail:
+        return RejectReason::backend_tempfail;
+    case RecipientReason::backend_reject:
+        return RejectReason::backend_reject;
+    case RecipientReason::backend_fault:
+        return RejectReason::backend_fault;
+    case RecipientReason::recipients_limit: // these two need an accepted recipient before them
+    case RecipientReason::other_pool:
+    case RecipientReason::count_:
+        break;
+    }
+    return RejectReason::abandoned;
+}
+
 std::string_view name_of(RejectReason reason) {
     switch (reason) {
     case RejectReason::no_route:
@@ -10,8 +40,6 @@ std::string_view name_of(RejectReason reason) {
         return "unknown_recipient";
     case RejectReason::size:
         return "size";
-    case RejectReason::recipients_limit:
-        return "recipients_limit";
     case RejectReason::syntax:
         return "syntax";
     case RejectReason::bare_newline:
@@ -59,8 +87,6 @@ std::string_view name_of(RefuseReason reason) {
         return "client_rate";
     case RefuseReason::connections:
         return "connections";
-    case RefuseReason::memory:
-        return "memory";
     case RefuseReason::early_talker:
         return "early_talker";
     case RefuseReason::proxy_untrusted:
@@ -92,6 +118,8 @@ std::string_view name_of(RecipientReason reason) {
         return "size";
     case RecipientReason::rate_limit:
         return "rate_limit";
+    case RecipientReason::no_memory:
+        return "no_memory";
     case RecipientReason::backend_unavailable:
         return "backend_unavailable";
     case RecipientReason::backend_tempfail:
@@ -115,6 +143,8 @@ std::string_view name_of(ForwardFailure failure) {
         return "connect_refused";
     case ForwardFailure::connect_timeout:
         return "connect_timeout";
+    case ForwardFailure::no_backend:
+        return "no_backend";
     case ForwardFailure::wait_timeout:
         return "wait_timeout";
     case ForwardFailure::greeting:

@@ -68,14 +68,14 @@ template <typename Reason> class CountersBy {
     std::array<Counter, size> counters_;
 };
 
-// Why a message (a transaction that had begun) was not taken: at MAIL, when all its recipients were
-// refused, or at the end of its data.
+// Why a message was not taken. Each MAIL that is not out of order ends as one accepted message or
+// as one of these: the refusal of MAIL or of its data, the last recipient's when all were refused,
+// else how the transaction was given up.
 enum class RejectReason : std::uint8_t {
     no_route,            // 550 5.7.1: no route takes the recipient
     unknown_recipient,   // 550 by verification or by the backend's answer to RCPT
     size,                // 552 5.3.4
-    recipients_limit,    // 452 4.5.3: over limits.recipients, or another pool's recipient
-    syntax,              // 501, 553, 555: an address or parameter that can't be used
+    syntax,              // 501, 553, 555: an address, parameter or BDAT that can't be used
     bare_newline,        // 550 5.6.0
     nul_line,            // 550 5.6.0: a lone dot among NULs
     received_loop,       // 554 5.4.6
@@ -99,7 +99,6 @@ enum class RefuseReason : std::uint8_t {
     client_connections, // limits.connections_per_client
     client_rate,        // limits.connection_rate_per_client
     connections,        // limits.connections, descriptors
-    memory,             // no room for the connection
     early_talker,       // spoke before the greeting
     proxy_untrusted,    // not in proxy_protocol.trusted
     proxy_header,       // a PROXY header that is late or malformed
@@ -116,6 +115,7 @@ enum class RecipientReason : std::uint8_t {
     other_pool,
     size,
     rate_limit,
+    no_memory,
     backend_unavailable,
     backend_tempfail,
     backend_reject,
@@ -128,6 +128,7 @@ enum class ForwardFailure : std::uint8_t {
     resolve,
     connect_refused, // or any other error of connect()
     connect_timeout,
+    no_backend,   // none is up or may be tried; counted for the hash's own choice
     wait_timeout, // no connection became free within timeouts.backend_wait
     greeting,     // other than 220
     hello,        // EHLO and HELO both refused
@@ -142,6 +143,9 @@ enum class ForwardFailure : std::uint8_t {
     count_,
 };
 
+// What becomes of a message whose last recipient was refused so, when none was accepted.
+[[nodiscard]] RejectReason reject_reason(RecipientReason reason);
+
 [[nodiscard]] std::string_view name_of(RejectReason reason);
 [[nodiscard]] std::string_view name_of(RefuseReason reason);
 [[nodiscard]] std::string_view name_of(RecipientReason reason);
@@ -151,13 +155,14 @@ struct alignas(cache_line_bytes) WorkerCounters {
     // Clients.
     Counter connections_total; // accepted by the kernel, refused ones included
     Gauge connections_open;
+    Counter accept_failures_total; // by the kernel: no descriptors, no memory; the client waits
     CountersBy<RefuseReason> connections_refused;
     Counter connections_lost_total; // ended without QUIT
     Counter timeouts_total;         // clients cut by a command or data timeout
-    Counter commands_total;
-    Counter protocol_errors_total; // 5xx that ringmx itself gave to a command
-    Counter bytes_received_total;  // octets from clients
-    Counter bytes_sent_total;      // octets to clients
+    Counter commands_total;         // lines from clients, refused ones included
+    Counter protocol_errors_total;  // 5xx that ringmx itself gave to a command
+    Counter bytes_received_total;   // octets from clients
+    Counter bytes_sent_total;       // octets to clients
 
     // Messages.
     Counter messages_accepted_total;
@@ -179,7 +184,6 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Counter completions_total;
     Counter receive_starved_total; // receives that found no buffer (ENOBUFS)
     Gauge memory_bytes_in_use;
-    Counter log_records_dropped_total;
 
     // When the worker last finished a turn.
     std::atomic<Instant::rep> heartbeat_nanoseconds{0};

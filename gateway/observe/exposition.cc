@@ -144,6 +144,9 @@ void append_clients(Page& page, Workers workers) {
                  &WorkerCounters::connections_total);
     append_gauge(page, workers, "ringmx_connections_open",
                  "Connections from clients that are open.", &WorkerCounters::connections_open);
+    append_total(page, workers, "ringmx_accept_failures_total",
+                 "Accepts that failed for want of descriptors or memory; the client waits.",
+                 &WorkerCounters::accept_failures_total);
     append_reasons(page, workers, "ringmx_connections_refused_total",
                    "Connections turned away before their first command.",
                    &WorkerCounters::connections_refused);
@@ -198,10 +201,7 @@ void append_loops(Page& page, const MetricsSource& source) {
                  &WorkerCounters::memory_bytes_in_use);
     page.begin("ringmx_log_records_dropped_total", "counter",
                "Log records lost because the log is too slow.");
-    page.sample({},
-                source.main_log_records_dropped + total(workers, [](const WorkerCounters* worker) {
-                    return worker->log_records_dropped_total.value();
-                }));
+    page.sample({}, source.log_records_dropped_total);
 }
 
 template <typename Read>

@@ -43,7 +43,7 @@ class TextLine {
     void rejected(std::string_view verb, std::string_view words, std::optional<LogField> subject);
     void recipient_rejected();
     void accepted();
-    void delivery(std::string_view status);
+    void delivered();
     void relay();
     void backend(std::string_view what);
 
@@ -170,11 +170,7 @@ void TextLine::rejected(std::string_view verb, std::string_view words,
                         std::optional<LogField> subject) {
     id_or_noqueue();
     put(out_, "reject: ");
-    if (verb.empty()) {
-        text(LogField::after);
-    } else {
-        put(out_, verb);
-    }
+    append_log_text(out_, verb);
     put(out_, " from ");
     client();
     put(out_, ": ");
@@ -277,7 +273,7 @@ void TextLine::relay() {
     append_log_text(out_, name.substr(name.rfind(':') + 1));
 }
 
-void TextLine::delivery(std::string_view status) {
+void TextLine::delivered() {
     id_or_noqueue();
     angle("to", LogField::recipient);
     put(out_, ", ");
@@ -291,17 +287,11 @@ void TextLine::delivery(std::string_view status) {
         put_format(out_, ", dsn={}.{}.{}", reply_given.enhanced_class, reply_given.enhanced_subject,
                    reply_given.enhanced_detail);
     } else {
-        put_format(out_, ", dsn={}.0.0", status == "sent" ? 2 : status == "deferred" ? 4 : 5);
+        put(out_, ", dsn=2.0.0");
     }
-    put(out_, ", status=");
-    put(out_, status);
-    put(out_, " (");
-    if (reply_given.code != 0) {
-        reply();
-        text(LogField::reply_text);
-    } else {
-        text(LogField::detail);
-    }
+    put(out_, ", status=sent (");
+    reply();
+    text(LogField::reply_text);
     put(out_, ")");
 }
 
@@ -396,22 +386,21 @@ void TextLine::append() {
         client();
         put(out_, ": ");
         return text(LogField::detail);
-    case LogEvent::command_rejected:
-        return rejected("", "", std::nullopt);
     case LogEvent::sender_rejected:
+        if (record_.text(LogField::reason) != "syntax") { // a size or a rate: not about the address
+            return rejected("MAIL", "", std::nullopt);
+        }
         return rejected("MAIL", "Sender address rejected: ", LogField::sender);
     case LogEvent::recipient_rejected:
         return recipient_rejected();
     case LogEvent::message_rejected:
-        return rejected("END-OF-MESSAGE", "", std::nullopt);
+        return rejected(record_.has(LogField::after) ? record_.text(LogField::after)
+                                                     : std::string_view("END-OF-MESSAGE"),
+                        "", std::nullopt);
     case LogEvent::accepted:
         return accepted();
     case LogEvent::delivered:
-        return delivery("sent");
-    case LogEvent::deferred:
-        return delivery("deferred");
-    case LogEvent::bounced:
-        return delivery("bounced");
+        return delivered();
     case LogEvent::backend_up:
         return backend("is up");
     case LogEvent::backend_down:

@@ -53,8 +53,6 @@ std::string_view name_of(LogEvent event) {
         return "connections_full";
     case LogEvent::proxy_fault:
         return "proxy_fault";
-    case LogEvent::command_rejected:
-        return "command_rejected";
     case LogEvent::sender_rejected:
         return "sender_rejected";
     case LogEvent::recipient_rejected:
@@ -65,10 +63,6 @@ std::string_view name_of(LogEvent event) {
         return "accepted";
     case LogEvent::delivered:
         return "delivered";
-    case LogEvent::deferred:
-        return "deferred";
-    case LogEvent::bounced:
-        return "bounced";
     case LogEvent::backend_up:
         return "backend_up";
     case LogEvent::backend_down:
@@ -107,14 +101,11 @@ LogLevel default_level(LogEvent event) {
     case LogEvent::too_slow:
     case LogEvent::too_many_errors:
     case LogEvent::early_talker:
-    case LogEvent::command_rejected:
     case LogEvent::sender_rejected:
     case LogEvent::recipient_rejected:
     case LogEvent::message_rejected:
     case LogEvent::accepted:
     case LogEvent::delivered:
-    case LogEvent::deferred:
-    case LogEvent::bounced:
     case LogEvent::backend_up:
         return LogLevel::info;
     case LogEvent::connections_limit:

@@ -49,15 +49,13 @@ enum class LogEvent : std::uint8_t {
     connections_full,  // client, count: limits.connections is reached
     proxy_fault,       // client (the peer), detail
     // Transactions.
-    command_rejected,   // client, after (the verb), reply, sender, recipient, protocol, hello
     sender_rejected,    // client, reply, sender, protocol, hello
-    recipient_rejected, // client, reply, sender, recipient, protocol, hello
-    message_rejected,   // id, client, reply, sender, recipient, size, protocol, hello
+    recipient_rejected, // client, reply, sender, recipient, protocol, hello, reason
+    message_rejected,   // id, client, after (unset: the message's end), reply, sender, recipient,
+                        // size, protocol, hello
     accepted,  // id, client, sender, recipients, size, protocol, hello, tls, backend, reply,
                // duration
     delivered, // id, recipient, backend, backend_address, duration, reply
-    deferred,  // likewise, a temporary failure
-    bounced,   // likewise, a failure for good
     // Backends.
     backend_up,         // pool, backend, detail
     backend_down,       // pool, backend, detail

@@ -37,6 +37,7 @@ void Loop::flush() {
 std::span<const Completion> Loop::turn(Instant until) {
     flush();
     completions_.clear();
+    operations_total_ += operations_.size();
     now_ = port_.turn(operations_, until, completions_);
     operations_.clear();
     return completions_;
@@ -84,10 +85,22 @@ void Stream::submit(Loop& loop, const Operation& operation) {
     loop.queue(operation);
 }
 
-void Stream::submit_cancel(Loop& loop, StreamOperation target) {
-    Operation operation = make(Opcode::cancel, StreamOperation::cancel);
+void Stream::submit_cancel(Loop& loop, StreamOperation target, StreamOperation as) {
+    Operation operation = make(Opcode::cancel, as);
     operation.target = token(target);
     submit(loop, operation);
+}
+
+void Stream::cancel_receive(Loop& loop) {
+    if (!receive_armed_) {
+        return;
+    }
+    if (receive_cancelling_) {
+        receive_cancel_again_ = true;
+        return;
+    }
+    receive_cancelling_ = true;
+    submit_cancel(loop, StreamOperation::receive, StreamOperation::cancel_receive);
 }
 
 void Stream::connect(Loop& loop, const SocketAddress& target) {
@@ -107,10 +120,9 @@ void Stream::receive(Loop& loop) {
 }
 
 void Stream::pause(Loop& loop) {
-    receive_wanted_ = false;
-    if (receive_armed_ && !receive_cancelling_) {
-        receive_cancelling_ = true;
-        submit_cancel(loop, StreamOperation::receive);
+    if (receive_wanted_) {
+        receive_wanted_ = false;
+        cancel_receive(loop);
     }
 }
 
@@ -198,15 +210,12 @@ bool Stream::close(Loop& loop, bool reset) {
         loop.give_back(std::move(queued_));
     }
     if (in_flight_ != 0) {
-        if (receive_armed_ && !receive_cancelling_) {
-            receive_cancelling_ = true;
-            submit_cancel(loop, StreamOperation::receive);
-        }
+        cancel_receive(loop);
         if (sending_) {
-            submit_cancel(loop, StreamOperation::send);
+            submit_cancel(loop, StreamOperation::send, StreamOperation::cancel_other);
         }
         if (target_) {
-            submit_cancel(loop, StreamOperation::connect);
+            submit_cancel(loop, StreamOperation::connect, StreamOperation::cancel_other);
         }
         return false;
     }
@@ -310,14 +319,18 @@ StreamEvent Stream::complete(Loop& loop, StreamOperation operation, const Comple
             event = completion.result < 0 ? fail(-completion.result) : StreamEvent::connected;
         }
         break;
-    case StreamOperation::cancel:
+    case StreamOperation::cancel_receive: {
+        // A cancel that found its target is followed by the target's own end. One that did not, or
+        // that was for an earlier receive, has to be tried again.
+        const bool again = receive_cancel_again_ || completion.result < 0;
         receive_cancelling_ = false;
-        if (receive_armed_ && !receive_wanted_) {
-            // The receive was armed anew, or was too busy to be found, when that cancel ran.
-            receive_cancelling_ = true;
-            submit_cancel(loop, StreamOperation::receive);
+        receive_cancel_again_ = false;
+        if (again && !receive_wanted_) {
+            cancel_receive(loop);
         }
         break;
+    }
+    case StreamOperation::cancel_other:
     case StreamOperation::shutdown:
     case StreamOperation::count:
         break;

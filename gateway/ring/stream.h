@@ -6,13 +6,12 @@
 //   Embedded in its owner, which lives in a slab: its handle is in every token.
 //
 // Output: send() queues slices; at the turn's end Loop::flush() makes one send of all that a stream
-// has queued; while one send is under way
-//         the next gathers. What a send names is held by its record until its completion, never by
-//         the owner.
+//         has queued; while one send is under way the next gathers. What a send names is held by
+//         its record until its completion, never by the owner.
 // Input:  a multishot receive while receiving is wanted; pausing cancels it, and what still arrives
-// until the last completion is delivered. Close:  shutdown and cancel, then nothing until no
-// operation is in flight, then close(2): complete() or close() says `closed`, and only
-//         then may the owner's slot be freed.
+//         until the last completion is delivered.
+// Close:  what is in flight is cancelled, then nothing happens until it has ended, then close(2):
+//         complete() or close() says `closed`, and only then may the owner's slot be freed.
 // Thread: one. Errors: events; the peer's end and failures are told once.
 // Source: io_uring_prep_recv_multishot(3), io_uring_cancelation(7), shutdown(2); RFC 9293, 3.6
 // (half-closed connections).
@@ -55,6 +54,8 @@ class Loop {
     [[nodiscard]] Instant now() const { return now_; }
 
     void queue(const Operation& operation) { operations_.push_back(operation); }
+    // Given to the port since the loop began.
+    [[nodiscard]] std::uint64_t operations_total() const { return operations_total_; }
     // Everything that streams have to send becomes operations.
     void flush();
     // Flushes, then one turn of the port: at `until` at the latest. The completions are valid until
@@ -69,6 +70,7 @@ class Loop {
     Port& port_;
     BufferPool& pool_;
     Instant now_;
+    std::uint64_t operations_total_ = 0;
     std::vector<Operation> operations_;
     std::vector<Completion> completions_;
     std::vector<Stream*> dirty_;
@@ -76,7 +78,15 @@ class Loop {
 };
 
 // The operations of a stream, as offsets to its owner's base number in Token::operation.
-enum class StreamOperation : std::uint8_t { receive, send, connect, cancel, shutdown, count };
+enum class StreamOperation : std::uint8_t {
+    receive,
+    send,
+    connect,
+    cancel_receive,
+    cancel_other, // of a send or a connect, when closing
+    shutdown,
+    count
+};
 
 enum class StreamEvent : std::uint8_t {
     nothing,
@@ -130,7 +140,8 @@ class Stream {
     [[nodiscard]] Token token(StreamOperation operation) const;
     Operation make(Opcode code, StreamOperation operation) const;
     void submit(Loop& loop, const Operation& operation);
-    void submit_cancel(Loop& loop, StreamOperation target);
+    void cancel_receive(Loop& loop);
+    void submit_cancel(Loop& loop, StreamOperation target, StreamOperation as);
     void submit_send(Loop& loop);
     void mark_dirty(Loop& loop);
     StreamEvent complete_receive(Loop& loop, const Completion& completion);
@@ -149,6 +160,8 @@ class Stream {
     bool receive_wanted_ : 1 = false;
     bool receive_armed_ : 1 = false;
     bool receive_cancelling_ : 1 = false;
+    bool receive_cancel_again_ : 1 =
+        false; // the cancel under way may have been for the receive before this one
     bool peer_ended_ : 1 = false;
     bool failed_ : 1 = false;
     bool finish_wanted_ : 1 = false;

@@ -286,6 +286,13 @@ void UringPort::State::await_wakes(std::vector<Completion>& completions) {
 }
 
 void UringPort::State::submit_and_wait(Instant until) {
+    if (io_uring_cq_ready(&ring) > 0) {
+        // Batches before this one (more operations than the queue has room for) have completions
+        // already. Waiting would return at once and leave deferred work undone: what only that work
+        // completes would never end.
+        io_uring_submit_and_get_events(&ring);
+        return;
+    }
     __kernel_timespec timeout{};
     __kernel_timespec* timeout_given = nullptr;
     if (until != never) {

@@ -86,19 +86,15 @@ std::size_t NormalizingScanner::pass_text(Bytes span) {
     std::size_t at = 0;
     for (; at < span.size(); ++at) {
         const auto octet = static_cast<std::uint8_t>(span[at]);
-        const bool at_line_start = state_ == State::line_start;
-        if (octet == '\n') {
-            if (state_ != State::text_cr) {
-                break;
-            }
+        const bool is_line_dot = state_ == State::line_start && octet == '.';
+        if (octet == '\n' && state_ == State::text_cr) {
             end_line();
             state_ = State::line_start;
-        } else if (state_ == State::text_cr) {
+        } else if (octet == '\n' || state_ == State::text_cr ||
+                   (is_line_dot && form_ == ContentForm::dot_stuffed)) {
             break;
         } else if (octet == '\r') {
             state_ = State::text_cr;
-        } else if (at_line_start && octet == '.' && form_ == ContentForm::dot_stuffed) {
-            break;
         } else {
             state_ = State::text;
             note(octet);

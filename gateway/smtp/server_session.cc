@@ -23,6 +23,8 @@ void ServerSession::use(const ServerSettings& settings) { state_->settings = &se
 
 void ServerSession::accept_bare_newlines(bool accept) { state_->accepts_bare_newlines = accept; }
 
+void ServerSession::observe(RefusalObserver* observer) { state_->observer = observer; }
+
 void ServerSession::greet() {
     const ServerSettings& settings = *state_->settings;
     std::string& output = state_->output;
@@ -133,7 +135,7 @@ void ServerSession::answer_recipient(const Reply& reply, AnswerSource source, bo
     }
     if (unknown && ++state.unknown_recipients_count > state.settings->unknown_recipients_max &&
         state.settings->unknown_recipients_max != 0) {
-        state.close_with(too_many_unknown);
+        state.close_with(too_many_unknown, CloseCause::too_many_unknown);
     } else if (source == AnswerSource::own && reply.severity() == 5) {
         state.refuse(reply);
     } else {
@@ -180,6 +182,7 @@ void ServerSession::answer_message(const Reply& reply) {
         state.errors_count = 0;
     }
     if (--transaction.answers_due_count == 0) {
+        state.last_command = end_of_message;
         state.end_transaction();
         state.phase = Phase::command;
     }
@@ -187,7 +190,7 @@ void ServerSession::answer_message(const Reply& reply) {
 
 void ServerSession::fail(const Reply& reply) {
     if (state_->phase != Phase::closed) {
-        state_->close_with(reply);
+        state_->close_with(reply, CloseCause::failed);
     }
 }
 
@@ -215,7 +218,19 @@ std::uint64_t ServerSession::chunk_bytes_left() const { return state_->chunk_byt
 bool ServerSession::chunk_is_last() const { return state_->chunk_is_last; }
 std::string_view ServerSession::hello_name() const { return state_->hello_name; }
 bool ServerSession::esmtp() const { return state_->esmtp; }
+std::string_view ServerSession::last_command() const { return state_->last_command; }
+CloseCause ServerSession::close_cause() const { return state_->close_cause; }
 std::uint32_t ServerSession::errors_total() const { return state_->errors_total; }
+std::uint32_t ServerSession::commands_total() const { return state_->commands_total; }
+
+ContentFault ServerSession::content_fault() const {
+    return state_->transaction ? state_->transaction->fault() : ContentFault::none;
+}
+
+Reply ServerSession::content_refusal() const {
+    RINGMX_ASSERT(state_->transaction);
+    return state_->transaction->refusal();
+}
 
 void ServerSession::State::send(const Reply& reply) {
     Reply completed = reply;
@@ -233,7 +248,7 @@ bool ServerSession::State::count_error() {
 
 void ServerSession::State::refuse(const Reply& reply) {
     if (count_error()) {
-        close_with(too_many_errors);
+        close_with(too_many_errors, CloseCause::too_many_errors);
     } else {
         send(reply);
     }
@@ -247,12 +262,15 @@ ServerSession::State::Turn ServerSession::State::refuse_in_order(const Reply& re
     return {};
 }
 
-void ServerSession::State::close_with(const Reply& reply) {
+void ServerSession::State::close_with(const Reply& reply, CloseCause cause) {
     send(reply);
-    close();
+    close(cause);
 }
 
-void ServerSession::State::close() {
+void ServerSession::State::close(CloseCause cause) {
+    if (phase != Phase::closed) { // what closed it first says why
+        close_cause = cause;
+    }
     phase = Phase::closed;
     end_transaction();
     release_line();

@@ -89,6 +89,39 @@ enum class ServerEvent : std::uint8_t {
 // Whose verdict an answer is: it decides what counts as an error or an unknown recipient.
 enum class AnswerSource : std::uint8_t { own, backend };
 
+// Why the session itself refuses a message's content.
+enum class ContentFault : std::uint8_t {
+    none,
+    over_size,     // 552 5.3.4
+    received_loop, // 554 5.4.6
+    bare_newline,  // 550 5.6.0
+    nul_line,      // 550 5.6.0: a lone dot among NULs
+    bad_chunk,     // 501 5.5.4: BDAT with a word other than LAST
+};
+
+// Why the session ended.
+enum class CloseCause : std::uint8_t {
+    none, // it has not
+    quit,
+    too_many_errors,
+    too_many_unknown,
+    bad_chunk, // a BDAT whose size can't be read
+    failed,    // fail(): the owner ended it
+};
+
+// Is told of each MAIL and RCPT that the session refuses for what it says, before the reply is
+// queued: syntax, a parameter, the declared size, one recipient too many. Those out of order are
+// errors of the dialog and not told. `argument` is what stands behind the verb, valid during the
+// call; the session may be asked, not told, from it.
+class RefusalObserver {
+  public:
+    virtual void mail_refused(std::string_view argument, const Reply& reply) = 0;
+    virtual void recipient_refused(std::string_view argument, const Reply& reply) = 0;
+
+  protected:
+    ~RefusalObserver() = default;
+};
+
 class ServerSession {
   public:
     struct Step {
@@ -109,6 +142,9 @@ class ServerSession {
     // `content`, can never end the data, and a dot behind one is stuffed (DATA only: chunks need no
     // stuffing).
     void accept_bare_newlines(bool accept);
+
+    // Outlives the session.
+    void observe(RefusalObserver* observer);
 
     void greet(); // queues the 220
     [[nodiscard]] Step receive(Bytes input);
@@ -148,13 +184,22 @@ class ServerSession {
     [[nodiscard]] bool content_starts_with_space() const;
     [[nodiscard]] std::uint64_t chunk_bytes_left() const; // of the BDAT chunk under way
     [[nodiscard]] bool chunk_is_last() const;
+    // From content_refused until the message's end: why, and the reply that stands there.
+    [[nodiscard]] ContentFault content_fault() const;
+    [[nodiscard]] Reply content_refusal() const;
 
     // About the client.
     [[nodiscard]] std::string_view hello_name() const; // as given to EHLO or HELO; empty before
     [[nodiscard]] bool esmtp() const;                  // EHLO or LHLO
 
+    // The verb of the last command ("RCPT"), "UNKNOWN", or "END-OF-MESSAGE" behind a message; empty
+    // before the first. Static text.
+    [[nodiscard]] std::string_view last_command() const;
+    [[nodiscard]] CloseCause close_cause() const;
+
     // Each counted since the session began, for the owner's counters.
     [[nodiscard]] std::uint32_t errors_total() const;
+    [[nodiscard]] std::uint32_t commands_total() const; // lines, refused ones included
 
   private:
     struct State;

@@ -31,6 +31,40 @@ constexpr Reply help_text = {214, {2, 0, 0}, "See RFC 5321"};
 constexpr Reply ok = {250, {2, 0, 0}, "Ok"};
 constexpr Reply bye = {221, {2, 0, 0}, "Bye"};
 
+std::string_view name_of(Verb verb) {
+    switch (verb) {
+    case Verb::ehlo:
+        return "EHLO";
+    case Verb::helo:
+        return "HELO";
+    case Verb::lhlo:
+        return "LHLO";
+    case Verb::mail:
+        return "MAIL";
+    case Verb::rcpt:
+        return "RCPT";
+    case Verb::data:
+        return "DATA";
+    case Verb::bdat:
+        return "BDAT";
+    case Verb::rset:
+        return "RSET";
+    case Verb::quit:
+        return "QUIT";
+    case Verb::noop:
+        return "NOOP";
+    case Verb::help:
+        return "HELP";
+    case Verb::vrfy:
+        return "VRFY";
+    case Verb::expn:
+        return "EXPN";
+    case Verb::starttls:
+        return "STARTTLS";
+    }
+    return "UNKNOWN";
+}
+
 // Up to and with the first CRLF; npos: none ends here. A CR or LF alone ends nothing.
 std::size_t line_bytes(Bytes octets, bool is_behind_cr) {
     std::size_t position = 0;
@@ -87,6 +121,7 @@ Turn ServerSession::State::next_line(Bytes rest, std::size_t& used) {
     if (turn && turn->event == ServerEvent::blocked) {
         return turn;
     }
+    ++commands_total;
     release_line();
     used += end;
     return turn;
@@ -104,12 +139,15 @@ Turn ServerSession::State::skip_line(Bytes rest, std::size_t& used) {
     }
     used += end;
     phase = Phase::command;
+    ++commands_total;
+    last_command = "UNKNOWN";
     refuse(bad_line);
     return {};
 }
 
 Turn ServerSession::State::run_line(std::string_view text) {
     const auto command = parse_command(text);
+    last_command = command ? name_of(command->verb) : "UNKNOWN";
     if (!command) {
         return refuse_in_order(unknown_command);
     }
@@ -153,8 +191,10 @@ Turn ServerSession::State::run_alone(const Command& command) {
             send(can_not_verify);
         }
         return {};
-    case Verb::expn:
     case Verb::starttls:
+        refuse(command.argument.empty() ? not_offered : no_argument);
+        return {};
+    case Verb::expn:
         refuse(not_offered);
         return {};
     case Verb::rcpt:
@@ -217,13 +257,11 @@ Turn ServerSession::State::mail(std::string_view argument) {
     }
     const auto arguments = parse_mail(argument, settings->offer_smtputf8);
     if (!arguments) {
-        refuse(arguments.error());
-        return {};
+        return refuse_mail(argument, arguments.error());
     }
     if (settings->message_size_bytes_max != 0 &&
         arguments->declared_size_bytes.value_or(0) > settings->message_size_bytes_max) {
-        refuse(size_exceeded);
-        return {};
+        return refuse_mail(argument, size_exceeded);
     }
     if (!transaction) {
         transaction = std::make_unique<Transaction>();
@@ -233,18 +271,40 @@ Turn ServerSession::State::mail(std::string_view argument) {
     return event(ServerEvent::mail);
 }
 
+Turn ServerSession::State::refuse_mail(std::string_view argument, const Reply& reply) {
+    if (observer != nullptr) {
+        observer->mail_refused(argument, reply);
+    }
+    refuse(reply);
+    return {};
+}
+
+Turn ServerSession::State::refuse_recipient(std::string_view argument, const Reply& reply) {
+    if (awaits_recipients()) {
+        return event(ServerEvent::blocked);
+    }
+    if (observer != nullptr) {
+        observer->recipient_refused(argument, reply);
+    }
+    if (reply.severity() == 5) {
+        refuse(reply);
+    } else {
+        send(reply);
+    }
+    return {};
+}
+
 Turn ServerSession::State::recipient(std::string_view argument) {
     if (!in_transaction() || transaction->is_chunked) {
         return refuse_in_order(in_chunks() ? chunks_begun : mail_first);
     }
     const auto arguments = parse_recipient(argument, transaction->mail.smtputf8);
     if (!arguments) {
-        return refuse_in_order(arguments.error());
+        return refuse_recipient(argument, arguments.error());
     }
     if (const std::uint32_t limit = settings->recipients_max; limit != 0) {
         if (transaction->accepted_count >= limit && !awaits_recipients()) {
-            send(too_many_recipients);
-            return {};
+            return refuse_recipient(argument, too_many_recipients);
         }
         // The unanswered ones may all be accepted: only their answers tell whether there is room.
         if (transaction->accepted_count + transaction->unanswered_count >= limit) {
@@ -277,7 +337,7 @@ Turn ServerSession::State::begin_chunk(std::string_view argument) {
     if (!arguments) {
         // Nobody can say where its octets end, so nothing behind it may be run.
         refuse(chunk_syntax);
-        close();
+        close(CloseCause::bad_chunk);
         return {};
     }
     chunk_bytes = chunk_bytes_left = arguments->size_bytes;
@@ -301,6 +361,7 @@ Turn ServerSession::State::begin_chunk(std::string_view argument) {
         if (!was_refused) {
             transaction->answer = OwnedReply(chunk_syntax);
             transaction->is_answered = true;
+            transaction->is_bad_chunk = true;
         }
         drop_next_chunk(chunk_syntax);
         return was_refused ? Turn() : event(ServerEvent::content_refused);
@@ -340,7 +401,7 @@ Turn ServerSession::State::quit(std::string_view argument) {
         refuse(no_argument);
         return {};
     }
-    close_with(bye);
+    close_with(bye, CloseCause::quit);
     return {};
 }
 

@@ -39,7 +39,8 @@ void Transaction::begin_content(ContentForm form, bool normalize) {
     content_bytes = 0;
     normalizes = normalize;
     is_holding = is_held_given = is_data_ended = is_finished = false;
-    is_answered = is_over_size = is_looping = has_bad_newline = false;
+    is_answered = is_over_size = is_looping = false;
+    has_bad_newline = has_nul_line = is_bad_chunk = false;
 }
 
 Reply Transaction::refusal() const {
@@ -51,6 +52,23 @@ Reply Transaction::refusal() const {
         return size_exceeded;
     }
     return is_looping ? too_many_hops : bad_newline;
+}
+
+// In the order of refusal().
+ContentFault Transaction::fault() const {
+    if (is_answered) {
+        return is_bad_chunk ? ContentFault::bad_chunk : ContentFault::none;
+    }
+    if (is_over_size) {
+        return ContentFault::over_size;
+    }
+    if (is_looping) {
+        return ContentFault::received_loop;
+    }
+    if (has_bad_newline) {
+        return ContentFault::bare_newline;
+    }
+    return has_nul_line ? ContentFault::nul_line : ContentFault::none;
 }
 
 Turn ServerSession::State::data_content(Bytes rest, std::size_t& used) {
@@ -205,9 +223,9 @@ bool ServerSession::State::note_faults() {
         message.is_looping = message.is_looping || message.header.received_fields_count() > limit;
     }
     message.has_bad_newline = message.has_bad_newline || message.data.has_bare_newline() ||
-                              message.data.suspicious_nul_dot() ||
-                              message.newlines.has_bare_newline() ||
-                              (!message.is_chunked && message.normalizing.suspicious_nul_dot());
+                              message.newlines.has_bare_newline();
+    message.has_nul_line = message.has_nul_line || message.data.suspicious_nul_dot() ||
+                           (!message.is_chunked && message.normalizing.suspicious_nul_dot());
     return !was_refused && message.is_refused();
 }
 
@@ -216,6 +234,7 @@ void ServerSession::State::end_refused_message() {
     for (std::uint32_t index = 0; index < final_replies(); ++index) {
         send(refusal);
     }
+    last_command = end_of_message;
     end_transaction();
 }
 

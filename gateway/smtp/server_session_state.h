@@ -30,6 +30,9 @@
 
 namespace ringmx::smtp {
 
+// ServerSession::last_command() behind a message, as Postfix's log has it.
+inline constexpr std::string_view end_of_message = "END-OF-MESSAGE";
+
 // What the octets that come next are.
 enum class Phase : std::uint8_t {
     command,
@@ -69,14 +72,17 @@ struct Transaction {
     bool is_over_size = false;
     bool is_looping = false;
     bool has_bad_newline = false;
+    bool has_nul_line = false;
+    bool is_bad_chunk = false; // is_answered by the session, for a BDAT's unknown word
     OwnedReply answer;
 
     [[nodiscard]] bool is_refused() const {
-        return is_answered || is_over_size || is_looping || has_bad_newline;
+        return is_answered || is_over_size || is_looping || has_bad_newline || has_nul_line;
     }
     void begin(const MailArguments& arguments);
     void begin_content(ContentForm form, bool normalize);
     [[nodiscard]] Reply refusal() const;
+    [[nodiscard]] ContentFault fault() const;
 };
 
 struct ServerSession::State {
@@ -92,8 +98,12 @@ struct ServerSession::State {
     const Reply* dropped_reply = nullptr; // of a dropped chunk; null: the transaction's refusal
     std::uint32_t errors_count = 0;       // since the last accepted message
     std::uint32_t errors_total = 0;
+    std::uint32_t commands_total = 0;
     std::uint32_t unknown_recipients_count = 0;
+    std::string_view last_command;
+    RefusalObserver* observer = nullptr;
     Phase phase = Phase::command;
+    CloseCause close_cause = CloseCause::none;
     bool is_behind_cr = false; // overlong_line: the last octet was a CR
     bool esmtp = false;
     bool accepts_bare_newlines = false;
@@ -111,7 +121,9 @@ struct ServerSession::State {
     Turn run_alone(const Command& command);
     Turn hello(const Command& command);
     Turn mail(std::string_view argument);
+    Turn refuse_mail(std::string_view argument, const Reply& reply);
     Turn recipient(std::string_view argument);
+    Turn refuse_recipient(std::string_view argument, const Reply& reply);
     Turn begin_data(std::string_view argument);
     Turn begin_chunk(std::string_view argument);
     Turn drop_next_chunk(const Reply& reply);
@@ -134,8 +146,8 @@ struct ServerSession::State {
     void refuse(const Reply& reply);          // a 5xx of our own to a command: counts as an error
     Turn refuse_in_order(const Reply& reply); // once the recipients before it are answered
     bool count_error();                       // whether that was one too many
-    void close_with(const Reply& reply);
-    void close();
+    void close_with(const Reply& reply, CloseCause cause);
+    void close(CloseCause cause);
     void end_transaction();
     void release_line();
 

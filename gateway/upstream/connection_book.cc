@@ -38,11 +38,30 @@ void ConnectionBook::dial_failed(Lease& lease, Instant now) {
 }
 
 void ConnectionBook::retire(Lease& lease) {
+    let_go(lease);
+    connection_ended(lease.state().id());
+}
+
+void ConnectionBook::let_go(Lease& lease) {
     RINGMX_ASSERT(lease.held);
     lease.state().abandoned(lease.trial);
     release_share(*lease.pool, lease.state(), lease.share_ticket);
-    end_connection(lane_at(*lease.pool, lease.backend_index));
+    ++lane_at(*lease.pool, lease.backend_index).ending;
     lease.held = false;
+}
+
+void ConnectionBook::connection_ended(std::uint32_t state_id) {
+    Lane& lane = lanes_[state_id];
+    RINGMX_ASSERT(lane.ending > 0);
+    --lane.ending;
+    const std::optional<std::uint32_t> worker = lane.state->end(worker_);
+    if (worker != worker_) { // our own waiting transactions are looked at in this turn anyway
+        wake(worker);
+    }
+}
+
+bool ConnectionBook::is_wanted_elsewhere(const Lane& lane) const {
+    return lane.ending == 0 && lane.state->others_wait(worker_);
 }
 
 GiveBack ConnectionBook::give_back(Lease& lease, ConnectionHandle connection, Instant now) {
@@ -54,7 +73,7 @@ GiveBack ConnectionBook::give_back(Lease& lease, ConnectionHandle connection, In
     }
     release_share(pool, *lane.state, lease.share_ticket);
     lease.held = false;
-    const bool wanted = lane.state->others_wait(worker_);
+    const bool wanted = is_wanted_elsewhere(lane);
     lane.handovers = wanted ? lane.handovers + 1 : 0;
     if (lane.handovers <= handovers_max) {
         if (std::optional<Grant> grant = hand_over(lane, lease, connection, now)) {
@@ -66,13 +85,13 @@ GiveBack ConnectionBook::give_back(Lease& lease, ConnectionHandle connection, In
         remember_idle(lane, {connection, timeout == Duration{0} ? never : now + timeout,
                              pool.connection_kind});
         // One that began to wait before we were among the holders would have nobody to ask.
-        if (!lane.state->others_wait(worker_)) {
+        if (!is_wanted_elsewhere(lane)) {
             return {Kept::idle, {}};
         }
         forget_idle(lane, lane.idle.size() - 1);
     }
     lane.handovers = 0;
-    end_connection(lane);
+    ++lane.ending;
     return {Kept::close, {}};
 }
 
@@ -105,7 +124,7 @@ bool ConnectionBook::remove_idle(const BackendState& state, ConnectionHandle con
         return false;
     }
     forget_idle(lane, static_cast<std::size_t>(found - lane.idle.begin()));
-    end_connection(lane);
+    ++lane.ending;
     return true;
 }
 
@@ -126,7 +145,7 @@ void ConnectionBook::expire_idle(Instant now, std::vector<IdleConnection>& closi
             }
             closing.push_back({id, idle.connection});
             forget_idle(lane, position);
-            end_connection(lane);
+            ++lane.ending;
         }
     }
 }
@@ -140,10 +159,10 @@ void ConnectionBook::yield_idle(std::vector<IdleConnection>& closing) {
         if (lane.idle.empty()) {
             continue;
         }
-        if (lane.state->others_wait(worker_)) {
+        if (is_wanted_elsewhere(lane)) {
             closing.push_back({id, lane.idle.front().connection});
             forget_idle(lane, 0);
-            end_connection(lane);
+            ++lane.ending;
         }
         if (!lane.idle.empty()) { // whoever woke us took us out
             lane.state->idle_holders().insert(worker_);
@@ -157,17 +176,10 @@ void ConnectionBook::take_all_idle(std::vector<IdleConnection>& closing) {
         while (!lane.idle.empty()) {
             closing.push_back({id, lane.idle.back().connection});
             forget_idle(lane, lane.idle.size() - 1);
-            end_connection(lane);
+            ++lane.ending;
         }
     }
     idle_deadline_ = never;
-}
-
-void ConnectionBook::end_connection(Lane& lane) {
-    const std::optional<std::uint32_t> worker = lane.state->end(worker_);
-    if (worker != worker_) { // our own waiting transactions are looked at in this turn anyway
-        wake(worker);
-    }
 }
 
 void ConnectionBook::wake(std::optional<std::uint32_t> worker) {

@@ -117,16 +117,21 @@ class ConnectionBook {
     [[nodiscard]] Answer acquire(const Request& request, std::span<const std::uint16_t> tried,
                                  Instant now);
 
-    // All but dial_succeeded settle the lease; it goes on naming its backend.
+    // All but dial_succeeded settle the lease; it goes on naming its backend. A connection counts
+    // against max_connections until connection_ended(): dial_failed() and retire() say that too,
+    // after all others that part with a connection it is the caller's to say, once it is closed.
     void dial_succeeded(Lease& lease);
     void dial_failed(Lease& lease, Instant now);
     void retire(Lease& lease);
-    // On `close` the caller closes the connection; the book has done with it.
+    void let_go(Lease& lease); // the connection is about to be closed
+    void connection_ended(std::uint32_t state_id);
+    // On `close` the caller closes the connection and says so by connection_ended().
     [[nodiscard]] GiveBack give_back(Lease& lease, ConnectionHandle connection, Instant now);
 
     // An idle connection that the backend closed. False: it is not idle here.
     bool remove_idle(const BackendState& state, ConnectionHandle connection);
-    // These append idle connections that are out of the book: close them.
+    // These append idle connections that are out of the book: close them, then
+    // connection_ended().
     // Past their idle_timeout, oldest first, and one of each backend that another worker waits for.
     void expire_idle(Instant now, std::vector<IdleConnection>& closing);
     // All, for drain and for reloads.
@@ -168,6 +173,7 @@ class ConnectionBook {
         std::uint32_t last_waiter = no_waiter;
         std::uint32_t full_waiting = 0;  // those that wait for a connection, not for their share
         std::uint32_t handovers = 0;     // in a row, while another worker waited
+        std::uint32_t ending = 0;        // let go of, but not yet closed
         std::int64_t current_weight = 0; // of smooth weighted round robin
         bool flagged = false; // this worker is in the state's waiting set, or was taken out
     };
@@ -210,7 +216,8 @@ class ConnectionBook {
                                    Instant now);
 
     void yield_idle(std::vector<IdleConnection>& closing);
-    void end_connection(Lane& lane);
+    // Another worker waits for a connection, and none of ours is on its way to it.
+    [[nodiscard]] bool is_wanted_elsewhere(const Lane& lane) const;
     void remember_idle(Lane& lane, const Idle& idle);
     void forget_idle(Lane& lane, std::size_t position);
     void wake(std::optional<std::uint32_t> worker);

@@ -126,15 +126,17 @@ void Resolver::State::take_answer(Name name, int status, const ares_addrinfo* an
     entry.asking = false;
     entry.answered = true;
     std::vector<IpAddress> addresses;
+    Duration ttl{};
     if (status == ARES_SUCCESS && answer != nullptr) {
         addresses = addresses_of(*answer);
+        ttl = ttl_of(*answer);
     }
     if (addresses.empty()) {
         entry.failure = ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status);
         entry.due = now + settings.ttl_min;
     } else {
         entry.failure.clear();
-        entry.due = now + std::clamp(ttl_of(*answer), settings.ttl_min, settings.ttl_max);
+        entry.due = now + std::clamp(ttl, settings.ttl_min, settings.ttl_max);
     }
     const bool moved = !addresses.empty() && addresses != entry.addresses;
     if (moved) {

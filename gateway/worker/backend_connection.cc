@@ -1,6 +1,7 @@
 #include "worker/backend_connection.h"
 
 #include "worker/delivery.h"
+#include "worker/own_want.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
@@ -14,8 +15,11 @@ using observe::ForwardFailure;
 using smtp::ClientCommand;
 using smtp::ClientEvent;
 
-// How long a backend may take to answer RSET or QUIT: nobody waits for it.
-constexpr Duration farewell_time = 5s;
+// How long a backend may take to answer RSET: nobody waits for it.
+constexpr Duration reset_time = 5s;
+// … and QUIT: its place among max_connections is free only when it is closed, and somebody may wait
+// for that.
+constexpr Duration farewell_time = 1s;
 
 } // namespace
 
@@ -30,7 +34,7 @@ Delivery* BackendConnection::delivery() { return worker_.deliveries().find(deliv
 
 void BackendConnection::dial(const upstream::Lease& lease, Handle delivery) {
     lease_ = lease;
-    lease_held_ = true;
+    lease_held_ = is_counted_ = true;
     delivery_ = delivery;
     worker_.timers().set(timer_, worker_.now() + snapshot_->settings->timeouts.backend_connect);
     worker_.counters_of(lease_, *pool_).connections_total.add();
@@ -40,16 +44,19 @@ void BackendConnection::dial(const upstream::Lease& lease, Handle delivery) {
 
 void BackendConnection::connect_next() {
     const auto& addresses = pool_->addresses[lease_.backend_index];
+    int error = 0;
     while (next_address_ < addresses.size()) {
         address_ = addresses[next_address_++];
-        if (auto descriptor = worker_.loop().port().open_socket(address_)) {
+        const auto descriptor = worker_.loop().port().open_socket(address_);
+        if (descriptor) {
             state_ = State::connecting;
             stream_.open(*descriptor);
             stream_.connect(worker_.loop(), address_);
             return;
         }
+        error = descriptor.error().code;
     }
-    lost(addresses.empty() ? ForwardFailure::resolve : ForwardFailure::connect_refused, 0);
+    lost(addresses.empty() ? ForwardFailure::resolve : ForwardFailure::connect_refused, error);
 }
 
 void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery,
@@ -96,9 +103,10 @@ void BackendConnection::settle(bool failed) {
     }
     lease_held_ = false;
     if (failed) {
+        is_counted_ = false;
         worker_.book().dial_failed(lease_, worker_.now());
     } else {
-        worker_.book().retire(lease_);
+        worker_.book().let_go(lease_);
     }
 }
 
@@ -120,7 +128,7 @@ void BackendConnection::leave(Leave how) {
             close();
             return;
         }
-        worker_.timers().set(timer_, worker_.now() + farewell_time);
+        worker_.timers().set(timer_, worker_.now() + reset_time);
     } else if (how == Leave::resettable) {
         quit();
     } else {
@@ -136,7 +144,7 @@ void BackendConnection::leave_failed() {
 
 upstream::Lease BackendConnection::leave_lease() {
     delivery_ = {};
-    lease_held_ = false;
+    lease_held_ = is_counted_ = false;
     const upstream::Lease lease = lease_;
     close();
     return lease;
@@ -194,24 +202,33 @@ void BackendConnection::close() {
     state_ = State::closing;
     timer_.cancel();
     if (stream_.close(worker_.loop())) {
-        worker_.backend_closed(*this);
+        closed();
     }
+}
+
+void BackendConnection::closed() {
+    if (is_counted_) {
+        is_counted_ = false;
+        worker_.book().connection_ended(lease_.state().id());
+    }
+    worker_.backend_closed(*this);
 }
 
 // Whatever ended the connection: the delivery decides what follows, this side only says whose fault
 // it was.
-void BackendConnection::lost(ForwardFailure kind, int) {
+void BackendConnection::lost(ForwardFailure kind, int error) {
     Delivery* const waiting = delivery();
     const bool fresh = state_ == State::connecting || state_ == State::greeting;
+    const bool failed = fresh && !is_own_want(error);
     if (state_ == State::idle) {
         (void)worker_.book().remove_idle(lease_.state(), self_.slot);
     }
     if (waiting == nullptr) {
-        settle(fresh);
+        settle(failed);
         close();
         return;
     }
-    if (fresh) {
+    if (failed) {
         settle(true);
     }
     waiting->on_lost(*this, kind);
@@ -253,7 +270,7 @@ void BackendConnection::complete(ring::StreamOperation operation,
         }
         break;
     case ring::StreamEvent::closed:
-        worker_.backend_closed(*this);
+        closed();
         break;
     }
 }

@@ -104,6 +104,7 @@ class BackendConnection {
     void finish_clean();
     void quit();
     void close();
+    void closed();
     [[nodiscard]] bool worn_out() const;
     [[nodiscard]] Delivery* delivery();
 
@@ -123,6 +124,7 @@ class BackendConnection {
     Duration expected_within_{0};
     State state_ = State::connecting;
     bool lease_held_ = false;
+    bool is_counted_ = false; // against max_connections: until it is closed
     bool reused_ = false;
 };
 

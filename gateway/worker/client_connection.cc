@@ -37,7 +37,9 @@ ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t li
       timer_(static_cast<std::uint8_t>(TimerKind::client), self.slot),
       session_(smtp_settings(*snapshot_, listener_index)), opened_at_(worker.now()),
       last_octet_at_(worker.now()), last_command_at_(worker.now()),
-      listener_index_(listener_index) {}
+      listener_index_(listener_index) {
+    session_.observe(this);
+}
 
 Delivery* ClientConnection::delivery() { return worker_.deliveries().find(delivery_); }
 
@@ -66,7 +68,7 @@ void ClientConnection::open(int descriptor) {
         }
     }
     if (worker_.draining()) {
-        refuse(replies::shutting_down, RefuseReason::shutdown);
+        refuse(replies::shutting_down, RefuseReason::shutdown, linger_time);
         return;
     }
     if (proxy) {
@@ -115,16 +117,18 @@ void ClientConnection::greet() {
 void ClientConnection::refuse_by_limit(policy::AdmissionVerdict verdict) {
     switch (verdict) {
     case policy::AdmissionVerdict::refused_client_count:
-        log_client(LogEvent::connections_limit, {});
-        refuse(replies::client_limit, RefuseReason::client_connections);
+        log_limit(LogEvent::connections_limit, snapshot_->settings->limits.connections_per_client);
+        refuse(replies::client_limit, RefuseReason::client_connections, linger_time);
         return;
     case policy::AdmissionVerdict::refused_client_rate:
-        log_client(LogEvent::connection_rate, {});
-        refuse(replies::client_rate, RefuseReason::client_rate);
+        log_limit(LogEvent::connection_rate,
+                  snapshot_->settings->limits.connection_rate_per_client.count);
+        refuse(replies::client_rate, RefuseReason::client_rate, linger_time);
         return;
     case policy::AdmissionVerdict::refused_total:
-        log_client(LogEvent::connections_full, {});
-        refuse(replies::connections_full, RefuseReason::connections);
+        log_limit(LogEvent::connections_full, snapshot_->settings->limits.connections);
+        // Descriptors may be what there is too few of.
+        refuse(replies::connections_full, RefuseReason::connections, cut_linger_time);
         return;
     case policy::AdmissionVerdict::admitted:
         return;
@@ -132,12 +136,12 @@ void ClientConnection::refuse_by_limit(policy::AdmissionVerdict verdict) {
 }
 
 // Turned away before the greeting: one reply, then close.
-void ClientConnection::refuse(const smtp::Reply& reply, RefuseReason reason) {
+void ClientConnection::refuse(const smtp::Reply& reply, RefuseReason reason, Duration time) {
     worker_.counters().connections_refused[reason].add();
     stream_.receive(worker_.loop());
     session_.fail(reply);
     finish_output();
-    linger(linger_time);
+    linger(time);
 }
 
 void ClientConnection::read_proxy_header(Slice octets) {
@@ -177,7 +181,10 @@ void ClientConnection::received(Slice octets) {
         read_proxy_header(std::move(octets));
         return;
     case State::delaying:
-        log_client(LogEvent::early_talker, {});
+        if (LogRecord* record = worker_.log().begin(LogEvent::early_talker, worker_.wall_time())) {
+            record->client(client_ip_, client_port_).size(octets.size());
+            worker_.log().commit();
+        }
         worker_.counters().connections_refused[RefuseReason::early_talker].add();
         session_.fail(replies::early_talker);
         finish_output();
@@ -264,13 +271,10 @@ void ClientConnection::end_by_client(bool lost) {
             transaction->abandon(RejectReason::client_gone);
         }
     }
+    count_rejected(RejectReason::client_gone);
     if (!saw_close_) {
         worker_.counters().connections_lost_total.add();
-        if (LogRecord* record =
-                worker_.log().begin(LogEvent::lost_connection, worker_.wall_time())) {
-            record->client(client_ip_, client_port_).after(phase_word());
-            worker_.log().commit();
-        }
+        log_after(LogEvent::lost_connection);
     }
     if (lost || stream_.unsent_bytes() == 0) {
         close();
@@ -280,13 +284,8 @@ void ClientConnection::end_by_client(bool lost) {
 }
 
 std::string_view ClientConnection::phase_word() const {
-    if (session_.in_content()) {
-        return "DATA";
-    }
-    if (session_.in_transaction()) {
-        return session_.recipients_accepted() > 0 ? "RCPT" : "MAIL";
-    }
-    return session_.hello_name().empty() ? "CONNECT" : "EHLO";
+    const std::string_view last = session_.last_command();
+    return last.empty() ? "CONNECT" : last;
 }
 
 void ClientConnection::set_timer() {
@@ -403,6 +402,7 @@ void ClientConnection::abandon(RejectReason reason) {
         delivery_ = {};
         transaction->abandon(reason);
     }
+    count_rejected(reason);
 }
 
 void ClientConnection::drain() {
@@ -432,6 +432,7 @@ void ClientConnection::cut() {
             transaction->client_left(); // it is told here, once
             transaction->cut();
         }
+        count_rejected(RejectReason::shutdown);
         session_.fail(replies::shutting_down);
         finish_output();
         linger(cut_linger_time);
@@ -447,6 +448,7 @@ void ClientConnection::configuration_changed() {
     }
     snapshot_ = worker_.snapshot();
     session_.use(smtp_settings(*snapshot_, listener_index_));
+    session_.accept_bare_newlines(snapshot_->takes_bare_newlines(client_ip_));
 }
 
 void ClientConnection::linger(Duration time) {
@@ -481,27 +483,10 @@ void ClientConnection::close(bool reset) {
 }
 
 void ClientConnection::closed() {
-    log_client(LogEvent::disconnect, {});
+    log_disconnect();
     snapshot_->limits->release(ticket_);
     worker_.counters().connections_open.subtract();
     worker_.client_closed(*this);
-}
-
-void ClientConnection::log_client(LogEvent event, std::string_view detail) {
-    if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
-        record->client(client_ip_, client_port_);
-        if (!detail.empty()) {
-            record->detail(detail);
-        }
-        worker_.log().commit();
-    }
-}
-
-void ClientConnection::log_after(LogEvent event) {
-    if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
-        record->client(client_ip_, client_port_).after(phase_word());
-        worker_.log().commit();
-    }
 }
 
 } // namespace ringmx::worker

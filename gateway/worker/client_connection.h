@@ -34,7 +34,7 @@ class Delivery;
 class Worker;
 struct Snapshot;
 
-class ClientConnection {
+class ClientConnection final : private smtp::RefusalObserver {
   public:
     ClientConnection(Handle self, Worker& worker, std::uint32_t listener_index);
 
@@ -52,11 +52,13 @@ class ClientConnection {
 
     // A delivery's answers. The session goes on with waiting input when the outermost call returns
     // (resume()).
-    void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown);
-    void answer_data(const smtp::Reply& reply);
-    // Ends the transaction for the client; `accepted`: it was taken. The delivery is forgotten
-    // unless content is still to be dropped.
-    void answer_message(const smtp::Reply& reply, bool accepted, observe::RejectReason reason);
+    // `reason`: why, where the reply is a refusal.
+    void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown,
+                          observe::RecipientReason reason);
+    void answer_data(const smtp::Reply& reply, observe::RejectReason reason);
+    // Ends the transaction for the client. The delivery is forgotten unless content is still to be
+    // dropped; it has counted what became of the message.
+    void answer_message(const smtp::Reply& reply);
     // Content: reading pauses while the delivery holds too much, and goes on when told.
     void pause_content();
     void resume_content();
@@ -83,7 +85,7 @@ class ClientConnection {
     void begin_serving();
     void greet();
     void refuse_by_limit(policy::AdmissionVerdict verdict);
-    void refuse(const smtp::Reply& reply, observe::RefuseReason reason);
+    void refuse(const smtp::Reply& reply, observe::RefuseReason reason, Duration linger_time);
     void read_proxy_header(Slice octets);
 
     // The session.
@@ -100,8 +102,20 @@ class ClientConnection {
     void on_content(const smtp::ServerSession::Step& step, const Slice& input);
     void on_content_refused();
     void on_content_end();
+    void on_close();
     void transaction_over();
+    void note_chunk_pause();
+    [[nodiscard]] bool has_drained();
     void abandon(observe::RejectReason reason);
+
+    // The session's own refusals of envelope commands.
+    void mail_refused(std::string_view argument, const smtp::Reply& reply) override;
+    void recipient_refused(std::string_view argument, const smtp::Reply& reply) override;
+
+    // What becomes of the transaction, counted once.
+    void begin_count();
+    void count_rejected(observe::RejectReason reason);
+    void note_recipient_refusal(observe::RecipientReason reason);
     void finish_output();
     void adjust_reading();
     [[nodiscard]] bool delivery_owes_answer();
@@ -124,7 +138,13 @@ class ClientConnection {
     void closed();
 
     void log_client(observe::LogEvent event, std::string_view detail);
+    void log_limit(observe::LogEvent event, std::uint64_t limit);
     void log_after(observe::LogEvent event);
+    void log_disconnect();
+    void log_sender_refusal(std::string_view sender, const smtp::Reply& reply,
+                            observe::RejectReason reason);
+    void log_recipient_refusal(std::string_view mailbox, const smtp::Reply& reply,
+                               observe::RecipientReason reason);
     [[nodiscard]] std::string_view phase_word() const; // "CONNECT", "RCPT", "DATA": for log lines
     [[nodiscard]] Delivery* delivery();
 
@@ -146,10 +166,14 @@ class ClientConnection {
         last_command_at_; // timeouts.command counts from here: a dripped line does not prolong it
     Instant last_sent_at_;
     Instant rate_window_start_;
+    Instant chunk_ended_at_;
     std::uint64_t rate_window_bytes_ = 0;
     std::uint32_t listener_index_;
     std::uint32_t errors_counted_ = 0;
+    std::uint32_t commands_counted_ = 0;
     std::uint16_t client_port_ = 0;
+    // What will be counted in place of how the transaction is given up; count_: nothing yet.
+    observe::RejectReason failure_ = observe::RejectReason::count_;
     State state_ = State::serving;
     bool is_unix_peer_ : 1 = false;
     bool is_trusted_peer_ : 1 = false;
@@ -160,7 +184,10 @@ class ClientConnection {
     bool draining_ : 1 = false;
     bool saw_close_ : 1 = false; // the session ended it: QUIT, or our own last reply
     bool in_content_ : 1 = false;
+    bool between_chunks_ : 1 = false; // of in_content_
     bool input_ended_ : 1 = false;
+    bool owes_count_ : 1 = false;    // a transaction is open whose end nobody has counted
+    bool has_recipient_ : 1 = false; // of that transaction: one was accepted
 };
 
 } // namespace ringmx::worker

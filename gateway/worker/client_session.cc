@@ -28,6 +28,35 @@ constexpr std::size_t pinned_input_bytes_min = 4096;
 // A command of six octets can have a reply of a hundred.
 constexpr std::size_t commands_portion_bytes_max = 4096;
 
+RejectReason reject_reason(smtp::ContentFault fault) {
+    switch (fault) {
+    case smtp::ContentFault::over_size:
+        return RejectReason::size;
+    case smtp::ContentFault::received_loop:
+        return RejectReason::received_loop;
+    case smtp::ContentFault::bare_newline:
+        return RejectReason::bare_newline;
+    case smtp::ContentFault::nul_line:
+        return RejectReason::nul_line;
+    case smtp::ContentFault::bad_chunk:
+        return RejectReason::syntax;
+    case smtp::ContentFault::none:
+        break;
+    }
+    return RejectReason::abandoned;
+}
+
+// The address in an argument that could not be parsed, for the log: "FROM:<a b> SIZE=1" is "a b".
+std::string_view subject_of(std::string_view argument) {
+    argument.remove_prefix(std::min(argument.find(':') + 1, argument.size()));
+    argument.remove_prefix(std::min(argument.find_first_not_of(" \t"), argument.size()));
+    if (argument.starts_with('<')) {
+        argument.remove_prefix(1);
+        return argument.substr(0, argument.find('>'));
+    }
+    return argument.substr(0, argument.find(' '));
+}
+
 } // namespace
 
 void ClientConnection::keep_input(Slice octets) { input_.push_back(std::move(octets)); }
@@ -47,10 +76,11 @@ void ClientConnection::resume() {
     processing_ = true;
     process();
     processing_ = false;
+    note_chunk_pause();
     if (state_ != State::serving) {
         return;
     }
-    if (draining_ && !session_.in_transaction() && delivery() == nullptr) {
+    if (has_drained()) {
         fail(replies::shutting_down, RejectReason::shutdown);
         return;
     }
@@ -79,7 +109,7 @@ Bytes ClientConnection::session_input(Bytes waiting) const {
 // Gives the session what waits, until it is used up, an answer is awaited, or the session ends.
 void ClientConnection::process() {
     blocked_ = false;
-    while (state_ == State::serving &&
+    while (state_ == State::serving && !has_drained() &&
            stream_.unsent_bytes() + session_.output().size() < unsent_output_bytes_max) {
         const bool has_input = first_input_ < input_.size();
         const Slice empty;
@@ -155,13 +185,7 @@ void ClientConnection::run_event(const smtp::ServerSession::Step& step, const Sl
         on_content_end();
         break;
     case ServerEvent::close:
-        saw_close_ = true;
-        if (session_.errors_total() > snapshot_->settings->limits.errors_per_connection) {
-            log_after(LogEvent::too_many_errors);
-        }
-        abandon(RejectReason::abandoned);
-        finish_output();
-        linger_after_close();
+        on_close();
         break;
     }
 }
@@ -170,16 +194,57 @@ void ClientConnection::on_mail() {
     if (snapshot_ != worker_.snapshot()) {
         configuration_changed();
     }
-    if (!snapshot_->limits->admit_message(ticket_, worker_.now())) {
-        log_client(LogEvent::message_rate, {});
-        worker_.counters().messages_rejected[RejectReason::rate_limit].add();
-        session_.answer_mail(replies::message_rate);
-    } else if (worker_.pressure() != Pressure::none) {
-        worker_.counters().messages_rejected[RejectReason::no_memory].add();
-        session_.answer_mail(replies::no_memory);
-    } else {
+    begin_count();
+    const bool in_rate = snapshot_->limits->admit_message(ticket_, worker_.now());
+    if (in_rate && worker_.pressure() == Pressure::none) {
         session_.answer_mail(replies::sender_ok);
+        return;
     }
+    if (!in_rate) {
+        log_limit(LogEvent::message_rate,
+                  snapshot_->settings->limits.message_rate_per_client.count);
+    }
+    const smtp::Reply& reply = in_rate ? replies::no_memory : replies::message_rate;
+    const RejectReason reason = in_rate ? RejectReason::no_memory : RejectReason::rate_limit;
+    log_sender_refusal(session_.mail().reverse_path, reply, reason);
+    count_rejected(reason);
+    session_.answer_mail(reply);
+}
+
+void ClientConnection::begin_count() {
+    owes_count_ = true;
+    has_recipient_ = false;
+    failure_ = RejectReason::count_;
+}
+
+void ClientConnection::count_rejected(RejectReason reason) {
+    if (owes_count_) {
+        owes_count_ = false;
+        worker_.counters()
+            .messages_rejected[failure_ == RejectReason::count_ ? reason : failure_]
+            .add();
+    }
+}
+
+void ClientConnection::note_recipient_refusal(RecipientReason reason) {
+    if (!has_recipient_) {
+        failure_ = observe::reject_reason(reason);
+    }
+}
+
+void ClientConnection::mail_refused(std::string_view argument, const smtp::Reply& reply) {
+    const RejectReason reason = reply.code == 552 ? RejectReason::size : RejectReason::syntax;
+    begin_count();
+    log_sender_refusal(subject_of(argument), reply, reason);
+    count_rejected(reason);
+}
+
+void ClientConnection::recipient_refused(std::string_view argument, const smtp::Reply& reply) {
+    const RecipientReason reason =
+        reply.severity() == 4 ? RecipientReason::recipients_limit : RecipientReason::syntax;
+    worker_.counters().recipients_rejected[reason].add();
+    log_recipient_refusal(subject_of(argument), reply, reason);
+    note_recipient_refusal(reason);
 }
 
 void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
@@ -189,21 +254,15 @@ void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
         return;
     }
     worker_.counters().recipients_rejected[reason].add();
-    if (LogRecord* record =
-            worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
-        record->client(client_ip_, client_port_).sender(session_.mail().reverse_path);
-        record->recipient(session_.recipient().mailbox).hello(session_.hello_name());
-        record->protocol(session_.esmtp() ? "ESMTP" : "SMTP");
-        record->reply({reply.code, reply.enhanced.class_digit, reply.enhanced.subject,
-                       reply.enhanced.detail, reply.text});
-        worker_.log().commit();
-    }
+    log_recipient_refusal(session_.recipient().mailbox, reply, reason);
+    note_recipient_refusal(reason);
     session_.answer_recipient(reply, AnswerSource::own, unknown);
 }
 
 void ClientConnection::on_recipient() {
     if (!snapshot_->limits->admit_recipient(ticket_, worker_.now())) {
-        log_client(LogEvent::recipient_rate, {});
+        log_limit(LogEvent::recipient_rate,
+                  snapshot_->settings->limits.recipient_rate_per_client.count);
         refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
         return;
     }
@@ -217,7 +276,7 @@ void ClientConnection::on_recipient() {
     if (transaction == nullptr) {
         transaction = worker_.deliveries().create(worker_, *this);
         if (transaction == nullptr) {
-            refuse_recipient(replies::no_memory, false, RecipientReason::backend_unavailable);
+            refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
             return;
         }
         delivery_ = transaction->handle();
@@ -245,7 +304,10 @@ void ClientConnection::begin_content() {
     if (!in_content_) {
         in_content_ = true;
         begin_rate_window();
+    } else if (between_chunks_) {
+        rate_window_start_ += worker_.now() - chunk_ended_at_;
     }
+    between_chunks_ = false;
 }
 
 void ClientConnection::on_content(const smtp::ServerSession::Step& step, const Slice& input) {
@@ -260,26 +322,60 @@ void ClientConnection::on_content_end() {
     begin_content();
     in_content_ = false;
     if (Delivery* const transaction = delivery()) {
+        owes_count_ = false; // from here on the delivery knows, whatever becomes of the client
         transaction->end_content();
     }
 }
 
 void ClientConnection::on_content_refused() {
-    const std::uint64_t size_max = snapshot_->settings->limits.message_size_bytes;
-    const bool too_large = size_max > 0 && session_.content_bytes() > size_max;
-    abandon(too_large ? RejectReason::size : RejectReason::bare_newline);
+    const RejectReason reason = reject_reason(session_.content_fault());
+    if (Delivery* const transaction = delivery()) {
+        transaction->log_message_refusal(session_.content_refusal(), reason, {});
+    }
+    abandon(reason);
     content_paused_ = false;
 }
 
-void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source,
-                                        bool unknown) {
+void ClientConnection::on_close() {
+    saw_close_ = true;
+    RejectReason reason = RejectReason::abandoned;
+    switch (session_.close_cause()) {
+    case smtp::CloseCause::too_many_errors:
+    case smtp::CloseCause::too_many_unknown:
+        log_after(LogEvent::too_many_errors);
+        reason = RejectReason::too_many_errors;
+        break;
+    case smtp::CloseCause::bad_chunk:
+        reason = RejectReason::syntax;
+        break;
+    case smtp::CloseCause::quit:
+    case smtp::CloseCause::failed: // whoever ended it has counted and logged
+    case smtp::CloseCause::none:
+        break;
+    }
+    abandon(reason);
+    finish_output();
+    linger_after_close();
+}
+
+void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source, bool unknown,
+                                        RecipientReason reason) {
+    if (reply.severity() == 2) {
+        has_recipient_ = true;
+        failure_ = RejectReason::count_;
+    } else {
+        note_recipient_refusal(reason);
+    }
     session_.answer_recipient(reply, source, unknown);
     // The client was waiting for us: its time begins now.
     last_octet_at_ = worker_.now();
     last_command_at_ = worker_.now();
 }
 
-void ClientConnection::answer_data(const smtp::Reply& reply) {
+void ClientConnection::answer_data(const smtp::Reply& reply, RejectReason reason) {
+    if (reply.severity() >= 4) {
+        failure_ = reason;
+    }
     session_.answer_data(reply);
     last_octet_at_ = worker_.now();
     last_command_at_ = worker_.now();
@@ -290,8 +386,9 @@ void ClientConnection::answer_data(const smtp::Reply& reply) {
     resume();
 }
 
-void ClientConnection::answer_message(const smtp::Reply& reply, bool, RejectReason) {
+void ClientConnection::answer_message(const smtp::Reply& reply) {
     delivery_ = {};
+    owes_count_ = false;
     content_paused_ = false;
     session_.answer_message(reply);
     last_command_at_ = worker_.now();
@@ -303,6 +400,22 @@ void ClientConnection::transaction_over() {
     content_paused_ = false;
     if (!session_.in_content()) {
         in_content_ = false;
+    }
+    if (snapshot_ != worker_.snapshot()) {
+        configuration_changed();
+    }
+}
+
+// The drain has come and no transaction is under way (any more): what waits is not run.
+bool ClientConnection::has_drained() {
+    return draining_ && !session_.in_transaction() && delivery() == nullptr;
+}
+
+// Between two chunks the client owes a command, not data: that time is none of the data rate's.
+void ClientConnection::note_chunk_pause() {
+    if (in_content_ && !between_chunks_ && !session_.in_content()) {
+        between_chunks_ = true;
+        chunk_ended_at_ = worker_.now();
     }
 }
 
@@ -323,6 +436,9 @@ void ClientConnection::finish_output() {
     const std::uint32_t errors = session_.errors_total();
     worker_.counters().protocol_errors_total.add(errors - errors_counted_);
     errors_counted_ = errors;
+    const std::uint32_t commands = session_.commands_total();
+    worker_.counters().commands_total.add(commands - commands_counted_);
+    commands_counted_ = commands;
     std::string& output = session_.output();
     if (output.empty()) {
         return;

@@ -126,8 +126,8 @@ std::string_view Content::terminator() const {
     return form_ == WireForm::stuffed ? std::string_view(".\r\n") : stuffer_.terminator();
 }
 
-void Content::drop_taken() {
-    if (taken_bytes_ <= replayable_bytes_max) {
+void Content::drop_taken(bool is_memory_short) {
+    if (taken_bytes_ <= replayable_bytes_max && !is_memory_short) {
         return;
     }
     std::vector<Slice>& slices = list_.slices();

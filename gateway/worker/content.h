@@ -55,6 +55,7 @@ class Content {
     [[nodiscard]] bool append_copy(BufferPool& pool, Bytes octets);
     void clear();
 
+    [[nodiscard]] std::size_t received_bytes() const { return list_.bytes(); }
     [[nodiscard]] std::size_t held_bytes() const { return list_.bytes() - dropped_bytes_; }
     [[nodiscard]] std::size_t unsent_bytes() const { return list_.bytes() - taken_bytes_; }
     // Whether sending may begin anew: nothing of the beginning is gone.
@@ -66,8 +67,9 @@ class Content {
     [[nodiscard]] bool take(BufferPool& pool, WireForm form, SliceList& out);
     // What must follow stuffed content that was taken to its end.
     [[nodiscard]] std::string_view terminator() const;
-    // Forgets what has been taken, if the message is too large to be sent again.
-    void drop_taken();
+    // Forgets what has been taken, if the message is too large to be sent again, or when memory is
+    // wanted more than another try.
+    void drop_taken(bool is_memory_short);
     // Copies slices that pin more than twice the memory that they need into memory of their own, as
     // far as the pool has it.
     void compact(BufferPool& pool);

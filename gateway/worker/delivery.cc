@@ -78,6 +78,7 @@ void Delivery::acquire() {
         });
         if (next->pool_index != pool_index_ || next->key_hash != choice_hash_) {
             tried_.clear();
+            backend_index_ = upstream::no_backend;
         }
         pool_index_ = next->pool_index;
         choice_hash_ = next->key_hash;
@@ -123,7 +124,7 @@ void Delivery::take(const upstream::Answer& answer) {
         return;
     case upstream::Verdict::wait:
     case upstream::Verdict::refuse:
-        unavailable(ForwardFailure::unavailable);
+        unavailable(ForwardFailure::no_backend);
         return;
     }
 }
@@ -133,7 +134,7 @@ void Delivery::dial(const upstream::Lease& lease) {
     if (made == nullptr) {
         upstream::Lease unused = lease;
         worker_.book().retire(unused);
-        unavailable(ForwardFailure::unavailable);
+        unavailable(ForwardFailure::no_backend);
         return;
     }
     connection_ = made->handle();
@@ -145,7 +146,7 @@ void Delivery::dial(const upstream::Lease& lease) {
 void Delivery::on_ready(BackendConnection&) { advance(); }
 
 void Delivery::on_sent(BackendConnection& sender) {
-    content_.drop_taken();
+    content_.drop_taken(worker_.pressure() != Pressure::none);
     if (body_begun_ && !final_submitted_ && sender.session().unanswered() == 0) {
         sender.expect_nothing();
     }
@@ -183,18 +184,31 @@ void Delivery::doom(const smtp::Reply& reply, RejectReason reason) {
         }
     }
     flush_answers();
-    ClientConnection* const owner = client();
+    say_doom();
+}
+
+// At the end of the data when the data has begun or an answer has changed, else at DATA. Without an
+// accepted recipient there is nothing to say: DATA gets 554.
+void Delivery::say_doom() {
+    if (accepted_ == 0) {
+        return;
+    }
+    if (data_requested_ && changed_) {
+        let_client_send();
+    }
+    if (ended_) {
+        return;
+    }
     if (content_begun_) {
-        fail_message(doomed_.view(), reason);
-    } else if (data_requested_ && owner != nullptr) {
-        data_requested_ = false;
-        owner->answer_data(doomed_.view());
+        fail_message(smtp::OwnedReply(doomed_).view(), doomed_reason_);
+    } else if (data_requested_) {
+        refuse_data(doomed_.view(), doomed_reason_);
     }
 }
 
 void Delivery::fail_message(const smtp::Reply& reply, RejectReason reason) {
     drop_connection();
-    answer_client(reply, false, reason);
+    refuse_message(reply, reason);
     end();
 }
 
@@ -274,7 +288,7 @@ void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
         if (kind != ForwardFailure::unavailable) {
             count_duplicate();
         }
-        answer_client(replies::unavailable, false, RejectReason::backend_unavailable);
+        refuse_message(replies::unavailable, RejectReason::backend_unavailable);
         end();
         return;
     }
@@ -287,8 +301,8 @@ void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
     }
     tried_.push_back(static_cast<std::uint16_t>(backend_index_));
     start_over();
-    if (drops_ >= 2) {
-        unavailable(kind);
+    if (drops_ >= 2) { // nor are the recipients still to come offered to a third
+        doom(replies::unavailable, RejectReason::backend_unavailable);
     }
 }
 
@@ -339,7 +353,7 @@ void Delivery::abandon(RejectReason reason) {
     if (final_submitted_ || ended_) {
         return;
     }
-    if (!recipients_.empty()) {
+    if (content_ended_) { // before that the client's connection counts
         worker_.counters().messages_rejected[reason].add();
     }
     drop_connection();
@@ -352,7 +366,7 @@ void Delivery::cut() {
     }
     if (final_submitted_) {
         count_duplicate();
-        answer_client(replies::shutting_down, false, RejectReason::shutdown);
+        refuse_message(replies::shutting_down, RejectReason::shutdown);
         drop_connection();
         end();
     } else {
@@ -360,19 +374,47 @@ void Delivery::cut() {
     }
 }
 
-void Delivery::compact() { content_.compact(worker_.pool()); }
-
-void Delivery::answer_client(const smtp::Reply& reply, bool accepted, RejectReason reason) {
-    if (!accepted) {
-        worker_.counters().messages_rejected[reason].add();
+// Memory is short: what can go up goes up, the rest is kept in no more than its size.
+void Delivery::relieve() {
+    const BackendConnection* const current = connection();
+    if (current != nullptr && current->unsent_bytes() == 0) {
+        content_.drop_taken(true); // no on_sent() will come for it
     }
+    content_.compact(worker_.pool());
+    if (!ended_) {
+        advance();
+    }
+}
+
+void Delivery::accept_message(const smtp::Reply& reply) {
+    worker_.counters().messages_accepted_total.add();
+    worker_.counters().message_bytes_accepted_total.add(content_bytes_);
+    answer_client(reply);
+}
+
+void Delivery::refuse_message(const smtp::Reply& reply, RejectReason reason) {
+    worker_.counters().messages_rejected[reason].add();
+    log_message_refusal(reply, reason, {});
+    answer_client(reply);
+}
+
+// DATA is refused, the transaction goes on.
+void Delivery::refuse_data(const smtp::Reply& reply, RejectReason reason) {
+    data_requested_ = false;
+    log_message_refusal(reply, reason, "DATA");
+    if (ClientConnection* const owner = client()) {
+        owner->answer_data(reply, reason);
+    }
+}
+
+void Delivery::answer_client(const smtp::Reply& reply) {
     if (content_ended_) {
         worker_.counters().acknowledge.record(worker_.now() - content_ended_at_);
     }
     ClientConnection* const owner = client();
     client_ = {};
     if (owner != nullptr) {
-        owner->answer_message(reply, accepted, reason);
+        owner->answer_message(reply);
     }
 }
 

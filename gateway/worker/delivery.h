@@ -74,7 +74,10 @@ class Delivery {
     // The client left after its last octet.
     void client_left() { client_ = {}; }
     void cut(); // the drain's end
-    void compact();
+    void relieve();
+    // `after`: the verb that was refused; empty: the message's end.
+    void log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
+                             std::string_view after);
     void fail_for_memory(); // 452 4.3.1 at the end of the data; what it holds is freed
 
     [[nodiscard]] bool awaits_final_reply() const { return final_submitted_; }
@@ -85,6 +88,7 @@ class Delivery {
     }
     [[nodiscard]] bool content_begun() const { return content_begun_; }
     [[nodiscard]] std::size_t held_bytes() const { return content_.held_bytes(); }
+    [[nodiscard]] std::size_t progress_bytes() const { return content_.received_bytes(); }
     [[nodiscard]] const std::string& queue_id() const { return id_; }
 
     // From the book (a grant after waiting) and the backend connection.
@@ -110,6 +114,7 @@ class Delivery {
         bool answered = false; // by us, to the client
         bool unknown = false;
         smtp::AnswerSource source = smtp::AnswerSource::own;
+        observe::RecipientReason reason = observe::RecipientReason::count_; // of a refusal
         smtp::OwnedReply reply; // while it waits for those before it
     };
 
@@ -155,14 +160,18 @@ class Delivery {
     // The end.
     void fail_over(BackendConnection& connection, observe::ForwardFailure kind);
     void doom(const smtp::Reply& reply, observe::RejectReason reason);
+    void say_doom();
     void fail_message(const smtp::Reply& reply, observe::RejectReason reason);
-    void answer_client(const smtp::Reply& reply, bool accepted, observe::RejectReason reason);
+    // What became of the message: counted, a refusal logged, and the client told if it is there.
+    void accept_message(const smtp::Reply& reply);
+    void refuse_message(const smtp::Reply& reply, observe::RejectReason reason);
+    void answer_client(const smtp::Reply& reply);
+    void refuse_data(const smtp::Reply& reply, observe::RejectReason reason);
     void end();
 
     void log_attempt(observe::ForwardFailure kind);
     void log_fault(std::string_view after, const smtp::Reply& reply);
     void log_final(const BackendConnection& taker, const smtp::Reply& reply);
-    void log_message_refusal(const smtp::Reply& reply);
     void log_refusal(const Recipient& recipient, const smtp::Reply& reply);
     void count_failure(observe::ForwardFailure kind);
     void count_duplicate();
@@ -219,6 +228,7 @@ class Delivery {
     bool ended_ = false;
     bool advancing_ = false;
     bool again_ = false;
+    bool changed_ = false;    // doomed since an answer changed: that is said at the end of the data
     smtp::OwnedReply doomed_; // code 0: not doomed
     observe::RejectReason doomed_reason_{};
     Content content_;

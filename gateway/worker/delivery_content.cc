@@ -33,13 +33,11 @@ void Delivery::begin_data() {
     data_requested_ = true;
     held_ = false;
     if (doomed_.code != 0) {
-        data_requested_ = false;
-        if (ClientConnection* const owner = client()) {
-            owner->answer_data(doomed_.view());
-        }
-        return;
+        say_doom();
     }
-    advance();
+    if (!ended_) {
+        advance();
+    }
 }
 
 void Delivery::begin_chunks() {
@@ -64,7 +62,7 @@ void Delivery::settle_empty_data() {
         start_over();
     }
     if (ClientConnection* const owner = client()) {
-        owner->answer_data(replies::start_data);
+        owner->answer_data(replies::start_data, RejectReason::count_);
     }
 }
 
@@ -107,7 +105,7 @@ void Delivery::let_client_send() {
     content_begun_ = true;
     content_.begin(WireForm::stuffed);
     if (ClientConnection* const owner = client()) {
-        owner->answer_data(replies::start_data);
+        owner->answer_data(replies::start_data, RejectReason::count_);
     }
 }
 
@@ -131,17 +129,15 @@ void Delivery::data_reply(const smtp::Reply& reply) {
         log_fault("DATA", reply);
     }
     const smtp::Reply answer = ours ? replies::our_fault : passes_on ? reply : replies::unavailable;
+    const RejectReason reason = ours                    ? RejectReason::backend_fault
+                                : reply.severity() == 4 ? RejectReason::backend_tempfail
+                                                        : RejectReason::backend_reject;
     if (!data_requested_) {
-        fail_message(answer, ours                    ? RejectReason::backend_fault
-                             : reply.severity() == 4 ? RejectReason::backend_tempfail
-                                                     : RejectReason::backend_reject);
+        fail_message(answer, reason);
         return;
     }
     flush_answers();
-    data_requested_ = false;
-    if (ClientConnection* const owner = client()) {
-        owner->answer_data(answer);
-    }
+    refuse_data(answer, reason);
 }
 
 bool Delivery::content(const Slice& whole, Bytes part, bool is_literal) {
@@ -325,11 +321,9 @@ void Delivery::final_reply(const smtp::Reply& reply) {
         observe::BackendCounters& counted = worker_.counters_of(current->lease(), current->pool());
         counted.messages_forwarded_total.add();
         counted.forward.record(worker_.now() - offered_at_);
-        worker_.counters().messages_accepted_total.add();
-        worker_.counters().message_bytes_accepted_total.add(content_bytes_);
         log_final(*current, reply);
         current->leave(BackendConnection::Leave::clean);
-        answer_client(reply, true, RejectReason::backend_reject);
+        accept_message(reply);
         end();
         return;
     }
@@ -345,12 +339,10 @@ void Delivery::final_reply(const smtp::Reply& reply) {
     if (ours || (!temporary && reply.severity() != 5)) {
         answer = smtp::OwnedReply(ours ? replies::our_fault : replies::unavailable);
     }
-    log_message_refusal(answer.view());
     current->leave(whole ? BackendConnection::Leave::resettable : BackendConnection::Leave::broken);
-    answer_client(answer.view(), false,
-                  ours        ? RejectReason::backend_fault
-                  : temporary ? RejectReason::backend_tempfail
-                              : RejectReason::backend_reject);
+    refuse_message(answer.view(), ours        ? RejectReason::backend_fault
+                                  : temporary ? RejectReason::backend_tempfail
+                                              : RejectReason::backend_reject);
     end();
 }
 

@@ -191,7 +191,11 @@ void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command,
     if (from.session().unanswered() == 0) {
         from.expect_nothing();
     }
-    if (reply.severity() >= 4) {
+    // What follows a refusal in the pipeline is refused for that one's sake.
+    const bool is_consequence =
+        (command == smtp::ClientCommand::recipient && mail_refusal_.code != 0) ||
+        (command == smtp::ClientCommand::data && accepted_here_ == 0);
+    if (reply.severity() >= 4 && !is_consequence) {
         from.count_rejection();
     }
     switch (command) {
@@ -300,6 +304,7 @@ void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply,
 void Delivery::envelope_changed() {
     drop_connection();
     start_over();
+    changed_ = true;
     doom(replies::unavailable, RejectReason::backend_unavailable);
 }
 
@@ -308,6 +313,7 @@ void Delivery::settle_recipient(Recipient& recipient, const smtp::Reply& reply, 
     recipient.fate = Fate::refused;
     recipient.source = source;
     recipient.unknown = unknown;
+    recipient.reason = reason;
     recipient.reply = smtp::OwnedReply(reply);
     worker_.counters().recipients_rejected[reason].add();
     log_refusal(recipient, reply);
@@ -323,7 +329,8 @@ void Delivery::flush_answers() {
         }
         ++first_unanswered_;
         any = true;
-        owner->answer_recipient(recipient.reply.view(), recipient.source, recipient.unknown);
+        owner->answer_recipient(recipient.reply.view(), recipient.source, recipient.unknown,
+                                recipient.reason);
         recipient.reply = {};
     }
     ClientConnection* const owner = client();

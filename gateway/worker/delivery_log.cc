@@ -25,8 +25,8 @@ void Delivery::count_failure(ForwardFailure kind) {
     const std::uint32_t index =
         backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
             ? backend_index_
-            : 0;
-    if (!pool().rows.empty()) {
+            : pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
+    if (index < pool().rows.size()) {
         pool().rows[index]->workers[worker_.index()].failures[kind].add();
     }
 }
@@ -64,17 +64,23 @@ void Delivery::log_refusal(const Recipient& recipient, const smtp::Reply& reply)
             .sender(mail_.reverse_path)
             .recipient(recipient.mailbox);
         record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->reason(observe::name_of(recipient.reason));
         worker_.log().commit();
     }
 }
 
-void Delivery::log_message_refusal(const smtp::Reply& reply) {
+void Delivery::log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
+                                   std::string_view after) {
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
         record->id(id_)
             .client(client_ip_, client_port_)
             .sender(mail_.reverse_path)
             .size(content_bytes_);
         record->protocol(esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->reason(observe::name_of(reason));
+        if (!after.empty()) {
+            record->after(after);
+        }
         const auto first = std::ranges::find(recipients_, Fate::accepted, &Recipient::fate);
         if (first != recipients_.end()) {
             record->recipient(first->mailbox);

@@ -1,19 +1,10 @@
 #include "worker/prober.h"
 
+#include "worker/own_want.h"
+
 #include <algorithm>
-#include <cerrno>
 
 namespace ringmx::worker {
-
-namespace {
-
-// Whether the failure is our own want, which tells nothing of the backend.
-bool is_ours(int error) {
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
-           error == EADDRNOTAVAIL;
-}
-
-} // namespace
 
 Prober::Probe::Probe(Handle self, std::uint32_t target_id, const Pool& pool,
                      std::size_t backend_index, std::shared_ptr<const Snapshot> used)
@@ -111,7 +102,7 @@ void Prober::connect_next(Probe& probe) {
     const SocketAddress& address = probe.addresses[probe.next_address++];
     const Expected<int> descriptor = loop_.port().open_socket(address);
     if (!descriptor) {
-        if (!is_ours(descriptor.error().code)) {
+        if (!is_own_want(descriptor.error().code)) {
             tell(probe, false);
         }
         closed(probe);
@@ -156,7 +147,7 @@ bool Prober::handle(const ring::Completion& completion, const Slice& octets) {
         close(probe);
         break;
     case ring::StreamEvent::failed:
-        if (is_ours(probe.stream.error())) {
+        if (is_own_want(probe.stream.error())) {
             close(probe);
         } else {
             attempt_failed(probe);

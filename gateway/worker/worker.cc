@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace ringmx::worker {
@@ -8,6 +9,9 @@ namespace {
 
 // A worker shows that it lives at least this often (/healthz wants a heartbeat of the last 5 s).
 constexpr Duration heartbeat_time = 1s;
+// Without a free descriptor an accept fails at once, connection or not: armed anew each turn it
+// would turn the worker round and round.
+constexpr Duration accept_pause = 100ms;
 constexpr std::size_t inbox_messages = 64;
 // Transactions and backend connections are bounded by clients and by max_connections; this only
 // bounds the slots a Token can name.
@@ -70,13 +74,15 @@ bool Worker::post(Inbox message) {
 }
 
 Instant Worker::turn_deadline() const {
-    return std::min({timers_.next_due(), book_.next_deadline(), now() + heartbeat_time});
+    return std::min(
+        {timers_.next_due(), book_.next_deadline(), now() + heartbeat_time, accept_again_at_});
 }
 
 void Worker::turn() {
     const std::span<const ring::Completion> completions = loop_.turn(turn_deadline());
     observe::WorkerCounters& counted = counters();
     counted.turns_total.add();
+    counted.operations_total.add(loop_.operations_total() - counted.operations_total.value());
     counted.completions_total.add(completions.size());
     counted.beat(now());
     for (const ring::Completion& completion : completions) {
@@ -84,6 +90,7 @@ void Worker::turn() {
     }
     timers_.advance(now(), [this](Timer& timer) { timer_fired(timer); });
     read_inbox();
+    accept_again();
     run_grants();
     receive_buffers_.refill();
     receive_buffers_.rearm_starved([this](ring::Token token) {
@@ -138,6 +145,7 @@ void Worker::accepted(const ring::Completion& completion) {
         accepting_[position] = false;
     }
     if (completion.result >= 0) {
+        accept_failing_ = false;
         counters().connections_total.add();
         ClientConnection* client =
             clients_.create(*this, options_.listeners[position].listener_index);
@@ -151,11 +159,40 @@ void Worker::accepted(const ring::Completion& completion) {
     if (accepting_[position]) {
         return;
     }
-    if (phase_ == Phase::serving) {
-        arm_accept(position); // EMFILE and the like end a multishot: the next accept waits for a
-                              // connection
-    } else {
+    if (phase_ != Phase::serving) {
         close_listener(position);
+    } else if (completion.result < 0 && completion.result != -ECONNABORTED) {
+        accept_again_at_ = std::min(accept_again_at_, now() + accept_pause);
+        accept_failed(-completion.result);
+    } else {
+        arm_accept(position);
+    }
+}
+
+// The client waits in the backlog. Said once for each time that it begins.
+void Worker::accept_failed(int error) {
+    counters().accept_failures_total.add();
+    if (std::exchange(accept_failing_, true)) {
+        return;
+    }
+    if (observe::LogRecord* record =
+            log().begin(observe::LogEvent::notice, LogLevel::warning, wall_time())) {
+        const Error cause{"accept (clients wait; raise LimitNOFILE= or lower limits.connections)",
+                          error, ""};
+        record->detail(cause.message());
+        log().commit();
+    }
+}
+
+void Worker::accept_again() {
+    if (now() < accept_again_at_) {
+        return;
+    }
+    accept_again_at_ = never;
+    for (std::size_t position = 0; position < accepting_.size(); ++position) {
+        if (phase_ == Phase::serving && !accepting_[position]) {
+            arm_accept(position);
+        }
     }
 }
 
@@ -273,17 +310,17 @@ Pressure Worker::pressure() const {
 
 void Worker::relieve_pressure() {
     const Pressure level = pressure();
-    if (level != Pressure::none && last_pressure_ == Pressure::none) {
+    if (level > last_pressure_) {
         clients_.for_each([](ClientConnection& client) { client.release_memory(); });
-        deliveries_.for_each([](Delivery& delivery) { delivery.compact(); });
+        deliveries_.for_each([](Delivery& delivery) { delivery.relieve(); });
     }
-    if (level == Pressure::critical) {
-        // The least progress: the message that has the fewest octets has the most still to come.
+    if (level == Pressure::critical && last_pressure_ == Pressure::critical) {
+        // What could be freed was not enough. The message that has come least far goes.
         Delivery* least = nullptr;
         deliveries_.for_each([&](Delivery& delivery) {
             if (delivery.content_begun() && !delivery.content_ended() &&
                 delivery.held_bytes() > 0 &&
-                (least == nullptr || delivery.held_bytes() < least->held_bytes())) {
+                (least == nullptr || delivery.progress_bytes() < least->progress_bytes())) {
                 least = &delivery;
             }
         });

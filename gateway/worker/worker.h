@@ -124,6 +124,8 @@ class Worker {
     void dispatch(const ring::Completion& completion);
     void accepted(const ring::Completion& completion);
     void arm_accept(std::size_t position);
+    void accept_failed(int error);
+    void accept_again();
     void close_listener(std::size_t position);
     void timer_fired(Timer& timer);
     void read_inbox();
@@ -149,7 +151,9 @@ class Worker {
     Slab<BackendConnection> backends_;
     QueueIds queue_ids_;
     SpscRing<Inbox> inbox_;
-    std::vector<bool> accepting_; // by position in options_.listeners: an accept is armed
+    std::vector<bool> accepting_;     // by position in options_.listeners: an accept is armed
+    Instant accept_again_at_ = never; // those that aren't, after a want of descriptors
+    bool accept_failing_ = false;     // since the last one that worked
     std::vector<upstream::IdleConnection> expired_; // reused between turns
     std::string route_key_;
     std::vector<Handle> ended_clients_; // to be destroyed at the turn's end

@@ -82,8 +82,8 @@ class Program:
         self.name = name
         self.log_path = pathlib.Path(folder) / f"{name}.{random.randrange(10**9)}.log"
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([str(argument) for argument in arguments], stdout=log, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, **options)
+            self.process = subprocess.Popen([str(argument) for argument in arguments], env={**os.environ, **(environment or {})},
+                                            **{"stdout": log, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, **options})
         self.pid = self.process.pid
 
     def log(self):
@@ -151,7 +151,7 @@ def config(pools, routes=None, listener=None, **sections):
 class Gateway(Program):
     """`ringmx serve` on free ports: every listener's port 0 and the admin's are replaced by free ones."""
 
-    def __init__(self, settings, folder, environment=None, wait_ready=True, ready_statuses=(200,)):
+    def __init__(self, settings, folder, environment=None, wait_ready=True, ready_statuses=(200,), **options):
         self.folder = pathlib.Path(folder)
         self.settings = json.loads(json.dumps(settings))
         self.config_path = self.folder / f"ringmx.{random.randrange(10**9)}.json"
@@ -164,7 +164,7 @@ class Gateway(Program):
         self.admin_port = int(self.settings["admin"]["address"].rpartition(":")[2])
         self.ports = [int(listener["address"].rpartition(":")[2]) for listener in self.settings.get("listeners", [])]
         self.write_config(self.settings)
-        super().__init__([BIN / "ringmx", "serve", "--config", self.config_path], folder, "ringmx", environment)
+        super().__init__([BIN / "ringmx", "serve", "--config", self.config_path], folder, "ringmx", environment, **options)
         if wait_ready:
             try:
                 self.wait_ready(ready_statuses)
@@ -192,8 +192,9 @@ class Gateway(Program):
                 return False
 
         wait_until(ready, 30, "a ready gateway")
-        # The connections that found it ready must not count against a test's limits.
-        wait_until(lambda: not self.metric("ringmx_connections_open"), 10, "the end of the first connections")
+        # The connections that found it ready must not count against a test's limits: each listener has seen one at least.
+        wait_until(lambda: self.metric("ringmx_connections_total") >= len(self.ports) and not self.metric("ringmx_connections_open"),
+                   10, "the end of the first connections")
 
     def get(self, path, method="GET", headers=None, body=None, port=None):
         """(status, text) of an admin request."""

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import signal
 import socket
 import time
 import unittest
@@ -184,6 +185,100 @@ class Sink(EndToEnd):
         client.ehlo()
         client.message("a@example.com", body=b"Message-ID: <1@test>\r\n\r\n")
         wait_until(lambda: record.read_text().startswith("1@test 24 "), 20, "the record's line")
+
+    def test_what_was_acknowledged_is_recorded_though_the_sink_is_killed(self):
+        record = self.folder / "record"
+        sink = self.sink("--record", record, "--workers", "2")
+        acknowledged = 0
+        for number in range(40):
+            with Client(address(sink.port)) as client:
+                client.ehlo()
+                client.envelope("a@example.com")
+                client.cmd("DATA", "354")
+                client.send(f"Message-ID: <{number}@test>\r\n\r\n.\r\n")
+                client.expect("250")
+                acknowledged += 1
+        sink.signal(signal.SIGKILL)
+        sink.wait()
+        lines = record.read_text().splitlines()
+        self.assertEqual(sorted(line.split()[0] for line in lines), sorted(f"{number}@test" for number in range(acknowledged)))
+        for line in lines:
+            self.assertRegex(line, r"\A\S+ [1-9][0-9]* [0-9a-f]{8}\Z")
+
+    def test_refused_and_dropped_messages_are_neither_recorded_nor_counted(self):
+        record, totals = self.folder / "record", self.folder / "totals.json"
+        for option in ("--tempfail", "--reject", "--disconnect"):
+            sink = self.sink(option, "1", "--record", record, "--json", totals)
+            client = self.client(sink)
+            client.ehlo()
+            client.envelope("a@example.com")
+            client.cmd("DATA", "354")
+            client.send("Message-ID: <1@test>\r\n\r\n.\r\n")
+            client.end() if option == "--disconnect" else client.reply()
+            self.assertEqual(sink.stop(), 0)
+            self.assertEqual(record.read_text(), "")
+            counted = json.loads(totals.read_text())
+            self.assertEqual({key: counted[key] for key in counted if key != "connections"},
+                             {"messages": 0, "recipients": 0, "bytes": 0, "unique": 0, "duplicates": 0})
+            self.assertGreaterEqual(counted["connections"], 1)
+
+    def test_probabilities_of_0_do_nothing(self):
+        client = self.client(self.sink("--tempfail", "0", "--reject", "0.0", "--disconnect", "0", "--delay", "0"))
+        client.ehlo()
+        for _ in range(50):
+            client.message("a@example.com", start="250")
+
+    def test_totals_go_to_stdout_on_sigterm_and_sigint_while_clients_hold_on(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            sink = Program([BIN / "ringmx-sink", "--listen", "[::1]:0", "--listen", "localhost:0", "--delay", "1h"], self.folder, "sink")
+            self.addCleanup(sink.stop)
+            sink.wait_log(r"(?s)listening on \[::1\]:\d+\n.*listening on 127\.0\.0\.1:\d+\n")
+            port = int(re.search(r"listening on \[::1\]:(\d+)", sink.log()).group(1))
+            idle, waiting = (self.client_at(("::1", port)) for _ in range(2))
+            waiting.ehlo()
+            waiting.envelope("a@example.com")
+            waiting.cmd("DATA", "354")
+            waiting.send(b"x\r\n.\r\n")
+            self.assertTrue(waiting.silent())
+            sink.signal(number)
+            self.assertEqual(sink.wait(10), 0)
+            counted = json.loads(sink.log().splitlines()[-1])
+            self.assertEqual(list(counted), ["connections", "messages", "recipients", "bytes", "unique", "duplicates"])
+            self.assertEqual((counted["connections"], counted["messages"]), (2, 0))
+            idle.expect_closed()
+
+    def client_at(self, where):
+        client = Client(where)
+        self.addCleanup(client.close)
+        return client
+
+    def test_what_can_not_be_opened_is_exit_1_before_any_mail_is_taken(self):
+        missing = self.folder / "none" / "file"
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            for options, named in ((("--json", missing), missing), (("--record", missing), missing), (("--store", "/proc/none"), "/proc/none"),
+                                   (("--listen", f"127.0.0.1:{port}"), f"127.0.0.1:{port}: .*: another program listens there"),
+                                   (("--listen", f"unix:{missing}"), f"unix:{missing}")):
+                with self.subTest(options=options):
+                    result = run(BIN / "ringmx-sink", "--listen", "127.0.0.1:0", *options)
+                    self.assertEqual((result.returncode, result.stdout, result.stderr.count("\n")), (1, "", 1), result)
+                    self.assertRegex(result.stderr, rf"\Aringmx-sink: .*{named}")
+
+    def test_a_unix_path_left_by_a_killed_sink_is_taken_over(self):
+        path = self.folder / "sink.socket"
+        for _ in range(2):
+            sink = Program([BIN / "ringmx-sink", "--listen", f"unix:{path}"], self.folder, "sink")
+            self.addCleanup(sink.stop)
+            sink.wait_log("listening on")
+            result = run(BIN / "ringmx-sink", "--listen", f"unix:{path}")
+            self.assertEqual(result.returncode, 1, "a path that is in use is not taken over")
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+                self.assertTrue(connection.recv(100).startswith(b"220 "))
+            sink.signal(signal.SIGKILL)
+            sink.wait()
 
     def test_lmtp_verdicts_are_each_recipients_own(self):
         totals = self.folder / "totals.json"

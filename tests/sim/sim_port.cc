@@ -73,6 +73,9 @@ Endpoint& SimPort::adopt(Endpoint& endpoint) {
 }
 
 Expected<int> SimPort::open_socket(const SocketAddress& /*target*/) {
+    if (descriptors_.size() >= descriptors_max_) {
+        return std::unexpected(Error{"socket", EMFILE, ""});
+    }
     return adopt(network_.add_endpoint()).descriptor;
 }
 

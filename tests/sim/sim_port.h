@@ -24,6 +24,8 @@
 #include "ring/port.h"
 #include "sim/sim_network.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -46,6 +48,8 @@ class SimPort final : public ring::Port {
     // Operations whose last completion was not given out yet.
     [[nodiscard]] std::size_t in_flight() const { return operations_.size() + ended_undelivered_; }
     [[nodiscard]] std::size_t open_descriptors() const { return descriptors_.size(); }
+    // From now on what would need more descriptors than so many fails with EMFILE.
+    void bound_descriptors(std::size_t count) { descriptors_max_ = count; }
     // This port will not be turned any more: time goes on without it.
     void stop();
     void resume() { stopped_ = false; } // it will be again
@@ -133,6 +137,7 @@ class SimPort final : public ring::Port {
     std::map<std::uint64_t, std::uint64_t> by_token_; // all but cancels
     std::set<std::uint64_t> candidates_;              // operations that may be able to complete
     std::map<int, Descriptor> descriptors_;
+    std::size_t descriptors_max_ = SIZE_MAX;
     std::deque<Ended> ended_;
     std::size_t ended_undelivered_ = 0;
     std::deque<Provided> provided_;

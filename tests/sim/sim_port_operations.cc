@@ -116,7 +116,11 @@ void SimPort::try_accept(std::uint64_t id, Descriptor& descriptor) {
         end(id, -EINVAL); // not a listener
         return;
     }
-    while (!descriptor.backlog.empty()) {
+    if (descriptors_.size() >= descriptors_max_) {
+        end(id, -EMFILE, true); // whether somebody has connected or not, as the kernel does it
+        return;
+    }
+    while (!descriptor.backlog.empty() && descriptors_.size() < descriptors_max_) {
         Endpoint& endpoint = *network_.find(descriptor.backlog.front());
         descriptor.backlog.pop_front();
         const int accepted = adopt(endpoint).descriptor;

@@ -30,7 +30,7 @@ class RandomClient {
   public:
     RandomClient(Rig& rig, std::size_t number, std::size_t messages,
                  std::map<std::string, Sent>& sent)
-        : rig_(rig), random_(rig.network.random()), number_(number), left_(messages), sent_(sent),
+        : random_(rig.network.random()), number_(number), left_(messages), sent_(sent),
           client_(&rig.connect("192.0.2.9")) {}
 
     [[nodiscard]] bool done() const { return done_; }
@@ -194,7 +194,6 @@ class RandomClient {
         sent_[id_].ended = offset_ == wire_.size();
     }
 
-    Rig& rig_;
     Random& random_;
     std::size_t number_;
     std::size_t left_;

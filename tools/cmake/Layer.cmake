@@ -3,7 +3,7 @@
 #   ringmx_layer(NAME SOURCES… [EXCEPTIONS] [LINK …])   a library ringmx_NAME for gateway/NAME
 #   ringmx_program(NAME SOURCES… [LINK …])              a program at the top of the build folder, with mimalloc outside sanitizer builds
 #   ringmx_test(NAME SOURCES… [LINK …])                 a GoogleTest program whose cases ctest runs one by one
-#   ringmx_fuzz(NAME SOURCES… [LINK …])                 tests/fuzz/NAME: a fuzzer, or in ordinary builds a test that replays tests/corpus/NAME
+#   ringmx_fuzz(NAME SOURCES… [LINK …] [DICTIONARY …])  tests/fuzz/NAME: a fuzzer, or in ordinary builds a test that replays tests/corpus/NAME
 #   ringmx_benchmark(NAME SOURCES… [LINK …])            a Google Benchmark program
 
 set(CMAKE_CXX_STANDARD 23)
@@ -69,15 +69,23 @@ function(ringmx_benchmark name)
 endfunction()
 
 # With RINGMX_FUZZ the target is libFuzzer's; without it a small driver replays the corpus and seeded mutations of it, as a test.
+# RINGMX_FUZZ_SECONDS: how long each fuzzer runs in ctest.
+set(RINGMX_FUZZ_SECONDS 20 CACHE STRING "how long each fuzzer runs as a test")
+add_custom_target(fuzzers) # all of them and nothing else
 function(ringmx_fuzz name)
-    cmake_parse_arguments(PARSE_ARGV 1 fuzz "" "" "SOURCES;LINK")
+    cmake_parse_arguments(PARSE_ARGV 1 fuzz "" "DICTIONARY" "SOURCES;LINK")
     add_executable(fuzz_${name} ${fuzz_SOURCES})
     target_link_libraries(fuzz_${name} PRIVATE ${fuzz_LINK} ringmx_flags)
+    add_dependencies(fuzzers fuzz_${name})
     set(corpus ${PROJECT_SOURCE_DIR}/tests/corpus/${name})
     if(RINGMX_FUZZ)
         target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
         target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-        add_test(NAME fuzz.${name} COMMAND fuzz_${name} -max_total_time=20 -timeout=10 -artifact_prefix=${PROJECT_BINARY_DIR}/fuzz-found/${name}- ${PROJECT_BINARY_DIR}/fuzz-found/${name} ${corpus})
+        set(options -max_total_time=${RINGMX_FUZZ_SECONDS} -timeout=10 -artifact_prefix=${PROJECT_BINARY_DIR}/fuzz-found/${name}-)
+        if(fuzz_DICTIONARY)
+            list(APPEND options -dict=${CMAKE_CURRENT_SOURCE_DIR}/${fuzz_DICTIONARY})
+        endif()
+        add_test(NAME fuzz.${name} COMMAND fuzz_${name} ${options} ${PROJECT_BINARY_DIR}/fuzz-found/${name} ${corpus})
         file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz-found/${name})
     else()
         target_sources(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)

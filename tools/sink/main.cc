@@ -9,6 +9,7 @@
 #include "sink/worker.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
@@ -33,6 +34,20 @@ void raise_descriptor_limit() {
     }
 }
 
+// The kernel closes the ring of a sink that was killed, and the listeners in it, a moment after the
+// process is gone: who starts anew at once still finds its address taken.
+Expected<int> listen_patiently(const SocketAddress& address, bool reuse_port) {
+    constexpr int tries = 20;
+    constexpr auto pause = std::chrono::milliseconds(50);
+    Expected<int> descriptor = ring::listen_on(address, backlog, reuse_port);
+    for (int count = 1; count < tries && !descriptor && descriptor.error().code == EADDRINUSE;
+         ++count) {
+        std::this_thread::sleep_for(pause);
+        descriptor = ring::listen_on(address, backlog, reuse_port);
+    }
+    return descriptor;
+}
+
 // One descriptor for each worker. The first one makes a port of port 0.
 Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
     std::vector<int> descriptors;
@@ -45,7 +60,7 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
             descriptors.push_back(copy);
             continue;
         }
-        const Expected<int> descriptor = ring::listen_on(address, backlog, workers > 1);
+        const Expected<int> descriptor = listen_patiently(address, workers > 1);
         if (!descriptor) {
             return std::unexpected(descriptor.error());
         }
@@ -84,6 +99,19 @@ Expected<std::vector<std::unique_ptr<Worker>>> open_workers(Options& options) {
     return workers;
 }
 
+// That the totals can be written is seen before any mail is taken.
+Expected<void> try_json(const std::string& path) {
+    if (path.empty()) {
+        return {};
+    }
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor < 0) {
+        return std::unexpected(Error{"open", errno, path});
+    }
+    ::close(descriptor);
+    return {};
+}
+
 Expected<void> write_totals(const Totals& totals, const std::string& path) {
     const std::string text = totals.json();
     if (path.empty()) {
@@ -120,8 +148,27 @@ void run(std::vector<std::unique_ptr<Worker>>& workers, const sigset_t& ending) 
     }
 }
 
+// What the operator can do about it.
+std::string_view mend_of(const Error& error) {
+    switch (error.code) {
+    case EADDRINUSE:
+        return ": another program listens there, stop it or choose another address";
+    case EADDRNOTAVAIL:
+        return ": this machine has no such address, choose another";
+    case ENOENT:
+    case ENOTDIR:
+        return ": make its folder first";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ": choose a place where this user may write, or a port over 1023";
+    default:
+        return "";
+    }
+}
+
 int fail(const Error& error) {
-    fmt::print(stderr, "ringmx-sink: {}\n", error.message());
+    fmt::print(stderr, "ringmx-sink: {}{}\n", error.message(), mend_of(error));
     return 1;
 }
 
@@ -142,6 +189,9 @@ int main(int count, char** arguments) {
     std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
 
+    if (const Expected<void> json = try_json(options->json); !json) {
+        return fail(json.error());
+    }
     Expected<std::vector<std::unique_ptr<Worker>>> workers = open_workers(*options);
     if (!workers) {
         return fail(workers.error());

@@ -3,6 +3,7 @@
 #include "base/units.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <fmt/format.h>
 #include <optional>
 
@@ -98,10 +99,9 @@ std::expected<Options, Ending> finish(Options options, const RawOptions& raw) {
             "--delay: found '{}', expected a duration such as 250ms or 2s", raw.delay)));
     }
     options.delay = *delay;
-    // Written so that "nan" fails too.
-    if (!(options.tempfail + options.reject + options.disconnect <= 1.0 + 1e-9)) {
-        return std::unexpected(fault("--tempfail, --reject and --disconnect: expected "
-                                     "probabilities that add up to 1 at most"));
+    if (std::isnan(options.tempfail + options.reject + options.disconnect)) {
+        return std::unexpected(fault("--tempfail, --reject, --disconnect: found nan, expected a "
+                                     "probability from 0 to 1"));
     }
     options.offer_pipelining = !raw.no_pipelining;
     options.offer_chunking = !raw.no_chunking;

@@ -22,7 +22,8 @@ struct Options {
     bool lmtp = false;
     bool offer_pipelining = true;
     bool offer_chunking = true;
-    // Of a message's final replies; what is left of 1 is taken. Their sum is at most 1.
+    // Of a message's final replies; what is left of 1 is taken. Where they add up to more, the
+    // first in the order disconnect, tempfail, reject has its share.
     double tempfail = 0;
     double reject = 0;
     double disconnect = 0;

@@ -23,7 +23,6 @@ constexpr std::size_t unsent_bytes_max = std::size_t{64} * 1024;
 constexpr std::size_t moved_bytes_max = 4096;
 // After an accept that failed for want of descriptors or memory: at once would be a busy loop.
 constexpr Duration accept_pause = 100ms;
-constexpr Duration record_interval = 1s;
 
 } // namespace
 
@@ -116,8 +115,6 @@ void Worker::run() {
             begin_stop();
         }
     }
-    record_due_ = Instant::min();
-    write_record();
     // The port must not go while the other thread still wakes it.
     life_.wait(Life::stop_requested);
     port_.reset();
@@ -131,7 +128,7 @@ void Worker::request_stop() {
 }
 
 Instant Worker::turn_end() {
-    Instant end = std::min(timers_.next_due(), record_due_);
+    Instant end = timers_.next_due();
     for (const Listener& listener : listeners_) {
         end = std::min(end, listener.rearm_at);
     }
@@ -178,18 +175,12 @@ void Worker::rearm_listeners() {
     }
 }
 
+// Before the turn's replies leave: what was acknowledged stands in the file even if this process is
+// killed.
 void Worker::write_record() {
     if (!ledger_.record.has_unwritten()) {
-        record_due_ = never;
         return;
     }
-    if (record_due_ == never) {
-        record_due_ = loop_.now() + record_interval;
-    }
-    if (record_due_ > loop_.now()) {
-        return;
-    }
-    record_due_ = never;
     if (const Expected<void> written = ledger_.record.flush(); !written) {
         fmt::print(stderr, "ringmx-sink: --record: {}\n", written.error().message());
     }

@@ -101,7 +101,6 @@ class Worker {
     Slab<Peer> peers_;
     std::vector<Listener> listeners_;
     std::uint32_t cancels_in_flight_ = 0;
-    Instant record_due_ = never;
     bool is_stopping_ = false;
     std::atomic<Life> life_ = Life::running;
 };

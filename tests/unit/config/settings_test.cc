@@ -20,7 +20,7 @@ TEST(Settings, EveryKeyThatIsBuiltIsRead) {
                  {"recipients_file": "/srv/x", "pool": "a"}],
       "verification": {"positive": "1h", "negative": "1m", "unavailable": "defer", "entries": 5},
       "pools": {
-        "b": {"protocol": "lmtp", "hash": "sender", "failover": "none", "hold": false,
+        "b": {"protocol": "lmtp", "hash": "sender", "failover": "none", "hold": true,
               "backends": [{"address": "unix:/run/lmtp", "weight": 0}, {"address": "Mail.Example:24"}, {"address": "[2001:DB8::1]:24", "weight": 7}],
               "tls": "none", "ca_file": "ca.pem", "max_connections": 1, "messages_per_connection": 2,
               "rejections_per_connection": 3, "idle_timeout": "0",
@@ -124,6 +124,7 @@ TEST(Settings, EveryKeyThatIsBuiltIsRead) {
     EXPECT_EQ(pool.protocol, Protocol::lmtp);
     EXPECT_EQ(pool.hash, HashKey::sender);
     EXPECT_EQ(pool.failover, Failover::none);
+    EXPECT_TRUE(pool.hold);
     EXPECT_EQ(pool.tls, BackendTls::none);
     EXPECT_EQ(pool.ca_file, "/etc/ringmx/ca.pem");
     EXPECT_EQ(pool.max_connections, 1U);

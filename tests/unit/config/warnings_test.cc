@@ -123,6 +123,7 @@ TEST_F(MachineWarnings, MoreConnectionsThanOpenFiles) {
     EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_),
                 ElementsAre(HasSubstr(
                     "/limits/connections: 100000 is over the limit of 20000 open files")));
+    EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_), IsEmpty());
     settings_.limits.connections = 20'000;
     EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_), IsEmpty());
 }

@@ -23,6 +23,17 @@ TEST(Counters, EveryReasonHasItsOwnName) {
     expect_distinct_names<ForwardFailure>();
 }
 
+TEST(Counters, AMessageWhoseRecipientsWereRefusedHasTheirReason) {
+    for (std::size_t index = 0; index < CountersBy<RecipientReason>::size; ++index) {
+        const auto reason = static_cast<RecipientReason>(index);
+        if (reason == RecipientReason::recipients_limit || reason == RecipientReason::other_pool) {
+            EXPECT_EQ(reject_reason(reason), RejectReason::abandoned); // never the whole story
+        } else {
+            EXPECT_EQ(name_of(reject_reason(reason)), name_of(reason));
+        }
+    }
+}
+
 TEST(Counters, AWorkerThatDoesNotBeatIsFound) {
     WorkerCounters first;
     WorkerCounters second;

@@ -23,7 +23,7 @@ class Exposition : public ::testing::Test {
         source.backends = &registry;
         source.backend_up = [](const BackendRow& row) { return row.backend != "down:25"; };
         source.started_at = WallTime(1'700'000'000s + 500ms);
-        source.main_log_records_dropped = 2;
+        source.log_records_dropped_total = 2;
         std::string out;
         append_metrics(out, source);
         return out;
@@ -40,13 +40,12 @@ TEST_F(Exposition, SumsOverTheWorkers) {
     first.connections_open.add(3);
     second.connections_open.subtract(1);
     second.messages_rejected[RejectReason::bare_newline].add(7);
-    first.log_records_dropped_total.add(5);
     const std::string text = page();
     EXPECT_THAT(text, HasSubstr("\nringmx_connections_total 42\n"));
     EXPECT_THAT(text, HasSubstr("\nringmx_connections_open 2\n"));
     EXPECT_THAT(text, HasSubstr("\nringmx_messages_rejected_total{reason=\"bare_newline\"} 7\n"));
     EXPECT_THAT(text, HasSubstr("\nringmx_messages_rejected_total{reason=\"no_route\"} 0\n"));
-    EXPECT_THAT(text, HasSubstr("\nringmx_log_records_dropped_total 7\n"));
+    EXPECT_THAT(text, HasSubstr("\nringmx_log_records_dropped_total 2\n"));
     EXPECT_THAT(text, HasSubstr("ringmx_build_info{version=\"1.2\\\"3\"} 1\n"));
     EXPECT_THAT(text, HasSubstr("\nprocess_start_time_seconds 1700000000.5\n"));
 }

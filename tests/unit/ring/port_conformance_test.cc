@@ -3,7 +3,9 @@
 #include "port_harness.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
+#include <unistd.h>
 
 namespace ringmx::ring {
 namespace {
@@ -290,6 +292,53 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ports, PortConformance, testing::ValuesIn(cases()), case_name);
+
+// More operations than the queue holds leave in batches, and some are complete before the turn
+// waits. Work that the kernel has put off until then (the ends of cancelled receives) must be done
+// all the same, or a loop that acts on those completions spins for ever.
+TEST(UringPort, TurnsThatOverflowTheQueueStillEndWhatWasCancelled) {
+    UringPort::Settings settings;
+    settings.submissions = 8;
+    settings.features = probe().value();
+    std::unique_ptr<UringPort> port = UringPort::create(settings).value();
+    constexpr std::uint32_t sockets_count = 20;
+    std::vector<std::array<int, 2>> pairs(sockets_count);
+    std::vector<Operation> operations;
+    const auto token = [](TestOperation operation, std::uint32_t slot) {
+        return Token{operation, slot, 1};
+    };
+    for (std::uint32_t slot = 0; slot < sockets_count; ++slot) {
+        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[slot].data()), 0);
+        Operation receive{};
+        receive.code = Opcode::poll_in;
+        receive.descriptor = pairs[slot][0];
+        receive.token = token(op_receive, slot);
+        operations.push_back(receive);
+    }
+    std::vector<Completion> completions;
+    (void)port->turn(operations, port->now(), completions);
+    std::uint32_t ended = 0;
+    for (int turn = 0; turn < 50 && ended < sockets_count; ++turn) {
+        operations.clear();
+        for (std::uint32_t slot = 0; slot < sockets_count; ++slot) {
+            Operation cancel{};
+            cancel.code = Opcode::cancel;
+            cancel.token = token(op_cancel, slot);
+            cancel.target = token(op_receive, slot);
+            operations.push_back(cancel);
+        }
+        completions.clear();
+        (void)port->turn(operations, port->now() + 1s, completions);
+        for (const Completion& completion : completions) {
+            ended += completion.token.operation == op_receive ? 1U : 0U;
+        }
+    }
+    EXPECT_EQ(ended, sockets_count);
+    for (const std::array<int, 2>& pair : pairs) {
+        ::close(pair[0]);
+        ::close(pair[1]);
+    }
+}
 
 TEST(UringPort, WakeFromAnotherThreadEndsTheWait) {
     PortUnderTest under_test(PortKind::uring);

@@ -78,7 +78,7 @@ struct Share {
 
 TEST(SinkConnection, EachFinalReplyHasItsShare) {
     for (const Share share : {Share{0.2, 0.3, 0.4}, Share{1, 0, 0}, Share{0, 1, 0}, Share{0, 0, 1},
-                              Share{0.5, 0.5, 0}}) {
+                              Share{0.5, 0.5, 0}, Share{0, 0.5, 0.5}}) {
         Options options;
         options.tempfail = share.tempfail;
         options.reject = share.reject;
@@ -103,6 +103,29 @@ TEST(SinkConnection, EachFinalReplyHasItsShare) {
         EXPECT_EQ(ledger.totals.messages,
                   static_cast<std::uint64_t>(messages - tempfailed - rejected - dropped));
     }
+}
+
+TEST(SinkConnection, SharesThatAddUpToMoreThanAllGiveTheFirstItsOwn) {
+    Options options;
+    options.disconnect = 0.5;
+    options.tempfail = 0.25;
+    options.reject = 1;
+    Ledger ledger(options, 0);
+    int tempfailed = 0;
+    int rejected = 0;
+    int dropped = 0;
+    constexpr int messages = 2000;
+    for (int count = 0; count < messages; ++count) {
+        Connection connection(ledger);
+        bool open = false;
+        const std::string said = answers(connection, "EHLO me\r\n" + one_message, open);
+        tempfailed += said.find("\r\n451 4.3.0 ") != std::string::npos ? 1 : 0;
+        rejected += said.find("\r\n550 5.7.1 ") != std::string::npos ? 1 : 0;
+        dropped += open ? 0 : 1;
+    }
+    EXPECT_NEAR(dropped, 1000, 100);
+    EXPECT_NEAR(tempfailed, 500, 100);
+    EXPECT_NEAR(rejected, 500, 100);
 }
 
 TEST(SinkConnection, TheSameSeedDrawsTheSame) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <string>
+#include <vector>
 
 namespace ringmx::smtp {
 namespace {
@@ -402,6 +403,149 @@ TEST_F(ServerSessionTest, AnEndlessLineHoldsNoMemory) {
     }
     EXPECT_EQ(allocation_count().live_bytes, before);
     EXPECT_TRUE(session_.mid_command());
+}
+
+// Writes down what the session refused by itself.
+class Refusals final : public RefusalObserver {
+  public:
+    void mail_refused(std::string_view argument, const Reply& reply) override {
+        note("MAIL", argument, reply);
+    }
+    void recipient_refused(std::string_view argument, const Reply& reply) override {
+        note("RCPT", argument, reply);
+    }
+    std::vector<std::string> seen;
+
+  private:
+    void note(std::string_view verb, std::string_view argument, const Reply& reply) {
+        seen.push_back(std::string(verb) + " " + std::string(argument) + " " +
+                       std::to_string(reply.code));
+    }
+};
+
+TEST_F(ServerSessionTest, RefusedEnvelopesAreToldToTheObserverOnce) {
+    Refusals refusals;
+    settings_.message_size_bytes_max = 1000;
+    settings_.recipients_max = 1;
+    session_.observe(&refusals);
+    ASSERT_EQ(step("MAIL FROM:<a@b.c>\r\n"), ServerEvent::need_input); // 503 is of the dialog
+    ASSERT_EQ(step("EHLO c\r\n"), ServerEvent::hello);
+    ASSERT_EQ(step("MAIL FROM:<a@b.c> SIZE=1001\r\n"), ServerEvent::need_input);
+    ASSERT_EQ(step("MAIL FROM:<a b>\r\n"), ServerEvent::need_input);
+    ASSERT_EQ(step("MAIL FROM:<a@b.c>\r\n"), ServerEvent::mail);
+    session_.answer_mail(ok);
+    ASSERT_EQ(step("MAIL FROM:<a@b.c>\r\n"), ServerEvent::need_input);
+    ASSERT_EQ(step("RCPT TO:<a@b.c>\r\nRCPT TO:<>\r\n"), ServerEvent::recipient);
+    ASSERT_EQ(step(), ServerEvent::blocked); // its turn comes when the one before is answered
+    ASSERT_EQ(step(), ServerEvent::blocked);
+    session_.answer_recipient(ok, AnswerSource::backend, false);
+    ASSERT_EQ(step("RCPT TO:<d@b.c>\r\n"), ServerEvent::need_input);
+    EXPECT_EQ(refusals.seen,
+              (std::vector<std::string>{"MAIL FROM:<a@b.c> SIZE=1001 552", "MAIL FROM:<a b> 501",
+                                        "RCPT TO:<> 501", "RCPT TO:<d@b.c> 452"}));
+}
+
+TEST_F(ServerSessionTest, CommandsAreCountedOnceHoweverOftenTheyWereBlocked) {
+    begin(0);
+    EXPECT_EQ(session_.commands_total(), 2U);
+    ASSERT_EQ(step("RCPT TO:<a@b.c>\r\nNOOP\r\n"), ServerEvent::recipient);
+    ASSERT_EQ(step(), ServerEvent::blocked);
+    ASSERT_EQ(step(), ServerEvent::blocked);
+    session_.answer_recipient(ok, AnswerSource::own, false);
+    ASSERT_EQ(step("FROB\r\n" + std::string(3000, 'x') + "\r\n"), ServerEvent::need_input);
+    EXPECT_EQ(session_.commands_total(), 6U);
+    EXPECT_EQ(session_.errors_total(), 2U);
+}
+
+TEST_F(ServerSessionTest, TheLastCommandIsNamedForTheLog) {
+    EXPECT_EQ(session_.last_command(), "");
+    (void)step("FROB\r\n");
+    EXPECT_EQ(session_.last_command(), "UNKNOWN");
+    begin();
+    EXPECT_EQ(session_.last_command(), "RCPT");
+    begin_data();
+    EXPECT_EQ(session_.last_command(), "DATA");
+    ASSERT_EQ(step("x\r\n.\r\n"), ServerEvent::content);
+    ASSERT_EQ(step(), ServerEvent::content_end);
+    session_.answer_message(ok);
+    EXPECT_EQ(session_.last_command(), "END-OF-MESSAGE");
+    begin_mail();
+    begin_data();
+    ASSERT_EQ(step("x\ny\r\n.\r\n"), ServerEvent::content_refused);
+    while (step() != ServerEvent::reset) {
+    }
+    EXPECT_EQ(session_.last_command(), "END-OF-MESSAGE");
+}
+
+TEST_F(ServerSessionTest, TheFaultOfRefusedContentIsNamed) {
+    settings_.message_size_bytes_max = 200;
+    settings_.received_fields_max = 1;
+    const struct {
+        std::string content;
+        ContentFault fault;
+        int code;
+    } cases[] = {
+        {std::string(300, 'x') + "\r\n", ContentFault::over_size, 552},
+        {"Received: a\r\nReceived: b\r\n\r\n", ContentFault::received_loop, 554},
+        {"a\nb\r\n", ContentFault::bare_newline, 550},
+        {std::string("a\r\n.\0\r\n", 7), ContentFault::nul_line, 550},
+    };
+    begin(0);
+    for (const auto& each : cases) {
+        if (session_.in_transaction()) {
+            ASSERT_EQ(step("RCPT TO:<a@b.c>\r\n"), ServerEvent::recipient);
+            session_.answer_recipient(ok, AnswerSource::own, false);
+        } else {
+            begin_mail();
+        }
+        begin_data();
+        EXPECT_EQ(session_.content_fault(), ContentFault::none);
+        ServerEvent event = step(each.content + ".\r\n");
+        while (event != ServerEvent::content_refused) {
+            ASSERT_EQ(event, ServerEvent::content);
+            event = step();
+        }
+        EXPECT_EQ(session_.content_fault(), each.fault);
+        EXPECT_EQ(session_.content_refusal().code, each.code);
+        while (event != ServerEvent::reset) {
+            event = step();
+        }
+        heard();
+    }
+    begin_mail();
+    ASSERT_EQ(step("BDAT 1 FROB\r\nx"), ServerEvent::content_refused);
+    EXPECT_EQ(session_.content_fault(), ContentFault::bad_chunk);
+    EXPECT_EQ(session_.content_refusal().code, 501);
+}
+
+TEST_F(ServerSessionTest, WhyItClosedIsSaid) {
+    EXPECT_EQ(session_.close_cause(), CloseCause::none);
+    (void)step("QUIT\r\n");
+    EXPECT_EQ(session_.close_cause(), CloseCause::quit);
+    session_.fail(no_backend);
+    EXPECT_EQ(session_.close_cause(), CloseCause::quit) << "the first cause stays";
+    settings_.errors_max = 1;
+    ServerSession errors(settings_);
+    (void)errors.receive(as_bytes("A\r\nB\r\n"));
+    EXPECT_EQ(errors.close_cause(), CloseCause::too_many_errors);
+    ServerSession chunk(settings_);
+    (void)chunk.receive(as_bytes("BDAT x\r\n"));
+    EXPECT_EQ(chunk.close_cause(), CloseCause::bad_chunk);
+    ServerSession failed(settings_);
+    failed.fail(no_backend);
+    EXPECT_EQ(failed.close_cause(), CloseCause::failed);
+    settings_.unknown_recipients_max = 1;
+    settings_.errors_max = 0;
+    ServerSession unknown(settings_);
+    (void)unknown.receive(as_bytes("EHLO c\r\n"));
+    (void)unknown.receive(as_bytes("MAIL FROM:<a@b.c>\r\n"));
+    unknown.answer_mail(ok);
+    for (int count = 0; count < 2; ++count) {
+        EXPECT_EQ(unknown.close_cause(), CloseCause::none);
+        (void)unknown.receive(as_bytes("RCPT TO:<x@b.c>\r\n"));
+        unknown.answer_recipient(unknown_user, AnswerSource::backend, true);
+    }
+    EXPECT_EQ(unknown.close_cause(), CloseCause::too_many_unknown);
 }
 
 } // namespace

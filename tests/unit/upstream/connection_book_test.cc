@@ -57,6 +57,12 @@ struct ConnectionBookTest : testing::Test {
         book.dial_succeeded(answer.lease);
         return answer.lease;
     }
+    void end_closing() {
+        for (const IdleConnection& idle : closing) {
+            here.connection_ended(idle.state_id);
+        }
+        closing.clear();
+    }
     void take_out(std::uint32_t backend) {
         for (int i = 0; i < 3; ++i) {
             pool->states[backend]->connection_failed(false, settings.health, start);
@@ -245,11 +251,14 @@ TEST_F(ConnectionBookTest, IdleConnectionsExpireOldestFirst) {
     ASSERT_EQ(closing.size(), 1U);
     EXPECT_EQ(closing[0].connection, 1U);
     EXPECT_EQ(here.next_deadline(), start + 40s);
+    end_closing();
     EXPECT_EQ(open(0), 1U);
     EXPECT_TRUE(here.remove_idle(*pool->states[0], 2));
+    here.connection_ended(pool->states[0]->id());
     EXPECT_FALSE(here.remove_idle(*pool->states[0], 2));
     here.take_all_idle(closing);
     EXPECT_EQ(closing.back().connection, 3U);
+    end_closing();
     EXPECT_EQ(here.idle_count(), 0U);
     EXPECT_EQ(open(0) + open(1), 0U);
 }
@@ -314,6 +323,8 @@ TEST_F(ConnectionBookTest, AnotherWorkersIdleConnectionIsYielded) {
     here.expire_idle(start, closing);
     ASSERT_EQ(closing.size(), 1U);
     EXPECT_EQ(closing[0].connection, 4U);
+    EXPECT_FALSE(there.next_grant(start)) << "it is not closed yet";
+    end_closing();
     EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
     EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
 }
@@ -323,8 +334,34 @@ TEST_F(ConnectionBookTest, AConnectionIsClosedWhenOnlyAnotherWorkerWaitsForIt) {
     Lease lease = dialled(here, 0);
     ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
     EXPECT_EQ(here.give_back(lease, 4, start).kept, Kept::close);
+    EXPECT_EQ(open(0), 1U) << "it is not closed yet";
+    EXPECT_TRUE(wakes(here).empty());
+    here.connection_ended(pool->states[0]->id());
     EXPECT_EQ(open(0), 0U);
     EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
+}
+
+TEST_F(ConnectionBookTest, OneConnectionIsClosedForAWaitingWorkerAtATime) {
+    Lease one = dialled(here, 0);
+    Lease two = dialled(here, 0);
+    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
+    EXPECT_EQ(here.give_back(one, 4, start).kept, Kept::close);
+    EXPECT_EQ(here.give_back(two, 5, start).kept, Kept::idle) << "one is on its way to them";
+    here.expire_idle(start, closing);
+    EXPECT_TRUE(closing.empty());
+    here.connection_ended(pool->states[0]->id());
+    EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
+}
+
+TEST_F(ConnectionBookTest, AConnectionThatWasLetGoCountsUntilItHasEnded) {
+    settings.max_connections = 1;
+    Lease lease = dialled(here, 0);
+    const Request waiting = request(0);
+    ASSERT_EQ(here.acquire(waiting, {}, start).verdict, Verdict::wait);
+    here.let_go(lease);
+    EXPECT_FALSE(here.next_grant(start));
+    here.connection_ended(pool->states[0]->id());
+    EXPECT_EQ(here.next_grant(start)->answer.verdict, Verdict::dial);
 }
 
 TEST_F(ConnectionBookTest, AnotherWorkerIsNotStarvedByHandovers) {
@@ -344,6 +381,7 @@ TEST_F(ConnectionBookTest, AnotherWorkerIsNotStarvedByHandovers) {
         ++handovers;
         lease = back.grant.answer.lease;
     }
+    here.connection_ended(pool->states[0]->id());
     EXPECT_EQ(handovers, ConnectionBook::handovers_max);
     EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
 }

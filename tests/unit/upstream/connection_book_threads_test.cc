@@ -88,6 +88,9 @@ struct Crowd {
                 return;
             }
             const GiveBack back = book.give_back(answer.lease, 1, start);
+            if (back.kept == Kept::close) {
+                book.connection_ended(answer.lease.state().id());
+            }
             if (back.kept != Kept::handed_over) {
                 return;
             }
@@ -104,6 +107,9 @@ struct Crowd {
         const auto yield = [&] {
             closing.clear();
             book.expire_idle(start, closing);
+            for (const IdleConnection& idle : closing) {
+                book.connection_ended(idle.state_id);
+            }
         };
         while (begun < transactions || book.has_waiting()) {
             if (begun < transactions && book.waiting_count() < 3) {
@@ -140,7 +146,11 @@ struct Crowd {
             flush(book, self);
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
+        closing.clear();
         book.take_all_idle(closing);
+        for (const IdleConnection& idle : closing) {
+            book.connection_ended(idle.state_id);
+        }
         book.clear_wakes();
     }
 

@@ -122,11 +122,11 @@ TEST_F(ContentTest, LargeContentIsDroppedOnceTakenAndSmallContentIsKept) {
     content.begin(WireForm::stuffed);
     append(std::string(replayable_bytes_max, 'x'), 5000);
     (void)take(WireForm::stuffed);
-    content.drop_taken();
+    content.drop_taken(false);
     EXPECT_TRUE(content.replayable());
     append("y", 1);
     EXPECT_EQ(take(WireForm::stuffed), "y");
-    content.drop_taken();
+    content.drop_taken(false);
     EXPECT_FALSE(content.replayable());
     EXPECT_EQ(content.held_bytes(), 0U);
     append("the rest", 2);

@@ -1,0 +1,135 @@
+#include "admin/status_table.h"
+
+#include "base/escape.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <fmt/format.h>
+#include <iterator>
+#include <simdjson.h>
+#include <vector>
+
+namespace ringmx::admin {
+namespace {
+
+using simdjson::dom::element;
+
+std::string text_at(const element& object, std::string_view key) {
+    std::string_view value;
+    std::string escaped;
+    if (object[key].get(value) == simdjson::SUCCESS) {
+        append_log_text(escaped, value);
+    }
+    return escaped;
+}
+
+double number_at(const element& object, std::string_view key) {
+    double value = 0;
+    return object[key].get(value) == simdjson::SUCCESS ? value : 0;
+}
+
+std::uint64_t count_at(const element& object, std::string_view key) {
+    std::uint64_t value = 0;
+    return object[key].get(value) == simdjson::SUCCESS ? value : 0;
+}
+
+bool flag_at(const element& object, std::string_view key) {
+    bool value = false;
+    return object[key].get(value) == simdjson::SUCCESS && value;
+}
+
+// "3d 4h", "12m 5s": the two largest units are enough.
+std::string elapsed(double seconds) {
+    const auto whole = static_cast<std::uint64_t>(std::clamp(seconds, 0.0, 1e12));
+    const std::uint64_t minutes = whole / 60;
+    const std::uint64_t hours = minutes / 60;
+    if (hours >= 24) {
+        return fmt::format("{}d {}h", hours / 24, hours % 24);
+    }
+    if (hours > 0) {
+        return fmt::format("{}h {}m", hours, minutes % 60);
+    }
+    return minutes > 0 ? fmt::format("{}m {}s", minutes, whole % 60) : fmt::format("{}s", whole);
+}
+
+constexpr std::size_t columns_count = 6;
+using Row = std::array<std::string, columns_count>;
+
+// Columns as wide as their longest cell; numbers, from the fourth column on, to the right.
+void append_rows(std::string& out, const std::vector<Row>& rows) {
+    constexpr std::size_t first_number = 3;
+    std::array<std::size_t, columns_count> widths{};
+    for (const Row& row : rows) {
+        for (std::size_t column = 0; column < columns_count; ++column) {
+            widths[column] = std::max(widths[column], row[column].size());
+        }
+    }
+    for (const Row& row : rows) {
+        std::string line;
+        for (std::size_t column = 0; column < columns_count; ++column) {
+            line += column == 0 ? "" : "  ";
+            if (column < first_number) {
+                fmt::format_to(std::back_inserter(line), "{:<{}}", row[column], widths[column]);
+            } else {
+                fmt::format_to(std::back_inserter(line), "{:>{}}", row[column], widths[column]);
+            }
+        }
+        out += line + "\n";
+    }
+}
+
+void append_backends(std::string& out, const element& root) {
+    simdjson::dom::array backends;
+    if (root["backends"].get(backends) != simdjson::SUCCESS || backends.size() == 0) {
+        return;
+    }
+    std::vector<Row> rows = {{"pool", "backend", "state", "connections", "forwarded", "failures"}};
+    for (const element& backend : backends) {
+        rows.push_back({text_at(backend, "pool"), text_at(backend, "backend"),
+                        flag_at(backend, "up") ? "up" : "down",
+                        fmt::to_string(count_at(backend, "connections_open")),
+                        fmt::to_string(count_at(backend, "messages_forwarded")),
+                        fmt::to_string(count_at(backend, "failures"))});
+    }
+    out += "\n";
+    append_rows(out, rows);
+}
+
+} // namespace
+
+std::optional<std::string> status_table(std::string_view json) {
+    simdjson::dom::parser parser;
+    element root;
+    element connections;
+    element messages;
+    if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS ||
+        root["connections"].get(connections) != simdjson::SUCCESS ||
+        root["messages"].get(messages) != simdjson::SUCCESS) {
+        return std::nullopt;
+    }
+    std::string out =
+        fmt::format("ringmx {} on {}, up {}, ", text_at(root, "version"), text_at(root, "hostname"),
+                    elapsed(number_at(root, "uptime_seconds")));
+    out += flag_at(root, "ready") ? "ready\n" : "not ready: " + text_at(root, "reason") + "\n";
+    simdjson::dom::array workers;
+    if (root["workers"].get(workers) == simdjson::SUCCESS) {
+        double memory_bytes = 0;
+        for (const element& worker : workers) {
+            memory_bytes += number_at(worker, "memory_bytes_in_use");
+        }
+        fmt::format_to(std::back_inserter(out), "workers      {}, {:.1f} MiB of buffers in use\n",
+                       workers.size(), memory_bytes / (1024 * 1024));
+    }
+    fmt::format_to(std::back_inserter(out), "connections  {} open, {} in all, {} refused\n",
+                   count_at(connections, "open"), count_at(connections, "total"),
+                   count_at(connections, "refused"));
+    fmt::format_to(std::back_inserter(out),
+                   "messages     {} accepted, {} rejected, {:.1f} MiB received\n",
+                   count_at(messages, "accepted"), count_at(messages, "rejected"),
+                   number_at(messages, "bytes_received") / (1024 * 1024));
+    append_backends(out, root);
+    return out;
+}
+
+} // namespace ringmx::admin
