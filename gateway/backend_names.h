@@ -1,6 +1,7 @@
 // The addresses of backends that are given by name, kept current by the resolver on the main loop.
-// Thread: main's. Tokens: names_poll_in and names_poll_out. Errors: a name that fails keeps its old
-// addresses.
+// Thread: main's.
+// Tokens: names_poll_in and names_poll_out.
+// Errors: a name that fails keeps its old addresses.
 #pragma once
 
 #include "ring/stream.h"

@@ -1,5 +1,7 @@
 // The config file as serve and check take it: settings, the compiled routes, and what the operator
-// should know. Thread: main; reads files. Errors: every fault at once, for config::report().
+// should know.
+// Thread: main; reads files.
+// Errors: every fault at once, for config::report().
 #pragma once
 
 #include "base/settings/settings.h"

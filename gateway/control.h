@@ -5,7 +5,8 @@
 //
 // Starting lasts until every backend name is answered, starting_max at most. SIGHUP reloads;
 // SIGTERM and SIGINT drain, the second one ends the process at once.
-// Thread: main's. Errors: create() with Error; run() gives the exit status.
+// Thread: main's.
+// Errors: create() with Error; run() gives the exit status.
 #pragma once
 
 #include "admin/admin_server.h"

@@ -71,7 +71,7 @@ int connect_to(int descriptor, const addrinfo& address, Clock::time_point until)
 int send_all(int descriptor, std::string_view octets, Clock::time_point until) {
     while (!octets.empty()) {
         const ssize_t sent = ::send(descriptor, octets.data(), octets.size(), MSG_NOSIGNAL);
-        if (sent > 0) {
+        if (sent >= 0) {
             octets.remove_prefix(static_cast<std::size_t>(sent));
         } else if (errno == EAGAIN) {
             if (const int error = wait_for(descriptor, POLLOUT, until); error != 0) {

@@ -1,8 +1,10 @@
 // One blocking HTTP/1.1 GET, for the commands that ask a running gateway.
 //
-// In:   "HOST:PORT" or "[V6]:PORT", the host a name or an address; a path.
-// Out:  status and body. Bounds: time_max in all, body_bytes_max.
-// Thread: a program that has nothing else to do. Errors: one line that says what failed.
+// In:     "HOST:PORT" or "[V6]:PORT", the host a name or an address; a path.
+// Out:    status and body.
+// Bounds: time_max in all, body_bytes_max.
+// Thread: a program that has nothing else to do.
+// Errors: one line that says what failed.
 // Source: RFC 9112 (the answer is framed by Content-Length, or by the connection's end).
 #pragma once
 

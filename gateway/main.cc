@@ -1,7 +1,7 @@
 // ringmx: the command line, and the order in which serve brings things up.
 //
-// Exit: 0 after a clean drain, 1 on a runtime failure, 2 on a bad command line or config (CONTRACT
-// 2).
+// Exit: 0 after a clean drain, 1 on a runtime failure, 2 on a bad command line or config
+//       (CONTRACT 2).
 #include "ask.h"
 #include "control.h"
 

@@ -1,5 +1,7 @@
 // What serve asks of the operating system before the first octet: descriptors, sockets, who it runs
-// as. Thread: main, before any other. Errors: Error, one line that names the cause.
+// as.
+// Thread: main, before any other.
+// Errors: Error, one line that names the cause.
 #pragma once
 
 #include "base/error.h"

@@ -1,9 +1,10 @@
 // One worker on its thread: its port, its counters, its log, and the messages on their way to it.
 //
-// Life: start(), post() as needed; when finished(), release() lets the thread take the worker and
-// its ring apart (a ring ends on its own thread), and the destructor joins. Release all workers
-// before one is destroyed: a worker may wake another until it has left its loop.
-// Thread: main's, save what runs on the worker's own. Errors: none.
+// Life:   start(), post() as needed; when finished(), release() lets the thread take the worker and
+//         its ring apart (a ring ends on its own thread), and the destructor joins. Release all
+//         workers before one is destroyed: a worker may wake another until it has left its loop.
+// Thread: main's, save what runs on the worker's own.
+// Errors: none.
 #pragma once
 
 #include "observe/log_writer.h"

@@ -6,13 +6,13 @@
 //
 //   accept ─▶ Connection ─ receive ─▶ HttpRequestParser ─▶ pages ─▶ send ─▶ (keep-alive) receive …
 //
-// Bounds: connections_max at a time (one more is closed at once); requests are answered one by one,
-// in order: while an answer is being
-//         sent, what the client pipelines waits in at most input_bytes_max octets, past which
-//         reading stops.
+// Bounds:  connections_max at a time (one more is closed at once); requests are answered one by
+//          one, in order: while an answer is being sent, what the client pipelines waits in at most
+//          input_bytes_max octets, past which reading stops.
 // Closing: shutdown, cancel of the receive, wait until nothing is in flight, close, free the slot;
-// slots have generations. Thread: main. Errors: a broken connection is closed; an accept that fails
-// is tried again after a pause.
+//          slots have generations.
+// Thread:  main.
+// Errors:  a broken connection is closed; an accept that fails is tried again after a pause.
 #pragma once
 
 #include "admin/http_request.h"

@@ -5,14 +5,16 @@
 // request() are valid until the next receive().
 //
 // Taken:   HTTP/1.0 and 1.1; GET, HEAD and POST; a body by Content-Length. CRLF or a bare LF ends a
-// line (RFC 9112, 2.2). Refused: with the status to answer, after which the connection is closed:
-// 400 (malformed; a bare CR; a space before a field's colon; a
-//          folded field; two different lengths; a length beside Transfer-Encoding), 413 (body), 414
-//          (request line), 431 (fields), 501 (another method; any Transfer-Encoding), 505 (another
-//          version).
+//          line (RFC 9112, 2.2).
+// Refused: with the status to answer, after which the connection is closed: 400 (malformed; a bare
+//          CR; a space before a field's colon; a folded field; two different lengths; a length
+//          beside Transfer-Encoding), 413 (body), 414 (request line), 431 (fields), 501 (another
+//          method; any Transfer-Encoding), 505 (another version).
 // Bounds:  request_line_bytes_max, fields_bytes_max, body_bytes_max; memory is at most their sum,
-// given back between requests. Thread:  one. Cost: O(input), however it is cut. Source:  RFC 9110,
-// RFC 9112.
+//          given back between requests.
+// Thread:  one.
+// Cost:    O(input), however it is cut.
+// Source:  RFC 9110, RFC 9112.
 #pragma once
 
 #include "base/bytes.h"

@@ -2,8 +2,9 @@
 //
 // Each carries Content-Length, Cache-Control: no-store, X-Content-Type-Options: nosniff, and
 // headers that keep other pages from framing or reading it. No Date: main has no obligation to (RFC
-// 9110, 6.6.1, a server without a reliable clock), and no answer is cached. Thread: any. Errors:
-// none.
+// 9110, 6.6.1, a server without a reliable clock), and no answer is cached.
+// Thread: any.
+// Errors: none.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,9 @@
 //
 // The texts come from callbacks, so that nothing here knows a worker. A POST without
 // "X-Ringmx-Admin: 1" is 403, whatever its path: a web page in an operator's browser can't send
-// that field to another origin. Thread: main. Errors: HTTP statuses.
+// that field to another origin.
+// Thread: main.
+// Errors: HTTP statuses.
 #pragma once
 
 #include "admin/http_request.h"

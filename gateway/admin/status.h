@@ -1,5 +1,8 @@
 // The JSON of /api/status: version, uptime, workers, connections, messages, backends.
-// Thread: main; reads counters that workers write. Out: one JSON object, appended. Errors: none.
+//
+// Out:    one JSON object, appended.
+// Thread: main; reads counters that workers write.
+// Errors: none.
 #pragma once
 
 #include "base/instant.h"

@@ -218,4 +218,9 @@ std::optional<Network> Network::parse(std::string_view text) {
     return result;
 }
 
+bool is_in(const std::vector<Network>& networks, const IpAddress& address) {
+    return std::ranges::any_of(networks,
+                               [&](const Network& network) { return network.contains(address); });
+}
+
 } // namespace ringmx

@@ -1,6 +1,7 @@
 // IP addresses, socket addresses and networks, without names: nothing here asks a resolver.
 //
-// Thread: any; plain values. Text forms: RFC 4291 and RFC 5952 for IPv6.
+// Thread: any; plain values.
+// Text forms: RFC 4291 and RFC 5952 for IPv6.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 struct sockaddr;
 struct sockaddr_storage;
@@ -55,5 +57,7 @@ struct Network {
     [[nodiscard]] static std::optional<Network> parse(std::string_view text);
     bool operator==(const Network&) const = default;
 };
+
+[[nodiscard]] bool is_in(const std::vector<Network>& networks, const IpAddress& address);
 
 } // namespace ringmx

@@ -2,7 +2,9 @@
 //
 // RINGMX_ASSERT(expression) and RINGMX_ASSERT_STATE(expression, format, ...) abort with the place,
 // the expression and the state that explains it. Never use them on what a client, a backend, a file
-// or the kernel may do: those are outcomes or Errors. Thread: any. Cost: one predictable branch.
+// or the kernel may do: those are outcomes or Errors.
+// Thread: any.
+// Cost:   one predictable branch.
 #pragma once
 
 namespace ringmx {

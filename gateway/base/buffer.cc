@@ -63,26 +63,34 @@ BufferPool::~BufferPool() {
 }
 
 Block* BufferPool::take_buffer() {
-    if (bytes_in_use_ + settings_.receive_buffer_bytes > settings_.bytes_max) {
+    const std::size_t bytes = settings_.receive_buffer_bytes;
+    if (bytes_in_use_ + bytes > receiving_bytes_max()) {
         return nullptr;
     }
     Block* block = free_buffers_;
     if (block != nullptr) {
         free_buffers_ = block->next_free;
-        unpoison(*block);
-    } else if (buffers_touched_ < buffers_max_) {
-        block = &buffers_[buffers_touched_];
-        block->memory = mapping_ + std::size_t{buffers_touched_} * settings_.receive_buffer_bytes;
-        block->pool = this;
-        block->size_bytes = static_cast<std::uint32_t>(settings_.receive_buffer_bytes);
-        block->index = buffers_touched_;
-        block->is_receive_buffer = true;
-        ++buffers_touched_;
     } else {
-        return nullptr;
+        make_room(bytes);
+        if (cold_buffers_ != nullptr) {
+            block = cold_buffers_;
+            cold_buffers_ = block->next_free;
+        } else if (buffers_touched_ < buffers_max_) {
+            block = &buffers_[buffers_touched_];
+            block->memory = mapping_ + std::size_t{buffers_touched_} * bytes;
+            block->pool = this;
+            block->size_bytes = static_cast<std::uint32_t>(bytes);
+            block->index = buffers_touched_;
+            block->is_receive_buffer = true;
+            ++buffers_touched_;
+        } else {
+            return nullptr;
+        }
+        bytes_resident_ += bytes;
     }
+    unpoison(*block);
     block->references = 1;
-    bytes_in_use_ += block->size_bytes;
+    bytes_in_use_ += bytes;
     return block;
 }
 
@@ -97,16 +105,60 @@ Draft BufferPool::draft(std::size_t bytes) {
         free_blocks_[size_class] = block->next_free;
         unpoison(*block);
     } else {
+        make_room(*size);
         blocks_.push_back(std::make_unique<Block>());
         block = blocks_.back().get();
+        block->position = static_cast<std::uint32_t>(blocks_.size() - 1);
         block->memory = new std::byte[*size];
         block->pool = this;
         block->size_bytes = *size;
         block->size_class = size_class;
+        bytes_resident_ += *size;
     }
     block->references = 1;
     bytes_in_use_ += block->size_bytes;
     return Draft(block);
+}
+
+// What is in use and what is needed fit in the bound, so that enough of the rest is free.
+void BufferPool::make_room(std::size_t bytes) {
+    while (bytes_resident_ + bytes > settings_.bytes_max) {
+        const bool gave_back = give_back_free_block() || give_back_free_buffer();
+        RINGMX_ASSERT_STATE(gave_back, "%zu bytes resident, %zu in use", bytes_resident_,
+                            bytes_in_use_);
+    }
+}
+
+bool BufferPool::give_back_free_block() {
+    for (Block*& head : free_blocks_) {
+        if (head == nullptr) {
+            continue;
+        }
+        Block* const block = head;
+        head = block->next_free;
+        unpoison(*block);
+        delete[] block->memory;
+        bytes_resident_ -= block->size_bytes;
+        const std::uint32_t position = block->position;
+        std::swap(blocks_[position], blocks_.back());
+        blocks_[position]->position = position;
+        blocks_.pop_back();
+        return true;
+    }
+    return false;
+}
+
+bool BufferPool::give_back_free_buffer() {
+    Block* const block = free_buffers_;
+    if (block == nullptr) {
+        return false;
+    }
+    free_buffers_ = block->next_free;
+    ::madvise(block->memory, block->size_bytes, MADV_DONTNEED);
+    block->next_free = cold_buffers_;
+    cold_buffers_ = block;
+    bytes_resident_ -= block->size_bytes;
+    return true;
 }
 
 Slice BufferPool::copy(Bytes octets) {

@@ -1,19 +1,21 @@
 // The memory that mail passes through: buffers that the kernel fills, blocks of their own size, and
 // slices of both.
 //
-//   BufferPool ── owns ──▶ Block (a 64 KiB receive buffer, or an own-size block) ◀── counted
-//   references ── Slice
+//   BufferPool ── owns ──▶ Block ◀── counted references ── Slice
+//                          (a 64 KiB receive buffer, or an own-size block)
 //
 // Block:  header of a piece of memory. References are counted without atomics; the last one out
-// recycles it. Slice:  a counted reference to a range of octets. Without a block it is a literal:
-// octets with static storage duration. Pool:   one per worker. Receive buffers are carved from one
-// mapping and kept in a LIFO free list (the hottest first);
-//         own-size blocks come in a few sizes, each with its own free list, so that steady traffic
-//         allocates nothing.
+//         recycles it.
+// Slice:  a counted reference to a range of octets. Without a block it is a literal: octets with
+//         static storage duration.
+// Pool:   one per worker. Receive buffers are carved from one mapping and kept in a LIFO free list
+//         (the hottest first); own-size blocks come in a few sizes, each with its own free list, so
+//         that steady traffic allocates nothing.
 //
-// Bound:  bytes_in_use() never passes bytes_max; past it take_buffer() gives null and allocate() an
-// empty slice, and the caller
-//         answers as the contract says (pause reading, 452).
+// Bound:  bytes_in_use() never passes bytes_max; past it take_buffer() gives null and draft() an
+//         empty one, and the caller answers as the contract says (pause reading, 452). What is free
+//         is kept for reuse, but given back when another size needs the room: bytes_resident()
+//         stays within the same bound.
 // Thread: everything of a pool (its blocks, every slice of them) belongs to one thread.
 // Errors: none but exhaustion. Memory that is free is poisoned in ASan builds.
 #pragma once
@@ -40,6 +42,7 @@ struct Block {
     std::uint32_t size_bytes = 0;
     std::uint32_t references = 0;
     std::uint32_t index = 0;     // receive buffers: position in the pool, the kernel's buffer id
+    std::uint32_t position = 0;  // own-size blocks: where among all of the pool
     std::uint8_t size_class = 0; // own-size blocks: which free list
     bool is_receive_buffer = false;
 };
@@ -149,7 +152,9 @@ class BufferPool {
     BufferPool(const BufferPool&) = delete;
     BufferPool& operator=(const BufferPool&) = delete;
 
-    // A receive buffer with one reference, which the caller owns; null when none may be had.
+    // A receive buffer with one reference, which the caller owns; null when none may be had. The
+    // last sixteenth of the pool (in whole buffers) is not for receiving: what has come must still
+    // be answered when there is no room for more.
     [[nodiscard]] Block* take_buffer();
     // Memory for at least `bytes` octets; empty when none may be had or bytes is over
     // draft_bytes_max.
@@ -161,7 +166,14 @@ class BufferPool {
     [[nodiscard]] Block& buffer(std::uint32_t index) { return buffers_[index]; }
 
     [[nodiscard]] std::size_t bytes_in_use() const { return bytes_in_use_; }
+    // What the process really holds: blocks in use and free ones that are kept.
+    [[nodiscard]] std::size_t bytes_resident() const { return bytes_resident_; }
     [[nodiscard]] std::size_t bytes_max() const { return settings_.bytes_max; }
+    // take_buffer() leaves no more than this in use.
+    [[nodiscard]] std::size_t receiving_bytes_max() const {
+        const std::size_t bytes = settings_.receive_buffer_bytes;
+        return settings_.bytes_max - settings_.bytes_max / 16 / bytes * bytes;
+    }
     [[nodiscard]] std::size_t receive_buffer_bytes() const {
         return settings_.receive_buffer_bytes;
     }
@@ -170,9 +182,14 @@ class BufferPool {
     static constexpr std::array<std::uint32_t, 7> draft_sizes = {128,  512,   1024, 4096,
                                                                  8192, 16384, 65536};
     static constexpr std::size_t draft_bytes_max = draft_sizes.back();
+    // A copy of more octets takes as much as a receive buffer does: it saves nothing.
+    static constexpr std::size_t saving_copy_bytes_max = draft_sizes[draft_sizes.size() - 2];
 
   private:
     void recycle(Block* block);
+    void make_room(std::size_t bytes);
+    bool give_back_free_block();
+    bool give_back_free_buffer();
 
     Settings settings_;
     std::size_t buffers_max_ = 0;
@@ -180,10 +197,11 @@ class BufferPool {
     std::unique_ptr<Block[]> buffers_;
     std::uint32_t buffers_touched_ = 0; // those beyond were never used: their pages don't exist yet
     Block* free_buffers_ = nullptr;
+    Block* cold_buffers_ = nullptr; // free, and without pages
     std::array<Block*, draft_sizes.size()> free_blocks_{};
     std::size_t bytes_in_use_ = 0;
-    std::vector<std::unique_ptr<Block>>
-        blocks_; // every own-size block ever made, for the destructor
+    std::size_t bytes_resident_ = 0;
+    std::vector<std::unique_ptr<Block>> blocks_; // every own-size block there is
 };
 
 inline Slice::Slice(Block* block, Bytes octets)

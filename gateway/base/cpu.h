@@ -2,8 +2,9 @@
 //
 // A fast path is compiled with a target attribute under RINGMX_X86_64 and taken only if its feature
 // is reported here; the plain path is always compiled and is the definition that the fast one is
-// tested against. Elsewhere than on x86-64 nothing is reported. Thread: any; asked once, constant
-// after. Errors: none.
+// tested against. Elsewhere than on x86-64 nothing is reported.
+// Thread: any; asked once, constant after.
+// Errors: none.
 #pragma once
 
 #if defined(__x86_64__)

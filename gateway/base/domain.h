@@ -1,20 +1,24 @@
 // The one spelling of a domain and of a mailbox that lookups and hashes use.
 //
 // In:  text from the config file or from an SMTP command (UTF-8, already past the command parser or
-// not). Out: the lookup key; never what is sent on, since mail passes with the address as it was
-// given.
+//      not).
+// Out: the lookup key; never what is sent on, since mail passes with the address as it was given.
 //
 //   Bücher.Example        -> xn--bcher-kva.example     lower case, A-labels (IDNA2008 with the
-//   mappings of UTS 46) [IPv6:2001:DB8:0::1]  -> [ipv6:2001:db8::1]        address literals in one
-//   spelling "Some.Body"@Ex.org    -> some.body@ex.org          needless quotes removed, only ASCII
-//   letters of the local part lowered
+//                                                      mappings of UTS 46)
+//   [IPv6:2001:DB8:0::1]  -> [ipv6:2001:db8::1]        address literals in one spelling
+//   "Some.Body"@Ex.org    -> some.body@ex.org          needless quotes removed, only ASCII letters
+//                                                      of the local part lowered
 //
 // Equal keys mean the same recipient to ringmx; the key of a key is itself.
 // Bounds: a domain of 253 octets in A-label form, labels of 63; a mailbox of mailbox_text_bytes_max
-// octets. Cost: ASCII text allocates nothing once `out` has grown; non-ASCII domains go through
-// libidn2, which does. Thread: any. Errors: false or nullopt, "not a usable domain or mailbox";
-// nothing says why, the caller names the text. Source: RFC 5890 to 5893, UTS 46, RFC 5321 2.4
-// and 4.1.3, RFC 6531 3.2.
+//         octets.
+// Cost:   ASCII text allocates nothing once `out` has grown; non-ASCII domains go through libidn2,
+//         which does.
+// Thread: any.
+// Errors: false or nullopt, "not a usable domain or mailbox"; nothing says why, the caller names
+//         the text.
+// Source: RFC 5890 to 5893, UTS 46, RFC 5321 2.4 and 4.1.3, RFC 6531 3.2.
 #pragma once
 
 #include <cstddef>

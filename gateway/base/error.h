@@ -1,7 +1,8 @@
 // The world's failures: what was being done, to what, and what the system said.
 //
 // An Error is a value in std::expected<T, Error>; it is handled or logged once, where it is
-// handled. Thread: any; it owns its text.
+// handled.
+// Thread: any; it owns its text.
 #pragma once
 
 #include <expected>

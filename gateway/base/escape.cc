@@ -138,10 +138,27 @@ struct LabelForm {
     }
 };
 
+// Graphic ASCII and the blank, but for what the form escapes.
+template <typename Form> bool is_plain(char character) {
+    static constexpr auto plain = [] {
+        std::array<bool, 256> made{};
+        for (std::size_t value = 0x20; value < 0x7F; ++value) {
+            made[value] =
+                Form::ascii_special.find(static_cast<char>(value)) == std::string_view::npos;
+        }
+        return made;
+    }();
+    return plain[static_cast<unsigned char>(character)];
+}
+
 template <typename Form, typename Out> void append(Out& out, std::string_view text) {
     std::size_t begin = 0; // of the safe run under way
     std::size_t at = 0;
     while (at < text.size()) {
+        if (is_plain<Form>(text[at])) { // nearly all there is
+            ++at;
+            continue;
+        }
         const Character character = decode(text.substr(at));
         const bool is_special = character.code_point < 0x80 &&
                                 Form::ascii_special.find(static_cast<char>(character.code_point)) !=

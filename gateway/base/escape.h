@@ -6,15 +6,18 @@
 // order mark U+FEFF, and every octet that is not part of well-formed UTF-8. Everything else goes
 // through octet for octet.
 //
-//   append_log_text   \r \n \t \e \\ by name, other unsafe octets \xHH, one for each octet (so
-//   "\xC2\x85"); reversible append_json_text  the inside of a JSON string: \" \\ \r \n \t, other
-//   unsafe characters \uHHHH; an octet that is no UTF-8 becomes U+FFFD append_label_text the inside
-//   of a Prometheus label value: \\ \" \n; other unsafe characters become '?' (the format has no
-//   escape for them)
+//   append_log_text    \r \n \t \e \\ by name, other unsafe octets \xHH, one for each octet (so
+//                      "\xC2\x85"); reversible
+//   append_json_text   the inside of a JSON string: \" \\ \r \n \t, other unsafe characters \uHHHH;
+//                      an octet that is no UTF-8 becomes U+FFFD
+//   append_label_text  the inside of a Prometheus label value: \\ \" \n; other unsafe characters
+//                      become '?' (the format has no escape for them)
 //
-// Out: appended to a std::string or a fmt::memory_buffer. Cost: one pass. At most escape_growth
-// octets for each octet of the input. Thread: any. Errors: none. Source: RFC 3629 (UTF-8), RFC
-// 8259, 7 (JSON strings), Prometheus text exposition format 0.0.4.
+// Out:    appended to a std::string or a fmt::memory_buffer.
+// Cost:   one pass. At most escape_growth octets for each octet of the input.
+// Thread: any.
+// Errors: none.
+// Source: RFC 3629 (UTF-8), RFC 8259, 7 (JSON strings), Prometheus text exposition format 0.0.4.
 #pragma once
 
 #include <cstddef>

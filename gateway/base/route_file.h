@@ -3,16 +3,14 @@
 //
 // Entry: a domain, "*.domain" (any subdomain, not the domain itself), a mailbox, or "*".
 // File:  one entry a line; LF or CRLF; blank lines and "#" comments (at the start of a line or
-// after a blank) are skipped;
-//        a UTF-8 byte order mark at the start is skipped. A "#" inside a word belongs to it: it is
-//        legal in a local part.
+//        after a blank) are skipped; a UTF-8 byte order mark at the start is skipped. A "#" inside
+//        a word belongs to it: it is legal in a local part.
 //
 // Bounds: lines of route_line_bytes_max octets (a longer one comes as an empty `text` marked too
-// long); memory is one fixed
-//         buffer, whatever the file's size.
+//         long); memory is one fixed buffer, whatever the file's size.
 // Thread: any; blocks on the disk, so for start-up, reload and `check` only.
 // Errors: an Error when the file can't be opened or read or is not a regular file (a FIFO would
-// block for ever).
+//         block for ever).
 #pragma once
 
 #include "base/error.h"

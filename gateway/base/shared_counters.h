@@ -1,8 +1,7 @@
 // Counters and rate meters that all workers share: how many a key holds, and how fast it goes.
 //
 // In:  64-bit keys (a keyed hash of a client's prefix, of a backend and a client, ...), limits,
-// rates,
-//      the time.
+//      rates, the time.
 // Out: a ticket (the entry's number) while something is held; yes or no to each event.
 //
 // A fixed open-addressed table of cache lines. A key lives in one of probe_entries entries from its
@@ -13,16 +12,15 @@
 //   meter:  theoretical arrival time, nanoseconds (GCRA); in the past: fully refilled
 //
 // Full:   when all entries of a key's neighbourhood are in use the answer is `untracked`: the event
-// is
-//         let through and counted in untracked_total(). A table that is full must not refuse mail.
+//         is let through and counted in untracked_total(). A table that is full must not refuse
+//         mail.
 // Exact:  limits hold over all threads, but for one case: two threads that meet a new key in the
-// same
-//         instant, while an entry before the one that they chose falls free, may make two entries;
-//         each holds what its own thread took.
+//         same instant, while an entry before the one that they chose falls free, may make two
+//         entries; each holds what its own thread took.
 // Cost:   at most probe_entries cache lines, no lock, no allocation, no system call. Entries that
-// were
-//         never used cost no memory (the mapping is lazily zero).
-// Thread: any. Errors: none after construction; no memory for the table ends the program.
+//         were never used cost no memory (the mapping is lazily zero).
+// Thread: any.
+// Errors: none after construction; no memory for the table ends the program.
 #pragma once
 
 #include "base/instant.h"

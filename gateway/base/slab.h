@@ -5,11 +5,14 @@
 //   T* object = slab.create(arguments…);          null when slots_max are in use
 //   T(Handle self, arguments…)                    every object is told its own handle
 //   slab.find(handle)                             null once the object is gone, even if its slot is
-//   in use again
+//                                                 in use again
 //
 // Memory grows by chunks of chunk_slots and is kept; a free slot is reused last in, first out
-// (cache-hot). Invariant: a generation is never 0, so Handle{} names nothing. Generations wrap
-// after 2^32 reuses of one slot. Thread: one. Errors: create() gives null when full.
+// (cache-hot).
+// Invariant: a generation is never 0, so Handle{} names nothing. Generations wrap after 2^32 reuses
+//            of one slot.
+// Thread:    one.
+// Errors:    create() gives null when full.
 #pragma once
 
 #include "base/assert.h"

@@ -2,14 +2,18 @@
 // between threads.
 //
 // Producer: push_slot() gives the place of the next value (null when the ring is full), publish()
-// hands it over; or try_push(). Consumer: front() gives the oldest value (null when there is none),
-// pop_front() gives its place back; or try_pop(). Shape:    the two indexes count values ever
-// pushed and ever popped; each stands on a cache line of its own, beside the side's last
-//           known copy of the other's, so that a ring that is neither full nor empty costs one
-//           shared line per push and pop.
+//           hands it over; or try_push().
+// Consumer: front() gives the oldest value (null when there is none), pop_front() gives its place
+//           back; or try_pop().
+// Shape:    the two indexes count values ever pushed and ever popped; each stands on a cache line
+//           of its own, beside the side's last known copy of the other's, so that a ring that is
+//           neither full nor empty costs one shared line per push and pop.
 // Bound:    the capacity, a power of two, allocated once by the constructor (plain memory is not
-// touched until it is used). Thread:   one producer and one consumer at a time; a place may be
-// written through until publish() and read until pop_front(). Errors:   none but full and empty.
+//           touched until it is used).
+// Thread:   one producer and one consumer at a time; a place may be written through until publish()
+//           and read until pop_front().
+// Errors:   none but full and empty.
+//
 // Values are reused in place: a T that owns something gives it up when it is moved out of.
 #pragma once
 
@@ -50,6 +54,15 @@ template <typename T> class SpscRing {
             }
         }
         return &places_[tail & mask_];
+    }
+    // More than half of the places are taken.
+    [[nodiscard]] bool is_over_half() {
+        const std::size_t tail = producer_.own.load(std::memory_order_relaxed);
+        if (tail - producer_.other_seen <= mask_ / 2) {
+            return false;
+        }
+        producer_.other_seen = consumer_.own.load(std::memory_order_acquire);
+        return tail - producer_.other_seen > mask_ / 2;
     }
     void publish() {
         const std::size_t tail = producer_.own.load(std::memory_order_relaxed);

@@ -5,13 +5,17 @@
 // the timer is put where its deadline says. Setting costs a store, cancelling two pointer writes,
 // and nothing is kept for a timer that is gone.
 //
-//   level 0: 64 places of 2^24 ns (16.8 ms) = 1.07 s; level 1: 64 of 1.07 s = 69 s; level 2: 73
-//   min; level 3: 78 h; level 4: 208 days
+//   level 0: 64 places of 2^24 ns (16.8 ms) = 1.07 s;
+//   level 1: 64 of 1.07 s = 69 s;
+//   level 2: 73 min;
+//   level 3: 78 h;
+//   level 4: 208 days
 //
 // Precision: a timer never fires early; it fires within one place (16.8 ms) of its deadline if
-// advance() is called at next_due(). Thread: one. A Timer is owned by whoever embeds it, and leaves
-// the wheel in its destructor. Errors: none. Source: Varghese and Lauck, "Hashed and Hierarchical
-// Timing Wheels" (1987).
+//            advance() is called at next_due().
+// Thread:    one. A Timer is owned by whoever embeds it, and leaves the wheel in its destructor.
+// Errors:    none.
+// Source:    Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987).
 #pragma once
 
 #include "base/instant.h"

@@ -1,11 +1,12 @@
 // Durations, sizes and rates as people write them, in the config file and on command lines.
 //
 //   duration  "250ms" "30s" "5m" "2h" "4d", or "0"      whole numbers, at most duration_days_max
-//   days size      "512KiB" "50MiB" "10GiB" "1TiB" "4096"    octets; powers of 1024 rate "2000/1m",
-//   or "0" for none                a count per duration (1ms and more)
+//                                                       days
+//   size      "512KiB" "50MiB" "10GiB" "1TiB" "4096"    octets; powers of 1024
+//   rate      "2000/1m", or "0" for none                a count per duration (1ms and more)
 //
-// Thread: any; no state. Errors: nullopt for anything else (signs, blanks, fractions, other units,
-// overflow).
+// Thread: any; no state.
+// Errors: nullopt for anything else (signs, blanks, fractions, other units, overflow).
 #pragma once
 
 #include "base/instant.h"

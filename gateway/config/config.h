@@ -4,12 +4,12 @@
 //   if (!loaded.settings) { stderr << config::report("ringmx.json", loaded.faults); exit 2 }
 //
 // In:     a file of config_bytes_max octets at most; RFC 8259 JSON in UTF-8 (a byte order mark is
-// skipped), keys as the
-//         interface page's section 3 has them. Relative paths inside are relative to the file's
-//         folder.
+//         skipped), keys as the interface page's section 3 has them. Relative paths inside are
+//         relative to the file's folder.
 // Out:    settings, or faults (never both); warnings are for the operator and stop nothing.
 // Thread: any, one call at a time each; reads the file and the recipients files, so it blocks on
-// the disk. Errors: faults; nothing throws for what a file may hold.
+//         the disk.
+// Errors: faults; nothing throws for what a file may hold.
 #pragma once
 
 #include "base/settings/settings.h"

@@ -3,8 +3,9 @@
 //
 // Runs on a Settings whose values were read one by one; also resolves each route's pool name to its
 // index. Entries of recipients files are checked for their syntax only: whether they repeat one
-// another is for the table that is built of them, which holds them all anyway. Thread: one; reads
-// files when told to. Errors: into `faults`.
+// another is for the table that is built of them, which holds them all anyway.
+// Thread: one; reads files when told to.
+// Errors: into `faults`.
 #pragma once
 
 #include "base/settings/settings.h"

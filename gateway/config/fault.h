@@ -6,9 +6,11 @@
 //     /limits/mesage_size: unknown key, did you mean "message_size"?
 //
 // Text from the file is echoed with control characters escaped and cut to echo_bytes_max, so a
-// fault is always one line. Bounds: faults_kept_max faults are kept, the rest counted; a place is
-// cut per token like any echo. Thread: any; plain values. Source: RFC 6901 (JSON pointers: "~" and
-// "/" in a key are "~0" and "~1").
+// fault is always one line.
+// Bounds: faults_kept_max faults are kept, the rest counted; a place is cut per token like any
+//         echo.
+// Thread: any; plain values.
+// Source: RFC 6901 (JSON pointers: "~" and "/" in a key are "~0" and "~1").
 #pragma once
 
 #include <cstddef>

@@ -1,9 +1,11 @@
 // Where a text stops being JSON: simdjson says that it isn't, not where; this reads it again,
 // slowly, for the line and column.
 //
-// In:   the whole text. Out: the first place that breaks RFC 8259's grammar, or nullopt when none
-// does. Bounds: O(input); nesting of json_depth_max, as simdjson's; no allocation but the message.
-// Thread: any. Columns count characters, from 1.
+// In:     the whole text.
+// Out:    the first place that breaks RFC 8259's grammar, or nullopt when none does. Columns count
+//         characters, from 1.
+// Bounds: O(input); nesting of json_depth_max, as simdjson's; no allocation but the message.
+// Thread: any.
 // Source: RFC 8259.
 #pragma once
 

@@ -1,6 +1,7 @@
 // The sections about the client's side: `listeners` and `tls`, and local addresses as such.
 //
-// Thread: one. Errors: into `faults` or the reader's own.
+// Thread: one.
+// Errors: into `faults` or the reader's own.
 #pragma once
 
 #include "base/settings/settings.h"

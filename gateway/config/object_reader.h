@@ -7,7 +7,8 @@
 //
 // Every key that is asked for is a known key, from which finish() takes its suggestions; so ask for
 // all, then finish. When the element is no object, one fault says so and everything reads as
-// absent. Thread: one. `faults` and the parser behind the element outlive the reader.
+// absent.
+// Thread: one. `faults` and the parser behind the element outlive the reader.
 #pragma once
 
 #include "base/settings/settings.h"

@@ -1,7 +1,8 @@
 // The sections that say where mail goes: `routes` and `pools`.
 //
-// Thread: one. Errors: into `faults` or the reader's own. Which pool a route names is resolved in
-// cross_check.h.
+// Which pool a route names is resolved in cross_check.h.
+// Thread: one.
+// Errors: into `faults` or the reader's own.
 #pragma once
 
 #include "base/settings/settings.h"

@@ -3,9 +3,13 @@
 //
 // What one value alone can tell is judged here (type, range, syntax, not built yet); what takes two
 // of them is in cross_check.h, for which `sources` keeps where things stood.
-//   schema      the root and the small sections    listening  listeners, TLS, local addresses
+//
+//   schema      the root and the small sections
+//   listening   listeners, TLS, local addresses
 //   routing     routes and pools
-// Thread: one. Errors: into `faults`; the Settings is of use only when none was added.
+//
+// Thread: one.
+// Errors: into `faults`; the Settings is of use only when none was added.
 // Source: the interface page's section 3, key by key.
 #pragma once
 

@@ -8,9 +8,10 @@
 // operators see them, come from name_of().
 //
 // Backends: a BackendRegistry keeps one BackendRow per (pool, backend) for the life of the process,
-// so that counts survive a reload; main asks it for rows when a config is taken and hands workers
-// pointers to their own BackendCounters. Thread: counters as above; BackendRegistry belongs to
-// main; a BackendCounters* is valid until the registry is destroyed.
+//           so that counts survive a reload; main asks it for rows when a config is taken and hands
+//           workers pointers to their own BackendCounters.
+// Thread:   counters as above; BackendRegistry belongs to main; a BackendCounters* is valid until
+//           the registry is destroyed.
 #pragma once
 
 #include "base/assert.h"
@@ -170,9 +171,9 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Counter message_bytes_accepted_total;
     Counter recipients_accepted_total;
     CountersBy<RecipientReason> recipients_rejected;
-    Counter transactions_replayed_total; // envelopes sent again to a backend, after a hold or on
-                                         // another backend
-    Histogram acknowledge;               // from the end of data to the reply
+    // Envelopes sent again to a backend, after a hold or on another backend.
+    Counter transactions_replayed_total;
+    Histogram acknowledge; // from the end of data to the reply
 
     // Backends, all of them.
     Counter backend_bytes_sent_total;

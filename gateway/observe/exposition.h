@@ -1,8 +1,10 @@
 // The metrics page: every counter, summed over the workers, in Prometheus' text format.
 //
 // Every metric has its HELP and TYPE lines and is there from the start, with 0 for each reason of a
-// closed enum, so that a rate can be drawn from the first event on. Thread: main; reads counters
-// that workers write. Errors: none. Source: Prometheus text exposition format 0.0.4.
+// closed enum, so that a rate can be drawn from the first event on.
+// Thread: main; reads counters that workers write.
+// Errors: none.
+// Source: Prometheus text exposition format 0.0.4.
 #pragma once
 
 #include "base/instant.h"

@@ -1,12 +1,12 @@
 // A histogram of durations with fixed buckets, written by one worker and read by the main thread.
 //
 // Buckets: value <= bound, as Prometheus' `le`; 1-2.5-5 steps from 100 µs (a loopback relay answers
-// in less) to 600 s (the longest
-//          that a client waits for the answer to its data: RFC 5321, 4.5.3.2.6), and one for what
-//          is above.
+//          in less) to 600 s (the longest that a client waits for the answer to its data: RFC 5321,
+//          4.5.3.2.6), and one for what is above.
 // Cost:    a table look-up, one comparison, three plain loads and stores; no lock prefix, since
-// there is one writer. Thread:  record() by the owner only; the rest by any thread. A reader sees
-// each number whole, but not all of one moment.
+//          there is one writer.
+// Thread:  record() by the owner only; the rest by any thread. A reader sees each number whole, but
+//          not all of one moment.
 #pragma once
 
 #include "base/instant.h"

@@ -4,6 +4,7 @@
 #include "base/escape.h"
 
 #include <algorithm>
+#include <fmt/compile.h>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -17,8 +18,9 @@ void put(fmt::memory_buffer& out, std::string_view text) {
     out.append(text.data(), text.data() + text.size());
 }
 
-template <typename... Values>
-void put_format(fmt::memory_buffer& out, fmt::format_string<Values...> format, Values&&... values) {
+// The format is compiled: parsing it for each line cost more than the line.
+template <typename Format, typename... Values>
+void put_format(fmt::memory_buffer& out, const Format& format, Values&&... values) {
     fmt::format_to(std::back_inserter(out), format, std::forward<Values>(values)...);
 }
 
@@ -44,6 +46,7 @@ class TextLine {
     void recipient_rejected();
     void accepted();
     void delivered();
+    void seconds(Duration duration);
     void relay();
     void backend(std::string_view what);
 
@@ -83,9 +86,9 @@ void TextLine::id_or_noqueue() {
 
 void TextLine::reply() {
     const LogReply reply = record_.reply();
-    put_format(out_, "{} ", reply.code);
+    put_format(out_, FMT_COMPILE("{} "), reply.code);
     if (reply.enhanced_class != 0) {
-        put_format(out_, "{}.{}.{} ", reply.enhanced_class, reply.enhanced_subject,
+        put_format(out_, FMT_COMPILE("{}.{}.{} "), reply.enhanced_class, reply.enhanced_subject,
                    reply.enhanced_detail);
     }
 }
@@ -99,7 +102,7 @@ void TextLine::envelope() {
         angle(" to", LogField::recipient);
     }
     if (record_.size() != LogRecord::no_number) {
-        put_format(out_, " size={}", record_.size());
+        put_format(out_, FMT_COMPILE(" size={}"), record_.size());
     }
     put(out_, " proto=");
     if (record_.has(LogField::protocol)) {
@@ -149,7 +152,7 @@ void TextLine::cut_off(std::string_view what) {
         put(out_, "CONNECT");
     }
     if (record_.size() != LogRecord::no_number) {
-        put_format(out_, " ({} bytes)", record_.size());
+        put_format(out_, FMT_COMPILE(" ({} bytes)"), record_.size());
     }
     put(out_, " from ");
     client();
@@ -161,7 +164,8 @@ void TextLine::limit(std::string_view what) {
     level_word();
     put(out_, what);
     put(out_, " limit exceeded: ");
-    put_format(out_, "{} from ", record_.count() == LogRecord::no_number ? 0 : record_.count());
+    put_format(out_, FMT_COMPILE("{} from "),
+               record_.count() == LogRecord::no_number ? 0 : record_.count());
     client();
     put(out_, " for service smtp");
 }
@@ -213,10 +217,10 @@ void TextLine::accepted() {
     client();
     angle(", from", LogField::sender);
     if (record_.size() != LogRecord::no_number) {
-        put_format(out_, ", size={}", record_.size());
+        put_format(out_, FMT_COMPILE(", size={}"), record_.size());
     }
     if (record_.recipients() != LogRecord::no_number) {
-        put_format(out_, ", nrcpt={}", record_.recipients());
+        put_format(out_, FMT_COMPILE(", nrcpt={}"), record_.recipients());
     }
     if (record_.has(LogField::protocol)) {
         put(out_, ", proto=");
@@ -236,7 +240,8 @@ void TextLine::accepted() {
         relay();
     }
     if (record_.has_duration()) {
-        put_format(out_, ", delay={:.3f}", static_cast<double>(record_.duration().count()) / 1e9);
+        put(out_, ", delay=");
+        seconds(record_.duration());
     }
     if (record_.reply().code != 0) {
         put(out_, ", reply=(");
@@ -273,19 +278,27 @@ void TextLine::relay() {
     append_log_text(out_, name.substr(name.rfind(':') + 1));
 }
 
+// To three places, as Postfix prints them.
+void TextLine::seconds(Duration duration) {
+    const auto milliseconds = std::chrono::round<std::chrono::milliseconds>(duration).count();
+    put_format(out_, FMT_COMPILE("{}.{:03}"), milliseconds / 1000, milliseconds % 1000);
+}
+
 void TextLine::delivered() {
     id_or_noqueue();
     angle("to", LogField::recipient);
     put(out_, ", ");
     relay();
-    const double delay = static_cast<double>(record_.duration().count()) / 1e9;
     // Postfix splits the delay in four: before the queue manager, in it, connecting, sending. Here
     // nothing waits in a queue manager, and a connection is mostly there already.
-    put_format(out_, ", delay={:.3f}, delays=0/0/0/{:.3f}", delay, delay);
+    put(out_, ", delay=");
+    seconds(record_.duration());
+    put(out_, ", delays=0/0/0/");
+    seconds(record_.duration());
     const LogReply reply_given = record_.reply();
     if (reply_given.enhanced_class != 0) {
-        put_format(out_, ", dsn={}.{}.{}", reply_given.enhanced_class, reply_given.enhanced_subject,
-                   reply_given.enhanced_detail);
+        put_format(out_, FMT_COMPILE(", dsn={}.{}.{}"), reply_given.enhanced_class,
+                   reply_given.enhanced_subject, reply_given.enhanced_detail);
     } else {
         put(out_, ", dsn=2.0.0");
     }
@@ -367,7 +380,7 @@ void TextLine::append() {
         return cut_off("too many errors");
     case LogEvent::early_talker: // postscreen's word for it, which fail2ban's filter knows
         level_word();
-        put_format(out_, "PREGREET {} after 0 from ",
+        put_format(out_, FMT_COMPILE("PREGREET {} after 0 from "),
                    record_.size() == LogRecord::no_number ? 0 : record_.size());
         return client();
     case LogEvent::connections_limit:
@@ -413,9 +426,11 @@ void TextLine::append() {
         return backend("may have taken a message that was not acknowledged");
     case LogEvent::records_lost:
         level_word();
-        put_format(out_,
-                   "{} log records were lost: the log is written more slowly than events happen",
-                   record_.count());
+        put_format(
+            out_,
+            FMT_COMPILE(
+                "{} log records were lost: the log is written more slowly than events happen"),
+            record_.count());
         return;
     case LogEvent::count_:
         break;
@@ -428,7 +443,7 @@ void TextLine::append() {
 void append_text_line(fmt::memory_buffer& out, const LogRecord& record, std::string_view prefix,
                       std::int64_t pid) {
     append_log_text(out, prefix);
-    put_format(out, "[{}]: ", pid);
+    put_format(out, FMT_COMPILE("[{}]: "), pid);
     TextLine(out, record).append();
     put(out, "\n");
 }

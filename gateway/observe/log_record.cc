@@ -84,9 +84,10 @@ std::string_view name_of(LogEvent event) {
 
 LogLevel default_level(LogEvent event) {
     switch (event) {
-    case LogEvent::connect:    // two lines a connection cost more than most connections are worth;
-                               // those
-    case LogEvent::disconnect: // that end badly have events of their own
+    // Two lines a connection cost more than most connections are worth; those that end badly have
+    // events of their own.
+    case LogEvent::connect:
+    case LogEvent::disconnect:
         return LogLevel::debug;
     case LogEvent::start:
     case LogEvent::ready:

@@ -1,12 +1,15 @@
 // One log event as plain memory: a worker fills it in place, the log thread makes a line of it.
 //
 //   ┌ numbers (time, event, client, size, …) ┬ field[0] ─┬ field[1] ─┬ … ┐
-//   └ where each text field lies              └───────── text_ ───────────┘
+//   └ where each text field lies             └───────── text_ ───────────┘
 //
 // Setters copy text into the record, at most field_bytes_max octets of each and text_bytes_max in
 // all; what doesn't fit is cut and the line shows it ("..."). Text is raw here: the log thread
-// escapes it. Invariant: trivially copyable; record_bytes in all. Thread: as its ring. Cost: the
-// octets copied. Errors: none.
+// escapes it.
+// Invariant: trivially copyable; record_bytes in all.
+// Thread:    as its ring.
+// Cost:      the octets copied.
+// Errors:    none.
 #pragma once
 
 #include "base/address.h"
@@ -51,10 +54,10 @@ enum class LogEvent : std::uint8_t {
     // Transactions.
     sender_rejected,    // client, reply, sender, protocol, hello
     recipient_rejected, // client, reply, sender, recipient, protocol, hello, reason
-    message_rejected,   // id, client, after (unset: the message's end), reply, sender, recipient,
-                        // size, protocol, hello
-    accepted,  // id, client, sender, recipients, size, protocol, hello, tls, backend, reply,
-               // duration
+    // id, client, after (unset: the message's end), reply, sender, recipient, size, protocol, hello
+    message_rejected,
+    // id, client, sender, recipients, size, protocol, hello, tls, backend, reply, duration
+    accepted,
     delivered, // id, recipient, backend, backend_address, duration, reply
     // Backends.
     backend_up,         // pool, backend, detail

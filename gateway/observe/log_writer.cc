@@ -19,9 +19,9 @@
 namespace ringmx::observe {
 namespace {
 
-// Records that arrive within this time after a drain ride along without a wake: at most 500 wakes a
-// second.
-constexpr int gather_ms = 2;
+// Records that arrive within this time after a drain ride along without a wake, unless a ring fills up by half before. A wake costs about
+// as much as a line: at 2 ms a message of 1 MiB cost 64 µs more than without logs.
+constexpr int gather_ms = 25;
 // A wake can't be lost for longer than this: a worker that published before it could see
 // is_asleep_, by the time that a store takes to become visible, is found by the scan after
 // gather_ms; this is for what nobody thought of.
@@ -119,6 +119,8 @@ void Log::commit() {
     ring_.publish();
     if (writer_.is_asleep_.load(std::memory_order_relaxed)) {
         writer_.wake();
+    } else if (ring_.is_over_half()) {
+        writer_.hurry();
     }
 }
 
@@ -175,6 +177,7 @@ void LogWriter::flush() {
 void LogWriter::run() {
     while (true) {
         const bool is_last = is_stopping_.load();
+        is_hurried_.store(false); // before the drain: a ring that fills during it is seen
         if (drain_once()) {
             pause(gather_ms);
             continue;
@@ -287,9 +290,19 @@ bool LogWriter::wait_writable() {
 
 void LogWriter::wake() {
     if (is_asleep_.exchange(false) || is_stopping_.load(std::memory_order_relaxed)) {
-        const std::uint64_t one = 1;
-        [[maybe_unused]] const ssize_t ignored = write(wake_descriptor_, &one, sizeof one);
+        signal();
     }
+}
+
+void LogWriter::hurry() {
+    if (!is_hurried_.load(std::memory_order_relaxed) && !is_hurried_.exchange(true)) {
+        signal();
+    }
+}
+
+void LogWriter::signal() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t ignored = write(wake_descriptor_, &one, sizeof one);
 }
 
 bool LogWriter::pause(int milliseconds) {

@@ -15,8 +15,9 @@
 // more: SIGPIPE can't reach the process from here.
 //
 // Thread: LogWriter belongs to main (add_log, start, stop, configure); begin() and commit() to the
-// Log's owner; dropped_total() to any. Bound: records_max records of 1 KiB per Log. Zero allocation
-// and at most one system call (a wake) for a record.
+//         Log's owner; dropped_total() to any.
+// Bound:  records_max records of 1 KiB per Log. Zero allocation and at most one system call (a
+//         wake) for a record.
 #pragma once
 
 #include "base/settings/settings.h"
@@ -79,9 +80,10 @@ class LogWriter {
     // New level, format, prefix; from the next record on.
     void configure(const LogSettings& settings);
 
-    void start(); // the log thread; before it, and after stop(), flush() does the work
-    void stop();  // writes what there is, waiting at most a second for a reader that is stuck; ends
-                  // the thread
+    // The log thread; before it, and after stop(), flush() does the work.
+    void start();
+    // Writes what there is, waiting at most a second for a reader that is stuck; ends the thread.
+    void stop();
     // Everything that is committed, now, on the calling thread. Only while the log thread isn't
     // running.
     void flush();
@@ -101,6 +103,8 @@ class LogWriter {
     void write_out();
     bool wait_writable();
     void wake();
+    void hurry(); // a ring is half full
+    void signal();
     bool pause(int milliseconds); // on the eventfd; true when woken
 
     const int descriptor_;
@@ -108,6 +112,7 @@ class LogWriter {
     int wake_descriptor_ = -1;
     std::atomic<LogLevel> level_;
     std::atomic<bool> is_asleep_{false};
+    std::atomic<bool> is_hurried_{false};
     std::atomic<bool> is_stopping_{false};
     std::atomic<std::uint64_t> lines_failed_{0};
     std::mutex

@@ -31,8 +31,7 @@ ClientLimits::ClientLimits(const LimitSettings& settings, ClientCounters& counte
       recipient_bucket_(TokenBucket::of(settings.recipient_rate_per_client)), counters_(counters) {}
 
 bool ClientLimits::is_exempt(const IpAddress& client) const {
-    return std::any_of(settings_.exempt.begin(), settings_.exempt.end(),
-                       [&](const Network& network) { return network.contains(client); });
+    return is_in(settings_.exempt, client);
 }
 
 std::uint64_t ClientLimits::client_key(const IpAddress& client) const {

@@ -11,7 +11,9 @@
 // over a reload and may be released through any ClientLimits on the same counters.
 //
 // Bounds: a full table lets through and counts (SharedCounters); refused events cost no budget.
-// Thread: any. Cost: one or two cache lines an event; no allocation. Errors: none.
+// Thread: any.
+// Cost:   one or two cache lines an event; no allocation.
+// Errors: none.
 // Source: CONTRACT 3 (limits), 4 (421 4.7.0, 421 4.3.2, 450 4.7.1).
 #pragma once
 

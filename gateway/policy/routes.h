@@ -16,7 +16,8 @@
 // Cost:   2 probes and one for each label count of wildcards, each two cache misses at worst; no
 //         allocation.
 // Thread: build() on main (reads files); then immutable, any.
-// Errors: build() gives every fault at once. Source: CONTRACT 3, routes.
+// Errors: build() gives every fault at once.
+// Source: CONTRACT 3, routes.
 #pragma once
 
 #include "base/route_file.h"

@@ -4,15 +4,15 @@
 // turn(); the Port submits them, waits, and appends Completions. UringPort does it with io_uring;
 // SimPort (tests) with a seeded network and clock.
 //
-// Operation: plain values. What it points to (octets, msghdr, kernel address, path) belongs to the
-// caller and stays as it is
-//            until the operation's last completion (the one without `more`).
+// Operation:  plain values. What it points to (octets, msghdr, kernel address, path) belongs to the
+//             caller and stays as it is until the operation's last completion (the one without
+//             `more`).
 // Completion: result is io_uring's: >= 0, or a negative errno. `more`: the same operation will
-// complete again.
-//            has_buffer: `result` octets were put into provided buffer `buffer_id`, behind what
-//            earlier completions put there; `buffer_more` off: the kernel is done with that buffer.
-//            Every completion's resources are settled before its token is looked at (see
-//            ReceiveBuffers).
+//             complete again. has_buffer: `result` octets were put into provided buffer
+//             `buffer_id`, behind what earlier completions put there; `buffer_more` off: the kernel
+//             is done with that buffer. Every completion's resources are settled before its token
+//             is looked at (see ReceiveBuffers).
+//
 // Every operation ends exactly once: one completion without `more`.
 // Thread: one Port per thread; only Waker::wake() may be called from others.
 // Errors: turn() cannot fail but for our own mistakes; set-up fails with Error.

@@ -5,9 +5,10 @@
 // environment makes a newer kernel look like 6.1, for tests.
 //
 // explain_setup_failure() is a pure function, so that every message can be tested on one machine;
-// observe_setup_failure() gathers what it judges. Thread: any; reads /proc and the environment,
-// keeps nothing. Source: io_uring_setup(2), Documentation/admin-guide/sysctl/kernel.rst
-// (io_uring_disabled), uname(2), getrlimit(2).
+// observe_setup_failure() gathers what it judges.
+// Thread: any; reads /proc and the environment, keeps nothing.
+// Source: io_uring_setup(2), Documentation/admin-guide/sysctl/kernel.rst (io_uring_disabled),
+//         uname(2), getrlimit(2).
 #pragma once
 
 #include "base/error.h"

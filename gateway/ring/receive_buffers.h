@@ -15,9 +15,10 @@
 // re-armed, oldest first, at most as many a turn as buffers are posted.
 //
 // Invariant: posted() buffers hold exactly one reference for the kernel, dropped when a completion
-// says that the kernel is done. Bound:  posted() <= posted_target(); starved() <= connections.
-// Steady state allocates nothing. Thread: the port's. Errors: none; exhaustion shows in low() and
-// exhausted().
+//            says that the kernel is done.
+// Bound:     posted() <= posted_target(); starved() <= connections. Steady state allocates nothing.
+// Thread:    the port's.
+// Errors:    none; exhaustion shows in low() and exhausted().
 #pragma once
 
 #include "base/buffer.h"

@@ -2,8 +2,10 @@
 //
 // Descriptors are close-on-exec and blocking: io_uring polls by itself and never blocks its caller
 // on a socket. Accepted sockets inherit TCP_NODELAY from their listener: without it a reply waits
-// 40 ms for the client's delayed ACK. Thread: any. Errors: the system's, with the address as
-// subject. Source: socket(7), tcp(7), ipv6(7), unix(7).
+// 40 ms for the client's delayed ACK.
+// Thread: any.
+// Errors: the system's, with the address as subject.
+// Source: socket(7), tcp(7), ipv6(7), unix(7).
 #pragma once
 
 #include "base/address.h"

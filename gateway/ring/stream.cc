@@ -224,6 +224,13 @@ bool Stream::close(Loop& loop, bool reset) {
     return true;
 }
 
+void Stream::renew() {
+    RINGMX_ASSERT(!is_open() && in_flight_ == 0);
+    error_ = 0;
+    receive_wanted_ = receive_armed_ = receive_cancelling_ = receive_cancel_again_ = false;
+    peer_ended_ = failed_ = finish_wanted_ = finish_sent_ = closing_ = reset_on_close_ = false;
+}
+
 StreamEvent Stream::fail(int error) {
     if (closing_ || failed_) {
         return StreamEvent::nothing;

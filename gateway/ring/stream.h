@@ -2,8 +2,9 @@
 // for any owner.
 //
 //   Loop    what all streams of one loop share: the operations of the turn, send records, which
-//   streams have something to send. Stream  a descriptor and the operations in flight on it.
-//   Embedded in its owner, which lives in a slab: its handle is in every token.
+//           streams have something to send.
+//   Stream  a descriptor and the operations in flight on it. Embedded in its owner, which lives in
+//           a slab: its handle is in every token.
 //
 // Output: send() queues slices; at the turn's end Loop::flush() makes one send of all that a stream
 //         has queued; while one send is under way the next gathers. What a send names is held by
@@ -12,9 +13,10 @@
 //         until the last completion is delivered.
 // Close:  what is in flight is cancelled, then nothing happens until it has ended, then close(2):
 //         complete() or close() says `closed`, and only then may the owner's slot be freed.
-// Thread: one. Errors: events; the peer's end and failures are told once.
+// Thread: one.
+// Errors: events; the peer's end and failures are told once.
 // Source: io_uring_prep_recv_multishot(3), io_uring_cancelation(7), shutdown(2); RFC 9293, 3.6
-// (half-closed connections).
+//         (half-closed connections).
 #pragma once
 
 #include "base/buffer.h"
@@ -130,6 +132,8 @@ class Stream {
     // RST.
     bool close(Loop& loop, bool reset = false);
     [[nodiscard]] bool closing() const { return closing_; }
+    // A closed stream may be opened with another descriptor.
+    void renew();
 
     // One completion of this stream. Its buffer has been settled already.
     StreamEvent complete(Loop& loop, StreamOperation operation, const Completion& completion);

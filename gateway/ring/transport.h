@@ -10,9 +10,10 @@
 // nobody sent, which is why the owner asks has_output() after every call and not only after send().
 //
 // Invariants: octets keep their order; nothing comes out of received() after state() left `open`.
-// Bound: an implementation holds at most one record's worth of received octets and what it was
-// given to send. Thread: the connection's. Errors: state() turns `cut`; the peer's protocol
-// mistakes never abort.
+// Bound:  an implementation holds at most one record's worth of received octets and what it was
+//         given to send.
+// Thread: the connection's.
+// Errors: state() turns `cut`; the peer's protocol mistakes never abort.
 #pragma once
 
 #include "base/buffer.h"

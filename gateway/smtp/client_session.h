@@ -15,10 +15,13 @@
 // closing: RFC 5321, 3.8); any other reply that answers nothing is `malformed`.
 //
 // Bounds: a reply of more than ReplyParser::reply_bytes_max octets in all, or a line over
-// ReplyParser::line_bytes_max, or anything that is no reply, is `malformed`: the connection can't
-// be used any more. Memory: the state below 200 octets, a string for output and one for a reply's
-// text, and 8 octets per unanswered run of equal commands. Thread: one. Errors: none but the
-// events. Source: RFC 5321, 4.2; RFC 2033 (LMTP); RFC 2920; RFC 3030; RFC 1870; RFC 6152; RFC 6531.
+//         ReplyParser::line_bytes_max, or anything that is no reply, is `malformed`: the connection
+//         can't be used any more.
+// Memory: the state below 200 octets, a string for output and one for a reply's text, and 8 octets
+//         per unanswered run of equal commands.
+// Thread: one.
+// Errors: none but the events.
+// Source: RFC 5321, 4.2; RFC 2033 (LMTP); RFC 2920; RFC 3030; RFC 1870; RFC 6152; RFC 6531.
 #pragma once
 
 #include "base/bytes.h"

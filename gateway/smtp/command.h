@@ -7,7 +7,9 @@
 // Verbs and keywords ignore case; TAB counts as a blank; blanks at the end of a line are dropped.
 // Tolerated as Postfix does: blanks between "MAIL FROM:" or "RCPT TO:" and the path.
 //
-// Bounds: none but the line's. Cost: one pass, no allocation. Thread: any.
+// Bounds: none but the line's.
+// Cost:   one pass, no allocation.
+// Thread: any.
 // Errors: std::unexpected<Reply>, the reply to give; its text is static.
 // Source: RFC 5321, 4.1.1; RFC 1870, 6; RFC 3030, 2; RFC 6152; RFC 6531, 3.4.
 #pragma once

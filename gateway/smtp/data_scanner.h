@@ -2,27 +2,30 @@
 // or changing anything.
 //
 // In:   consecutive spans of the wire, cut anywhere, even inside CR LF. The stream starts as if
-// behind a CRLF. Out:  per span: which of its front octets are content (wire form, dot-stuffed, the
-// CRLF before the terminating dot included, the
-//       terminator excluded), and how many are consumed once the end was found (the rest is the
-//       next command).
+//       behind a CRLF.
+// Out:  per span: which of its front octets are content (wire form, dot-stuffed, the CRLF before
+//       the terminating dot included, the terminator excluded), and how many are consumed once the
+//       end was found (the rest is the next command).
 //
 //        span 1            span 2                 span 1: content "…text\r\n", the dot is held back
 //   …text\r\n.│\r\nQUIT\r\n                       span 2: ended, content "", consumed 2
 //   …text\r\n.│.\r\n…                             span 2: held ".", content ".\r\n…"
 //
 // Held: at a cut a "." or ".\r" at a line's start may be the terminator or content. It is held back
-// (not content of its span); if it
-//       turns out to be content, the next scan gives it back as `held`, a literal to be emitted
-//       before that span's content.
+//       (not content of its span); if it turns out to be content, the next scan gives it back as
+//       `held`, a literal to be emitted before that span's content.
+//
 // Only CRLF.CRLF, or .CRLF at the very start, ends a message. A bare CR or LF never does, nor does
 // it start a line: it is counted, and the scan goes on to the true end, so that both sides stay in
 // step. Counted means: known bare. A CR at the end of a span is not until the next octet comes. NUL
 // is content like any other, but a line of one dot and otherwise only NULs sets
 // suspicious_nul_dot(): a backend that drops NULs would see the end of data there.
 //
-// Cost: O(input); AVX2 at run time, where only lines with NULs are walked octet by octet.
-// scan_plain is the definition. State: a few words, no allocation. Thread: one. Errors: none.
+// Cost:   O(input); AVX2 at run time, where only lines with NULs are walked octet by octet.
+//         scan_plain is the definition.
+// State:  a few words, no allocation.
+// Thread: one.
+// Errors: none.
 // Source: RFC 5321, 2.3.8 (line ends), 4.1.1.4 (end of data), 4.5.2 (transparency).
 #pragma once
 

@@ -1,10 +1,11 @@
 // DataScanner over 32 octets at a time: each octet is compared with the two behind it.
 //
 //   octets     … t  x \r \n  . …      A CR whose successor is no LF, or the other way round, is
-//   bare; a CR with a dot two octets on CR?              1               is the start of a line
-//   with a dot. A block without either and without NUL, which is next LF?         1 nearly every
-//   one, needs nothing but that; else its masks are looked at, and only a block third dot?       1
-//   with a NUL or the end of data is walked octet by octet.
+//   CR?                1              bare; a CR with a dot two octets on is the start of a line
+//   next LF?           1              with a dot. A block without either and without NUL, which is
+//   third dot?         1              nearly every one, needs nothing but that; else its masks are
+//                                     looked at, and only a block with a NUL or the end of data is
+//                                     walked octet by octet.
 #include "base/cpu.h"
 #include "smtp/data_scanner.h"
 

@@ -2,9 +2,9 @@
 // and can never end the data.
 //
 // In:   consecutive spans of the wire, cut anywhere. DATA: until its terminator; chunks (BDAT): all
-// of it is content. Out:  pieces of content, one per next(): a view into the span, or a literal
-// with static storage. The caller goes on with the
-//       rest of the span until it is consumed:
+//       of it is content.
+// Out:  pieces of content, one per next(): a view into the span, or a literal with static storage.
+//       The caller goes on with the rest of the span until it is consumed:
 //
 //           while (!rest.empty()) {
 //               const auto piece = scanner.next(rest);
@@ -12,6 +12,7 @@
 //               if (!piece.content.empty()) emit(piece.content, piece.is_literal);
 //               if (piece.ended) break;
 //           }
+//
 //       Chunks only: at the end of the last one finish() gives the literal (or nothing) that
 //       completes a CR that came last.
 //
@@ -22,8 +23,10 @@
 // start. NUL: a DATA line of one dot and otherwise only NULs, ended by any newline, sets
 // suspicious_nul_dot().
 //
-// Cost: O(input), octet by octet; a piece reaches as far as nothing must be added. No allocation.
-// Thread: one. Errors: none. Source: RFC 5321, 2.3.8 and 4.5.2; the contract's smtp.bare_newline.
+// Cost:   O(input), octet by octet; a piece reaches as far as nothing must be added. No allocation.
+// Thread: one.
+// Errors: none.
+// Source: RFC 5321, 2.3.8 and 4.5.2; the contract's smtp.bare_newline.
 #pragma once
 
 #include "base/bytes.h"

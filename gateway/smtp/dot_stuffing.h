@@ -1,8 +1,9 @@
 // Dot-stuffing and its removal by splitting: octets are named, never copied.
 //
 // In:   pieces of content, cut anywhere. Unstuffer: DATA's wire form without terminator. Stuffer:
-// raw form, as BDAT carries it. Out:  the sink is called in order with sub-spans of the piece; the
-// Stuffer also gives it dot_literal (static storage).
+//       raw form, as BDAT carries it.
+// Out:  the sink is called in order with sub-spans of the piece; the Stuffer also gives it
+//       dot_literal (static storage).
 //       Removed: each dot behind a CRLF or at the very start. Added: a dot before each such dot.
 //       Stuffer::terminator() is what must follow the content: CRLF first if the content does not
 //       end in one.
@@ -12,8 +13,10 @@
 //       raw    "a\r\n.b"  ──▶  "a\r\n"  "."(literal)  ".b"   ──▶ wire
 //       wire   "a\r\n..b" ──▶  "a\r\n"                ".b"   ──▶ raw
 //
-// Cost: O(input), AVX2 at run time; one sink call per piece and per dot. No allocation. Thread:
-// one. Errors: none. Source: RFC 5321, 4.5.2; RFC 3030, 2.
+// Cost:   O(input), AVX2 at run time; one sink call per piece and per dot. No allocation.
+// Thread: one.
+// Errors: none.
+// Source: RFC 5321, 4.5.2; RFC 3030, 2.
 #pragma once
 
 #include "base/bytes.h"

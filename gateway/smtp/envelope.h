@@ -1,8 +1,8 @@
 // What MAIL and RCPT say, as the session hands it on.
 //
 // Mailboxes are kept as the client wrote them (local part untouched), without angle brackets and
-// without source route. Source: RFC 5321, 4.1.1.2, 4.1.1.3, 4.1.2; RFC 1870 (SIZE), 6152 (BODY),
-// 6531 (SMTPUTF8).
+// without source route.
+// Source: RFC 5321, 4.1.1.2, 4.1.1.3, 4.1.2; RFC 1870 (SIZE), 6152 (BODY), 6531 (SMTPUTF8).
 #pragma once
 
 #include <cstdint>

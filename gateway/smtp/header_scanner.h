@@ -2,13 +2,16 @@
 // message starts with a blank.
 //
 // In:   content in the order it is given out (views and literals alike), cut anywhere, in the form
-// that is stated: in the dot-stuffed
-//       form a dot at a line's start is not part of the line.
+//       that is stated: in the dot-stuffed form a dot at a line's start is not part of the line.
 // Out:  received_fields_count(), starts_with_space(). A field is counted as soon as its colon is
-// seen: "Received:" at a line's
-//       start in any case, blanks before the colon allowed (obsolete syntax).
+//       seen: "Received:" at a line's start in any case, blanks before the colon allowed (obsolete
+//       syntax).
+//
 // The header ends at an empty line or at a line that can't be a field nor continue one; after that
-// scan() costs a branch. State: a few octets, however long a line is. Thread: one. Errors: none.
+// scan() costs a branch.
+// State:  a few octets, however long a line is.
+// Thread: one.
+// Errors: none.
 // Source: RFC 5322, 2.2, 3.6.7, 4.5 (blanks before the colon); RFC 5321, 6.3 (loop detection).
 #pragma once
 

@@ -4,7 +4,8 @@
 //    ╰───── source route ─────╯╰─ local ─╯ ╰──── domain ────╯
 //             (dropped)        ╰────────── mailbox ─────────╯
 //
-// In:   text within one command line. Out: views into it; nothing is copied or unquoted.
+// In:  text within one command line.
+// Out: views into it; nothing is copied or unquoted.
 //
 // Octets from 0x80 on count as letters of a local part or a label (RFC 6531); whether they may
 // stand there is the caller's to judge by is_non_ascii, once it knows about SMTPUTF8, and is_utf8()
@@ -15,7 +16,9 @@
 // <Postmaster>), empty labels, stray dots.
 //
 // Bounds: local part, domain and mailbox as the constants below.
-// Cost:   one pass, no allocation. Thread: any. Errors: nullopt or false.
+// Cost:   one pass, no allocation.
+// Thread: any.
+// Errors: nullopt or false.
 // Source: RFC 5321, 4.1.2, 4.1.3, 4.5.1, 4.5.3.1; RFC 6531, 3.3.
 #pragma once
 

@@ -1,9 +1,13 @@
 // Judges the newlines of content that needs no end to be found: BDAT chunks.
 //
-// In:   consecutive spans, cut anywhere; a CRLF cut in two, even by the end of a chunk, is not
-// bare. Out:  how many CRs and LFs are known to be bare; finish() says that the content is over, so
-// that a CR that came last is bare too. Cost: O(input), AVX2 at run time; scan_plain is the
-// definition. No allocation. Thread: one. Errors: none. Source: RFC 5321, 2.3.8; RFC 3030, 2.
+// In:     consecutive spans, cut anywhere; a CRLF cut in two, even by the end of a chunk, is not
+//         bare.
+// Out:    how many CRs and LFs are known to be bare; finish() says that the content is over, so
+//         that a CR that came last is bare too.
+// Cost:   O(input), AVX2 at run time; scan_plain is the definition. No allocation.
+// Thread: one.
+// Errors: none.
+// Source: RFC 5321, 2.3.8; RFC 3030, 2.
 #pragma once
 
 #include "base/bytes.h"

@@ -1,20 +1,22 @@
 // The PROXY protocol, versions 1 and 2: what a trusted balancer puts before the client's first
 // octet, and what our own probes send.
 //
-// In:   the connection's first octets, cut anywhere.
-// Out:  need_more; malformed (drop the connection); or done: how many octets of the last input
-// belong to the header (what
-//       follows is the client's), and the addresses. UNKNOWN, LOCAL and the unspecified family have
-//       none: the peer's own hold.
+// In:  the connection's first octets, cut anywhere.
+// Out: need_more; malformed (drop the connection); or done: how many octets of the last input
+//      belong to the header (what follows is the client's), and the addresses. UNKNOWN, LOCAL and
+//      the unspecified family have none: the peer's own hold.
 //
 // Strict: version 1 is at most 107 octets, single spaces, decimal without leading zeros, and ends
-// in CRLF. Version 2 takes streams only; address block and TLVs must fit the stated length exactly;
-// a CRC32C TLV is checked; other TLVs are skipped. A LOCAL or unspecified block is skipped whole,
-// except that a CRC32C in it must be right where its TLVs can be read. Bound: block_bytes_max; a
-// header that states more is malformed at once. An octet that fits neither version is malformed at
-// once. State: one pointer while no header is under way; heap only between the first octet and the
-// verdict, grown as octets come. Thread: one. Errors: none but the verdict. Source: HAProxy's
-// proxy-protocol.txt, sections 2.1, 2.2, 2.2.3 (TLVs), 2.2.4 (CRC32C).
+//         in CRLF. Version 2 takes streams only; address block and TLVs must fit the stated length
+//         exactly; a CRC32C TLV is checked; other TLVs are skipped. A LOCAL or unspecified block is
+//         skipped whole, except that a CRC32C in it must be right where its TLVs can be read.
+// Bound:  block_bytes_max; a header that states more is malformed at once. An octet that fits
+//         neither version is malformed at once.
+// State:  one pointer while no header is under way; heap only between the first octet and the
+//         verdict, grown as octets come.
+// Thread: one.
+// Errors: none but the verdict.
+// Source: HAProxy's proxy-protocol.txt, sections 2.1, 2.2, 2.2.3 (TLVs), 2.2.4 (CRC32C).
 #pragma once
 
 #include "base/address.h"

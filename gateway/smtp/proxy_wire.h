@@ -1,7 +1,8 @@
 // The PROXY protocol's constants, for its parser and its writer.
 //
 //   version 2:  signature (12) │ version and command │ family and transport │ length (2) │
-//   addresses │ TLVs
+//               addresses │ TLVs
+//
 // Source: HAProxy's proxy-protocol.txt, 2.1, 2.2, 2.2.3.
 #pragma once
 

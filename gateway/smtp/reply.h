@@ -4,7 +4,8 @@
 //       A view: it points to static text, or to memory whose owner says how long it lives
 //       (OwnedReply owns it).
 //
-// Bounds: lines on the wire are cut to reply_line_bytes_max. Thread: any; plain values.
+// Bounds: lines on the wire are cut to reply_line_bytes_max.
+// Thread: any; plain values.
 // Errors: none; a code outside of 200 to 599 is our own mistake and aborts.
 // Source: RFC 5321, 4.2 (replies, multi-line replies); RFC 2034 and 3463 (enhanced status codes).
 #pragma once
@@ -34,6 +35,9 @@ struct Reply {
 
     [[nodiscard]] constexpr unsigned severity() const { return code / 100U; } // 2, 3, 4 or 5
 };
+
+// The one reply to DATA that lets the content begin.
+inline constexpr Reply start_data{354, {}, "End data with <CR><LF>.<CR><LF>"};
 
 // A reply that owns its text.
 struct OwnedReply {

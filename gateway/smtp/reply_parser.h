@@ -2,16 +2,19 @@
 //
 // In:   consecutive spans of the wire, split anywhere, even inside CR LF.
 // Out:  each whole reply, multi-line ones joined, and how many octets of the span it took. Lines
-// end with CRLF or, as some servers do, with
-//       a bare LF. "code SP text", "code - text" and a bare code are lines; anything else is not
-//       SMTP. A code's first digit is 2 to 5. All lines of a reply have one code. An enhanced
-//       status code of the reply's own class is taken off every line; the first one counts.
+//       end with CRLF or, as some servers do, with a bare LF. "code SP text", "code - text" and a
+//       bare code are lines; anything else is not SMTP. A code's first digit is 2 to 5. All lines
+//       of a reply have one code. An enhanced status code of the reply's own class is taken off
+//       every line; the first one counts.
 // Kept: the text's octets as they came, 8-bit and controls too: whoever shows or passes them on
-// escapes them.
+//       escapes them.
 //
 // Bounds: line_bytes_max per line with its end, reply_bytes_max per reply; past them, as on
-// anything that is no reply: `malformed`, for good. Cost:  O(input) whatever the split; one copy of
-// the text; allocates only while its text buffer grows. Thread: one. Errors: `malformed` only.
+//         anything that is no reply: `malformed`, for good.
+// Cost:   O(input) whatever the split; one copy of the text; allocates only while its text buffer
+//         grows.
+// Thread: one.
+// Errors: `malformed` only.
 // Source: RFC 5321, 4.2 and 4.2.1; RFC 2034, 4; RFC 3463, 2.
 #pragma once
 

@@ -9,7 +9,6 @@ namespace {
 constexpr Reply too_many_errors = {421, {4, 7, 0}, "Too many errors"};
 constexpr Reply too_many_unknown = {421, {4, 7, 0}, "Too many unknown recipients"};
 constexpr Reply no_valid_recipients = {554, {5, 5, 1}, "No valid recipients"};
-constexpr Reply start_data = {354, {}, "End data with <CR><LF>.<CR><LF>"};
 
 } // namespace
 

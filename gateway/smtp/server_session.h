@@ -40,7 +40,8 @@
 //
 // Invariants: nothing is run as a command that the client's octets did not put behind a CRLF
 //             outside of message content.
-// Thread: one. Errors: none; the peer's mistakes are replies.
+// Thread: one.
+// Errors: none; the peer's mistakes are replies.
 // Memory: no allocation per command in the steady state.
 // Source: RFC 5321, 2920, 3030, 1870, 2034, 6152, 6531; the contract's table of replies.
 #pragma once

@@ -10,7 +10,8 @@
 //
 // Memory: State is all that an idle session costs besides its hello name; a Transaction is made at
 //         the first MAIL and kept for the next ones until shed_spare_memory().
-// Thread: one. Errors: none.
+// Thread: one.
+// Errors: none.
 // Source: as server_session.h.
 #pragma once
 

@@ -16,7 +16,8 @@
 // Bounds: every line stays under trace_line_bytes_max; longer hello names and ids are cut, a longer
 //         recipient leaves its clause out.
 // Cost:   no allocation once `out` has grown, save for the text of an IPv6 address.
-// Thread: any. Errors: none.
+// Thread: any.
+// Errors: none.
 // Source: RFC 5321, 4.4 and 4.1.3; RFC 5322, 3.3 and 3.6.7; RFC 3848 and RFC 6531, 4.3 (with).
 #pragma once
 

@@ -11,9 +11,10 @@ namespace {
 
 // The word of health, from its top:
 //   | comeback 36 | traffic 12 | probes 12 | spare 1 | trial 1 | out by probes 1 | out by traffic 1
-//   | comeback  when a trial is due, in ticks of 2^23 ns (8.4 ms): 18 years of uptime traffic   up:
-//   failures in a row; out: how often the wait was doubled probes    up: failures in a row; out:
-//   successes in a row
+//
+//   comeback  when a trial is due, in ticks of 2^23 ns (8.4 ms): 18 years of uptime
+//   traffic   up: failures in a row; out: how often the wait was doubled
+//   probes    up: failures in a row; out: successes in a row
 struct Health {
     std::uint64_t comeback_ticks = 0;
     std::uint32_t traffic = 0;

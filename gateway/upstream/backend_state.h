@@ -17,7 +17,9 @@
 //
 // Layout: health is one 64-bit word, changed by compare-and-swap; no lock anywhere. States
 //   outlive reloads, so no settings are kept in them: they come with each call.
-// Bounds: workers_max workers; failures and successes up to 4,095. Thread: any. Errors: none.
+// Bounds: workers_max workers; failures and successes up to 4,095.
+// Thread: any.
+// Errors: none.
 #pragma once
 
 #include "base/instant.h"

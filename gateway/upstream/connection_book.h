@@ -30,7 +30,8 @@
 //   connections; vectors keep their room, so that steady traffic allocates nothing.
 // Lifetime: a Pool outlives the leases and waiting transactions that name it (the worker keeps
 //   the snapshot they began under).
-// Thread: one worker's; the shared states behind it are atomics. Errors: none.
+// Thread: one worker's; the shared states behind it are atomics.
+// Errors: none.
 // Source: CONTRACT 3 (max_connections, failover, backend_wait, backend_hold), 4 (backend mode).
 #pragma once
 

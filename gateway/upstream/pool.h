@@ -1,7 +1,8 @@
 // A pool as a worker uses it: its settings, its slot table and the shared states of its backends.
 // Part of the config snapshot.
 //
-// Thread: built by main, then immutable (the states are shared atomics); any. Errors: none.
+// Thread: built by main, then immutable (the states are shared atomics); any.
+// Errors: none.
 #pragma once
 
 #include "base/settings/settings.h"

@@ -14,10 +14,10 @@
 // taken for its successor's.
 //
 // Time:   passed in, save that c-ares reads the monotonic clock itself for its query timeouts.
-// Bounds: one query a name. Thread: main's only.
+// Bounds: one query a name.
+// Thread: main's only.
 // Errors: create() fails with Error; a name that can't be resolved has no addresses, and the reason
-// in
-//         failure().
+//         in failure().
 // Source: c-ares 1.18 (Debian 12) to 1.34 (Debian 13): ares_getaddrinfo(3), ares_init_options(3).
 #pragma once
 

@@ -21,10 +21,12 @@
 // That is fair dice, sqrt((N-1)/65536); a test holds it to that. Removing one of N moves 1/N of
 // the slots, adding one 1/(N+1), within the same deviation.
 //
-// Bounds: backends_max backends; 128 KiB a table. Cost (bench/micro/hash_bench.cc, development
-//   machine): hash and first choice 4.4 ns; next() O(backends): 47 ns with 3, 3.8 us with 500, no
-//   allocation; building 2.2 ms with 3, 143 ms with 500, on the main thread.
-// Thread: immutable once built; any. Errors: none.
+// Bounds: backends_max backends; 128 KiB a table.
+// Cost (bench/micro/hash_bench.cc, development machine): hash and first choice 4.4 ns; next()
+//   O(backends): 47 ns with 3, 3.8 us with 500, no allocation; building 2.2 ms with 3, 143 ms with
+//   500, on the main thread.
+// Thread: immutable once built; any.
+// Errors: none.
 // Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates" (1998), in
 //   its weighted form by -log(u)/w.
 #pragma once

@@ -59,6 +59,18 @@ void BackendConnection::connect_next() {
     lost(addresses.empty() ? ForwardFailure::resolve : ForwardFailure::connect_refused, error);
 }
 
+// The next address, if there is one, within the same backend_connect time.
+void BackendConnection::connect_failed() {
+    if (next_address_ == pool_->addresses[lease_.backend_index].size()) {
+        lost(ForwardFailure::connect_refused, stream_.error());
+        return;
+    }
+    const bool is_closed = stream_.close(worker_.loop());
+    RINGMX_ASSERT(is_closed); // the connect was all that was in flight
+    stream_.renew();
+    connect_next();
+}
+
 void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery,
                               std::shared_ptr<const Snapshot> snapshot, const Pool& pool) {
     RINGMX_ASSERT(state_ == State::idle);
@@ -69,7 +81,7 @@ void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery,
     delivery_ = delivery;
     reused_ = true;
     state_ = State::busy;
-    timer_.cancel();
+    expect_nothing();
 }
 
 bool BackendConnection::send_commands() {
@@ -166,7 +178,7 @@ void BackendConnection::finish_clean() {
         break;
     case upstream::Kept::handed_over:
         if (Delivery* next = worker_.deliveries().find(Handle::unpacked(back.grant.transaction))) {
-            next->granted(back.grant.answer);
+            next->handed_over(back.grant.answer);
         } else {
             lease_ = back.grant.answer.lease;
             lease_held_ = true;
@@ -264,7 +276,7 @@ void BackendConnection::complete(ring::StreamOperation operation,
     case ring::StreamEvent::ended:
     case ring::StreamEvent::failed:
         if (state_ == State::connecting) {
-            lost(ForwardFailure::connect_refused, stream_.error());
+            connect_failed();
         } else {
             lost(ForwardFailure::dropped, stream_.error());
         }
@@ -307,14 +319,12 @@ void BackendConnection::received(const Slice& octets) {
 }
 
 void BackendConnection::became_ready() {
-    using Known = BackendTraits::Known;
-    pool_->traits[lease_.backend_index]->smtputf8.store(
-        capabilities().smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
+    pool_->traits[lease_.backend_index]->learn(capabilities());
     expect_nothing();
     worker_.book().dial_succeeded(lease_);
     state_ = State::busy;
     if (Delivery* const waiting = delivery()) {
-        waiting->on_ready(*this);
+        waiting->on_ready();
     } else {
         finish_clean();
     }

@@ -1,16 +1,17 @@
 // One connection to a backend: dialling, greeting, the SMTP client session on it, and giving it
 // back.
 //
-//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy
-//   …
+//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy …
 //                                                   └▶ resetting (RSET, to be proven clean) ─▶ idle
 //   any state ─▶ quitting or closing
 //
 // A delivery speaks through session() and send(); replies, losses and timeouts come back to it
 // (Delivery::on_…). Addresses of a backend are tried in their order within one backend_connect
-// time. A connection that a delivery leaves is kept only in a state proven clean, within messages_
-// and rejections_per_connection. Thread: one worker's. Errors: told to the delivery as
-// ForwardFailure.
+// time.
+// A connection that a delivery leaves is kept only in a state proven clean, within messages_ and
+// rejections_per_connection.
+// Thread: one worker's.
+// Errors: told to the delivery as ForwardFailure.
 #pragma once
 
 #include "base/slab.h"
@@ -96,6 +97,7 @@ class BackendConnection {
     };
 
     void connect_next();
+    void connect_failed();
     void received(const Slice& octets);
     void became_ready();
     void take_reply();

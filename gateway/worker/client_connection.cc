@@ -18,12 +18,11 @@ using observe::RejectReason;
 
 namespace {
 
-// After our last reply the client may still be sending; closing at once would make the kernel reset
-// the connection, and the reply could be lost with it. What comes meanwhile is dropped.
-constexpr Duration linger_time = 2s;
 constexpr Duration cut_linger_time = 500ms;
 // The average of limits.minimum_data_rate is taken over this.
 constexpr Duration rate_window = 60s;
+// A session without a transaction counts as idle from then on.
+constexpr Duration shed_after = 5s;
 
 const smtp::ServerSettings& smtp_settings(const Snapshot& snapshot, std::uint32_t listener_index) {
     const Listener& listener = snapshot.listeners[listener_index];
@@ -56,10 +55,7 @@ void ClientConnection::open(int descriptor) {
     client_port_ = peer->port;
     const auto& proxy = snapshot_->listeners[listener_index_].settings.proxy_protocol;
     if (proxy) {
-        const bool trusted =
-            is_unix_peer_ || std::ranges::any_of(proxy->trusted, [&](const Network& network) {
-                return network.contains(client_ip_);
-            });
+        const bool trusted = is_unix_peer_ || is_in(proxy->trusted, client_ip_);
         if (!trusted) {
             log_client(LogEvent::proxy_fault, "not a trusted proxy");
             worker_.counters().connections_refused[RefuseReason::proxy_untrusted].add();
@@ -192,11 +188,11 @@ void ClientConnection::received(Slice octets) {
         return;
     case State::serving:
         last_octet_at_ = worker_.now();
-        rate_window_bytes_ += octets.size();
+        rate_bytes_ += octets.size();
         if (Delivery* const transaction = delivery()) {
             transaction->client_spoke();
         }
-        keep_input(std::move(octets));
+        input_.push(worker_.pool(), std::move(octets));
         resume();
         return;
     case State::lingering:
@@ -216,7 +212,10 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
         received(std::move(octets));
         return;
     case ring::StreamEvent::starved:
+        starved_ = true;
         worker_.receive_buffers().starve(completion.token);
+        run_rate_clock();
+        set_timer();
         return;
     case ring::StreamEvent::sent:
         last_sent_at_ = worker_.now();
@@ -239,23 +238,27 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
 }
 
 void ClientConnection::arm_receive() {
+    starved_ = false;
     if (stream_.receiving()) {
         stream_.receive(worker_.loop());
+        last_octet_at_ = worker_.now();
+        run_rate_clock();
+        set_timer();
     }
 }
 
 // The client has shut its sending side down (it may still read), or the connection is lost.
 void ClientConnection::peer_ended(bool lost) {
+    input_ended_ = true;
     if (state_ != State::serving) {
-        if (state_ != State::closing) {
+        if (lost || stream_.unsent_bytes() == 0) {
             close();
         }
-        return;
+        return; // lingering: our last replies still go out, then it is closed
     }
     Delivery* const transaction = delivery();
-    input_ended_ = true;
-    if (!lost && (blocked_ || waiting_input_bytes() > 0 ||
-                  (transaction != nullptr && transaction->content_ended()))) {
+    if (!lost &&
+        (blocked_ || !input_.empty() || (transaction != nullptr && transaction->content_ended()))) {
         resume(); // what came before the end still gets its answers
         return;
     }
@@ -320,15 +323,23 @@ Instant ClientConnection::serving_deadline() const {
         return never;
     }
     if (!session_.in_content()) {
-        return last_command_at_ + timeouts.command;
+        const Instant silent = last_command_at_ + timeouts.command;
+        return spare_shed_ || session_.in_transaction()
+                   ? silent
+                   : std::min(silent, last_command_at_ + shed_after);
     }
-    if (content_paused_) {
+    if (!awaits_content()) {
         return never;
     }
     const Instant silent = last_octet_at_ + timeouts.data;
     return snapshot_->settings->limits.minimum_data_rate_bytes == 0
                ? silent
-               : std::min(silent, rate_window_start_ + rate_window);
+               : std::min(silent, rate_resumed_at_ + (rate_window - rate_elapsed_));
+}
+
+// Content is what the client is waited for: not while we don't read, nor between two chunks.
+bool ClientConnection::awaits_content() const {
+    return session_.in_content() && stream_.receiving() && !starved_;
 }
 
 void ClientConnection::timer_fired() {
@@ -361,9 +372,16 @@ void ClientConnection::serving_timer_fired() {
         end_by_client(true); // it does not read our replies
         return;
     }
-    const bool silent = last_octet_at_ + snapshot_->settings->timeouts.data <= worker_.now();
-    if (session_.in_content() && !silent) {
+    const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
+    const bool in_content = session_.in_content();
+    if (in_content && last_octet_at_ + timeouts.data > worker_.now()) {
         check_data_rate();
+        return;
+    }
+    if (!in_content && last_command_at_ + timeouts.command > worker_.now()) {
+        session_.shed_spare_memory(); // it has gone idle
+        spare_shed_ = true;
+        set_timer();
         return;
     }
     worker_.counters().timeouts_total.add();
@@ -374,7 +392,7 @@ void ClientConnection::serving_timer_fired() {
 void ClientConnection::check_data_rate() {
     const std::uint64_t least = snapshot_->settings->limits.minimum_data_rate_bytes *
                                 static_cast<std::uint64_t>(rate_window / 1s);
-    if (!rate_window_paused_ && rate_window_bytes_ < least) {
+    if (rate_bytes_ < least) {
         log_after(LogEvent::too_slow);
         fail(replies::too_slow, RejectReason::too_slow);
         return;
@@ -384,9 +402,19 @@ void ClientConnection::check_data_rate() {
 }
 
 void ClientConnection::begin_rate_window() {
-    rate_window_start_ = worker_.now();
-    rate_window_bytes_ = 0;
-    rate_window_paused_ = content_paused_;
+    rate_resumed_at_ = worker_.now();
+    rate_elapsed_ = Duration{0};
+    rate_bytes_ = 0;
+}
+
+void ClientConnection::run_rate_clock() {
+    const bool runs = awaits_content();
+    if (runs && !rate_running_) {
+        rate_resumed_at_ = worker_.now();
+    } else if (!runs && rate_running_) {
+        rate_elapsed_ += worker_.now() - rate_resumed_at_;
+    }
+    rate_running_ = runs;
 }
 
 // A last reply of ours, whatever the session was doing.
@@ -395,6 +423,14 @@ void ClientConnection::fail(const smtp::Reply& reply, RejectReason reason) {
     session_.fail(reply);
     finish_output();
     linger(linger_time);
+}
+
+void ClientConnection::fail_for_memory() {
+    if (Delivery* const transaction = delivery()) {
+        transaction->log_message_refusal(replies::memory_gone, RejectReason::no_memory,
+                                         phase_word());
+    }
+    fail(replies::memory_gone, RejectReason::no_memory);
 }
 
 void ClientConnection::abandon(RejectReason reason) {
@@ -414,10 +450,7 @@ void ClientConnection::drain() {
         linger(linger_time);
         return;
     case State::serving:
-        draining_ = true;
-        if (!session_.in_transaction() && delivery() == nullptr && !processing_) {
-            fail(replies::shutting_down, RejectReason::shutdown);
-        }
+        resume();
         return;
     case State::lingering:
     case State::closing:
@@ -457,7 +490,6 @@ void ClientConnection::linger(Duration time) {
     }
     state_ = State::lingering;
     input_.clear();
-    first_input_ = 0;
     if (input_ended_ && stream_.unsent_bytes() == 0) {
         close();
         return;
@@ -467,8 +499,6 @@ void ClientConnection::linger(Duration time) {
     worker_.timers().set(timer_, worker_.now() + time);
 }
 
-void ClientConnection::linger_after_close() { linger(linger_time); }
-
 void ClientConnection::close(bool reset) {
     if (state_ == State::closing) {
         return;
@@ -476,7 +506,6 @@ void ClientConnection::close(bool reset) {
     state_ = State::closing;
     timer_.cancel();
     input_.clear();
-    first_input_ = 0;
     if (stream_.close(worker_.loop(), reset)) {
         closed();
     }

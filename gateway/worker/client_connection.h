@@ -1,19 +1,22 @@
 // One client's connection: PROXY header, greeting delay, the SMTP server session on it, limits,
 // timeouts, back-pressure, closing.
 //
-//   proxy_header ─▶ delaying (greeting_delay) ─▶ serving ─▶ lingering (last reply sent, our end
-//   shown, the client's rest dropped) ─▶ closed
+//   proxy_header ─▶ delaying (greeting_delay) ─▶ serving ─▶ lingering ─▶ closed
+//                                                           (last reply sent, our end shown, the
+//                                                           client's rest dropped)
 //
 // Octets go to the session where they lie; what the session can't take yet (an answer is awaited)
 // waits in input_, and reading pauses when that grows. Events become calls to the transaction's
 // Delivery, whose answers come back through the answer_… functions, at once or later. A connection
 // without a transaction holds no delivery, no input and no line memory: at most 1 KiB in all.
-// Thread: one worker's. Errors: none; whatever fails ends this connection alone.
+// Thread: one worker's.
+// Errors: none; whatever fails ends this connection alone.
 // Source: CONTRACT 3 (limits, timeouts), 4; RFC 5321, 4.5.3.2.
 #pragma once
 
 #include "base/buffer.h"
 #include "base/slab.h"
+#include "base/slice_queue.h"
 #include "base/timer_wheel.h"
 #include "observe/counters.h"
 #include "observe/log_record.h"
@@ -26,7 +29,6 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
 namespace ringmx::worker {
 
@@ -62,15 +64,17 @@ class ClientConnection final : private smtp::RefusalObserver {
     // Content: reading pauses while the delivery holds too much, and goes on when told.
     void pause_content();
     void resume_content();
+    [[nodiscard]] bool content_paused() const { return content_paused_; }
     // Runs the session on what waits, flushes replies, adjusts reading and timers.
     void resume();
-    // The delivery is gone (it ended by itself).
-    void delivery_gone() { delivery_ = {}; }
 
-    void drain();                 // idle: 421 4.3.2; else after its transaction
+    void drain();                 // idle: 421 4.3.2; else resume() sees to it after its transaction
     void cut();                   // 421 4.3.2 now; then closed as soon as that is sent
     void configuration_changed(); // a new snapshot: taken when no transaction is open
-    void release_memory();        // moves what it holds out of receive buffers
+    // Memory is short: what waits leaves receive buffers, and is not added to.
+    void relieve();
+    void fail_for_memory(); // 421 4.3.1, so that others can go on
+    [[nodiscard]] std::size_t waiting_bytes() const { return input_.bytes(); }
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,
                   Slice octets);
@@ -81,6 +85,10 @@ class ClientConnection final : private smtp::RefusalObserver {
   private:
     enum class State : std::uint8_t { proxy_header, delaying, serving, lingering, closing };
 
+    // After our last reply the client may still be sending; closing at once would make the kernel
+    // reset the connection, and the reply could be lost with it. What comes meanwhile is dropped.
+    static constexpr Duration linger_time = 2s;
+
     // Opening.
     void begin_serving();
     void greet();
@@ -90,7 +98,6 @@ class ClientConnection final : private smtp::RefusalObserver {
 
     // The session.
     void received(Slice octets);
-    void keep_input(Slice octets);
     void process();
     [[nodiscard]] Bytes session_input(Bytes waiting) const;
     void run_event(const smtp::ServerSession::Step& step, const Slice& input);
@@ -104,8 +111,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     void on_content_end();
     void on_close();
     void transaction_over();
-    void note_chunk_pause();
     [[nodiscard]] bool has_drained();
+    [[nodiscard]] bool awaits_content() const;
     void abandon(observe::RejectReason reason);
 
     // The session's own refusals of envelope commands.
@@ -119,7 +126,6 @@ class ClientConnection final : private smtp::RefusalObserver {
     void finish_output();
     void adjust_reading();
     [[nodiscard]] bool delivery_owes_answer();
-    [[nodiscard]] std::size_t waiting_input_bytes() const;
 
     // Time.
     void set_timer();
@@ -127,13 +133,13 @@ class ClientConnection final : private smtp::RefusalObserver {
     void serving_timer_fired();
     void check_data_rate();
     void begin_rate_window();
+    void run_rate_clock();
 
     // The end.
     void fail(const smtp::Reply& reply, observe::RejectReason reason);
     void peer_ended(bool lost);
     void end_by_client(bool lost);
     void linger(Duration time);
-    void linger_after_close();
     void close(bool reset = false);
     void closed();
 
@@ -158,16 +164,16 @@ class ClientConnection final : private smtp::RefusalObserver {
     policy::ClientTicket ticket_;
     IpAddress client_ip_;
     Handle delivery_;
-    std::vector<Slice> input_; // first_input_ on: not yet taken by the session
-    std::size_t first_input_ = 0;
+    SliceQueue input_; // not yet taken by the session
     Instant opened_at_;
     Instant last_octet_at_;
-    Instant
-        last_command_at_; // timeouts.command counts from here: a dripped line does not prolong it
+    // timeouts.command counts from here: a dripped line does not prolong it.
+    Instant last_command_at_;
     Instant last_sent_at_;
-    Instant rate_window_start_;
-    Instant chunk_ended_at_;
-    std::uint64_t rate_window_bytes_ = 0;
+    // The data rate's clock: runs while content is waited for, in windows.
+    Instant rate_resumed_at_;
+    Duration rate_elapsed_{0};
+    std::uint64_t rate_bytes_ = 0;
     std::uint32_t listener_index_;
     std::uint32_t errors_counted_ = 0;
     std::uint32_t commands_counted_ = 0;
@@ -180,11 +186,10 @@ class ClientConnection final : private smtp::RefusalObserver {
     bool processing_ : 1 = false;
     bool blocked_ : 1 = false;
     bool content_paused_ : 1 = false;
-    bool rate_window_paused_ : 1 = false;
-    bool draining_ : 1 = false;
-    bool saw_close_ : 1 = false; // the session ended it: QUIT, or our own last reply
-    bool in_content_ : 1 = false;
-    bool between_chunks_ : 1 = false; // of in_content_
+    bool rate_running_ : 1 = false;
+    bool starved_ : 1 = false;    // its receive waits for a buffer: our fault, not its silence
+    bool spare_shed_ : 1 = false; // the session holds nothing that only a session at work needs
+    bool saw_close_ : 1 = false;  // the session ended it: QUIT, or our own last reply
     bool input_ended_ : 1 = false;
     bool owes_count_ : 1 = false;    // a transaction is open whose end nobody has counted
     bool has_recipient_ : 1 = false; // of that transaction: one was accepted

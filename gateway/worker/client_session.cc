@@ -10,7 +10,6 @@
 namespace ringmx::worker {
 
 using observe::LogEvent;
-using observe::LogRecord;
 using observe::RecipientReason;
 using observe::RejectReason;
 using smtp::AnswerSource;
@@ -24,6 +23,9 @@ constexpr std::size_t waiting_input_bytes_max = 64 * 1024;
 constexpr std::size_t unsent_output_bytes_max = 64 * 1024;
 // Waiting input below this is moved out of its receive buffer: it would pin sixteen times its size.
 constexpr std::size_t pinned_input_bytes_min = 4096;
+
+// A flood of commands leaves no more behind than this.
+constexpr std::size_t kept_output_bytes_max = 4096;
 
 // A command of six octets can have a reply of a hundred.
 constexpr std::size_t commands_portion_bytes_max = 4096;
@@ -59,16 +61,6 @@ std::string_view subject_of(std::string_view argument) {
 
 } // namespace
 
-void ClientConnection::keep_input(Slice octets) { input_.push_back(std::move(octets)); }
-
-std::size_t ClientConnection::waiting_input_bytes() const {
-    std::size_t bytes = 0;
-    for (std::size_t index = first_input_; index < input_.size(); ++index) {
-        bytes += input_[index].size();
-    }
-    return bytes;
-}
-
 void ClientConnection::resume() {
     if (processing_ || state_ != State::serving) {
         return;
@@ -76,7 +68,6 @@ void ClientConnection::resume() {
     processing_ = true;
     process();
     processing_ = false;
-    note_chunk_pause();
     if (state_ != State::serving) {
         return;
     }
@@ -88,7 +79,7 @@ void ClientConnection::resume() {
     if (state_ != State::serving) {
         return;
     }
-    if (input_ended_ && !blocked_ && waiting_input_bytes() == 0) {
+    if (input_ended_ && !blocked_ && input_.empty()) {
         Delivery* const transaction = delivery();
         if (transaction == nullptr || !transaction->content_ended()) {
             end_by_client(false);
@@ -96,6 +87,7 @@ void ClientConnection::resume() {
         }
     }
     adjust_reading();
+    run_rate_clock();
     set_timer();
 }
 
@@ -111,33 +103,24 @@ void ClientConnection::process() {
     blocked_ = false;
     while (state_ == State::serving && !has_drained() &&
            stream_.unsent_bytes() + session_.output().size() < unsent_output_bytes_max) {
-        const bool has_input = first_input_ < input_.size();
-        const Slice empty;
-        const Slice& input = has_input ? input_[first_input_] : empty;
+        const bool has_input = !input_.empty();
+        const Slice nothing;
+        const Slice& input = has_input ? input_.front() : nothing;
         const smtp::ServerSession::Step step = session_.receive(session_input(input.bytes()));
         run_event(step, input);
         if (state_ != State::serving) {
             break;
         }
         if (has_input) {
-            Slice& front = input_[first_input_];
-            front.remove_prefix(step.consumed);
-            if (front.empty()) {
-                front.reset();
-                ++first_input_;
-            }
+            input_.consume(step.consumed);
         }
         if (step.event == ServerEvent::blocked) {
             blocked_ = true;
             break;
         }
-        if (step.event == ServerEvent::need_input && first_input_ == input_.size()) {
+        if (step.event == ServerEvent::need_input && input_.empty()) {
             break;
         }
-    }
-    if (first_input_ == input_.size()) {
-        input_.clear();
-        first_input_ = 0;
     }
     if (delivery_owes_answer()) {
         blocked_ = true;
@@ -213,6 +196,8 @@ void ClientConnection::on_mail() {
 
 void ClientConnection::begin_count() {
     owes_count_ = true;
+    spare_shed_ = false;
+    begin_rate_window();
     has_recipient_ = false;
     failure_ = RejectReason::count_;
 }
@@ -266,6 +251,10 @@ void ClientConnection::on_recipient() {
         refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
         return;
     }
+    if (worker_.pressure() == Pressure::critical) {
+        refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
+        return;
+    }
     const auto target =
         snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
     if (!target) {
@@ -281,33 +270,26 @@ void ClientConnection::on_recipient() {
         }
         delivery_ = transaction->handle();
     }
-    smtp::RecipientCommand recipient = session_.recipient();
-    if (target->rewritten_to_postmaster || recipient.bare_postmaster) {
-        recipient.mailbox = worker_.route_key();
-    }
-    transaction->add_recipient(recipient, target->pool_index, worker_.route_key());
+    const bool is_rewritten =
+        target->rewritten_to_postmaster || session_.recipient().bare_postmaster;
+    transaction->add_recipient(is_rewritten ? worker_.route_key() : session_.recipient().mailbox,
+                               target->pool_index, worker_.route_key());
 }
 
 void ClientConnection::on_data() {
     if (Delivery* const transaction = delivery()) {
         transaction->begin_data();
     } else {
-        session_.answer_data(replies::start_data); // no recipient was taken: the session says 554
+        session_.answer_data(smtp::start_data); // no recipient was taken: the session says 554
     }
 }
 
+// There is no event for the first BDAT: its first content (or the end of an empty message) says so.
 void ClientConnection::begin_content() {
     Delivery* const transaction = delivery();
     if (transaction != nullptr && !transaction->content_begun() && session_.content_chunked()) {
         transaction->begin_chunks();
     }
-    if (!in_content_) {
-        in_content_ = true;
-        begin_rate_window();
-    } else if (between_chunks_) {
-        rate_window_start_ += worker_.now() - chunk_ended_at_;
-    }
-    between_chunks_ = false;
 }
 
 void ClientConnection::on_content(const smtp::ServerSession::Step& step, const Slice& input) {
@@ -320,7 +302,6 @@ void ClientConnection::on_content(const smtp::ServerSession::Step& step, const S
 
 void ClientConnection::on_content_end() {
     begin_content();
-    in_content_ = false;
     if (Delivery* const transaction = delivery()) {
         owes_count_ = false; // from here on the delivery knows, whatever becomes of the client
         transaction->end_content();
@@ -355,7 +336,7 @@ void ClientConnection::on_close() {
     }
     abandon(reason);
     finish_output();
-    linger_after_close();
+    linger(linger_time);
 }
 
 void ClientConnection::answer_recipient(const smtp::Reply& reply, AnswerSource source, bool unknown,
@@ -379,10 +360,6 @@ void ClientConnection::answer_data(const smtp::Reply& reply, RejectReason reason
     session_.answer_data(reply);
     last_octet_at_ = worker_.now();
     last_command_at_ = worker_.now();
-    if (reply.code == 354 && session_.in_content()) {
-        in_content_ = true;
-        begin_rate_window();
-    }
     resume();
 }
 
@@ -398,9 +375,6 @@ void ClientConnection::answer_message(const smtp::Reply& reply) {
 
 void ClientConnection::transaction_over() {
     content_paused_ = false;
-    if (!session_.in_content()) {
-        in_content_ = false;
-    }
     if (snapshot_ != worker_.snapshot()) {
         configuration_changed();
     }
@@ -408,26 +382,14 @@ void ClientConnection::transaction_over() {
 
 // The drain has come and no transaction is under way (any more): what waits is not run.
 bool ClientConnection::has_drained() {
-    return draining_ && !session_.in_transaction() && delivery() == nullptr;
+    return worker_.draining() && !session_.in_transaction() && delivery() == nullptr;
 }
 
-// Between two chunks the client owes a command, not data: that time is none of the data rate's.
-void ClientConnection::note_chunk_pause() {
-    if (in_content_ && !between_chunks_ && !session_.in_content()) {
-        between_chunks_ = true;
-        chunk_ended_at_ = worker_.now();
-    }
-}
-
-void ClientConnection::pause_content() {
-    content_paused_ = true;
-    rate_window_paused_ = true;
-}
+void ClientConnection::pause_content() { content_paused_ = true; }
 
 void ClientConnection::resume_content() {
     if (content_paused_) {
         content_paused_ = false;
-        last_octet_at_ = worker_.now();
         resume();
     }
 }
@@ -450,6 +412,9 @@ void ClientConnection::finish_output() {
     }
     const bool sent = stream_.send_text(worker_.loop(), output);
     output.clear();
+    if (output.capacity() > kept_output_bytes_max) {
+        output.shrink_to_fit();
+    }
     if (!sent) {
         end_by_client(true); // a reply that can't be given ends the dialog
     }
@@ -457,34 +422,24 @@ void ClientConnection::finish_output() {
 
 // Reads on unless enough is waiting already; what waits small leaves its receive buffer.
 void ClientConnection::adjust_reading() {
-    const std::size_t waiting = waiting_input_bytes();
     const bool crowded = worker_.pressure() != Pressure::none;
-    if (waiting > 0) {
-        release_memory();
+    if (!input_.empty()) {
+        input_.unpin(worker_.pool(), crowded ? SIZE_MAX : pinned_input_bytes_min);
     }
-    const bool pause = content_paused_ || waiting > waiting_input_bytes_max ||
-                       (crowded && waiting > 0) ||
+    const bool pause = content_paused_ || input_.bytes() > waiting_input_bytes_max ||
+                       (crowded && !input_.empty()) ||
                        stream_.unsent_bytes() >= unsent_output_bytes_max;
     if (pause) {
         stream_.pause(worker_.loop());
     } else if (!stream_.receiving()) {
+        last_octet_at_ = worker_.now(); // its silence was our doing
         stream_.receive(worker_.loop());
     }
 }
 
-void ClientConnection::release_memory() {
-    const bool crowded = worker_.pressure() != Pressure::none;
-    for (std::size_t index = first_input_; index < input_.size(); ++index) {
-        Slice& slice = input_[index];
-        if (slice.block() == nullptr || !slice.block()->is_receive_buffer ||
-            (slice.size() >= pinned_input_bytes_min && !crowded)) {
-            continue;
-        }
-        Slice copy = worker_.pool().copy(slice.bytes());
-        if (copy.empty()) {
-            return;
-        }
-        slice = std::move(copy);
+void ClientConnection::relieve() {
+    if (state_ == State::serving) {
+        adjust_reading();
     }
 }
 

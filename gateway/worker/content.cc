@@ -51,6 +51,17 @@ bool SliceList::append_copy(BufferPool& pool, Bytes octets) {
     return true;
 }
 
+void SliceList::drop_front(std::size_t count) {
+    const auto end = slices_.begin() + static_cast<std::ptrdiff_t>(count);
+    for (auto slice = slices_.begin(); slice != end; ++slice) {
+        bytes_ -= slice->size();
+    }
+    slices_.erase(slices_.begin(), end);
+    if (slices_.empty()) {
+        draft_ = Draft(); // which may pin far more than what will be gathered next
+    }
+}
+
 void SliceList::clear() {
     slices_.clear();
     draft_ = Draft();
@@ -78,28 +89,25 @@ void Content::clear() {
 
 void Content::rewind() {
     RINGMX_ASSERT(dropped_bytes_ == 0);
-    next_ = 0;
-    next_offset_ = 0;
-    taken_bytes_ = 0;
-    stuffer_ = {};
-    unstuffer_ = {};
+    cursor_ = {};
 }
 
 bool Content::take(BufferPool& pool, WireForm form, SliceList& out) {
-    std::vector<Slice>& slices = list_.slices();
+    const std::vector<Slice>& slices = list_.slices();
+    Cursor cursor = cursor_;
     bool complete = true;
-    while (next_ < slices.size()) {
-        const Slice& slice = slices[next_];
-        const Bytes part = slice.bytes().subspan(next_offset_);
+    while (cursor.next < slices.size()) {
+        const Slice& slice = slices[cursor.next];
+        const Bytes part = slice.bytes().subspan(cursor.offset);
         const auto share = [&](Bytes octets) {
             complete = complete && out.append(pool, slice, octets);
         };
         if (form == form_) {
             share(part);
         } else if (form == WireForm::raw) {
-            unstuffer_.feed(part, share);
+            cursor.unstuffer.feed(part, share);
         } else {
-            stuffer_.feed(part, [&](Bytes octets, bool is_literal) {
+            cursor.stuffer.feed(part, [&](Bytes octets, bool is_literal) {
                 if (is_literal) {
                     complete = complete && out.append_copy(pool, octets);
                 } else {
@@ -110,40 +118,44 @@ bool Content::take(BufferPool& pool, WireForm form, SliceList& out) {
         if (!complete) {
             return false;
         }
-        taken_bytes_ += part.size();
-        if (next_ + 1 == slices.size()) {
-            next_offset_ = slice.size();
+        cursor.taken_bytes += part.size();
+        if (cursor.next + 1 == slices.size()) {
+            cursor.offset = slice.size();
             break;
         }
-        ++next_;
-        next_offset_ = 0;
+        ++cursor.next;
+        cursor.offset = 0;
     }
+    cursor_ = cursor;
     return true;
 }
 
 std::string_view Content::terminator() const {
     // Stuffed content ends in CRLF by the way it came; raw content need not.
-    return form_ == WireForm::stuffed ? std::string_view(".\r\n") : stuffer_.terminator();
+    return form_ == WireForm::stuffed ? std::string_view(".\r\n") : cursor_.stuffer.terminator();
 }
 
 void Content::drop_taken(bool is_memory_short) {
-    if (taken_bytes_ <= replayable_bytes_max && !is_memory_short) {
+    if (cursor_.taken_bytes <= replayable_bytes_max && !is_memory_short) {
         return;
     }
-    std::vector<Slice>& slices = list_.slices();
-    slices.erase(slices.begin(), slices.begin() + static_cast<std::ptrdiff_t>(next_));
-    next_ = 0;
-    if (!slices.empty() && next_offset_ == slices.front().size()) {
-        slices.erase(slices.begin());
-        next_offset_ = 0;
+    const std::vector<Slice>& slices = list_.slices();
+    const bool is_next_taken =
+        cursor_.next < slices.size() && cursor_.offset == slices[cursor_.next].size();
+    const std::size_t held = list_.bytes();
+    list_.drop_front(cursor_.next + (is_next_taken ? 1 : 0));
+    dropped_bytes_ += held - list_.bytes();
+    cursor_.next = 0;
+    if (is_next_taken) {
+        cursor_.offset = 0;
     }
-    dropped_bytes_ = taken_bytes_;
 }
 
 void Content::compact(BufferPool& pool) {
     for (Slice& slice : list_.slices()) {
         const Block* block = slice.block();
-        if (block == nullptr || !block->is_receive_buffer || slice.size() > block->size_bytes / 2) {
+        if (block == nullptr || !block->is_receive_buffer ||
+            slice.size() > BufferPool::saving_copy_bytes_max) {
             continue;
         }
         Slice copy = pool.copy(slice.bytes());

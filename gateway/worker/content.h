@@ -1,15 +1,14 @@
 // A message's octets while the worker holds them, and how they change form on the way to a backend.
 //
 // SliceList: slices in order. A piece of at least shared_piece_bytes_min octets is shared, never
-// copied; smaller ones are gathered in
-//            memory of their own, so that there are at most 2 * size / shared_piece_bytes_min + 2
-//            slices whatever the pieces are.
+//            copied; smaller ones are gathered in memory of their own, so that there are at most
+//            2 * size / shared_piece_bytes_min + 2 slices whatever the pieces are.
 // Content:   what came from the client, in the form it came in (stuffed: DATA, raw: BDAT), with a
-// cursor for what has been sent. The
-//            beginning is kept as long as it is small (replayable_bytes_max), so that another
-//            backend can be tried.
+//            cursor for what has been sent. The beginning is kept as long as it is small
+//            (replayable_bytes_max), so that another backend can be tried.
 //
-// Thread: one worker. Errors: false when the pool has no memory: nothing is appended then.
+// Thread: one worker.
+// Errors: false when the pool has no memory: nothing is appended then.
 // Source: RFC 5321, 4.5.2; RFC 3030.
 #pragma once
 
@@ -37,6 +36,8 @@ class SliceList {
 
     [[nodiscard]] std::size_t bytes() const { return bytes_; }
     [[nodiscard]] std::vector<Slice>& slices() { return slices_; }
+    // Forgets the first `count` slices.
+    void drop_front(std::size_t count);
     void clear();
 
   private:
@@ -50,39 +51,44 @@ enum class WireForm : std::uint8_t { stuffed, raw };
 class Content {
   public:
     void begin(WireForm form);
-    [[nodiscard]] WireForm form() const { return form_; }
     [[nodiscard]] bool append(BufferPool& pool, const Slice& whole, Bytes part);
     [[nodiscard]] bool append_copy(BufferPool& pool, Bytes octets);
     void clear();
 
-    [[nodiscard]] std::size_t received_bytes() const { return list_.bytes(); }
-    [[nodiscard]] std::size_t held_bytes() const { return list_.bytes() - dropped_bytes_; }
-    [[nodiscard]] std::size_t unsent_bytes() const { return list_.bytes() - taken_bytes_; }
+    [[nodiscard]] std::size_t received_bytes() const { return dropped_bytes_ + list_.bytes(); }
+    [[nodiscard]] std::size_t held_bytes() const { return list_.bytes(); }
+    [[nodiscard]] std::size_t unsent_bytes() const {
+        return received_bytes() - cursor_.taken_bytes;
+    }
     // Whether sending may begin anew: nothing of the beginning is gone.
     [[nodiscard]] bool replayable() const { return dropped_bytes_ == 0; }
     void rewind();
 
     // Gives everything not yet taken, in the form asked for, to `out`; false when the pool has no
-    // memory for it: the content can't be sent any more then.
+    // memory for it: nothing is taken then, and what `out` has is of no use.
     [[nodiscard]] bool take(BufferPool& pool, WireForm form, SliceList& out);
     // What must follow stuffed content that was taken to its end.
     [[nodiscard]] std::string_view terminator() const;
     // Forgets what has been taken, if the message is too large to be sent again, or when memory is
     // wanted more than another try.
     void drop_taken(bool is_memory_short);
-    // Copies slices that pin more than twice the memory that they need into memory of their own, as
-    // far as the pool has it.
+    // Copies slices that pin more memory than they need into memory of their own, as far as the pool
+    // has it.
     void compact(BufferPool& pool);
 
   private:
+    struct Cursor {
+        std::size_t next = 0;   // slices before this one are taken,
+        std::size_t offset = 0; // and so many octets of this one (the last may still grow)
+        std::size_t taken_bytes = 0;
+        smtp::Stuffer stuffer;
+        smtp::Unstuffer unstuffer;
+    };
+
     SliceList list_;
-    std::size_t next_ = 0;        // slices before this one are taken,
-    std::size_t next_offset_ = 0; // and so many octets of this one (the last may still grow)
-    std::size_t taken_bytes_ = 0;
+    Cursor cursor_;
     std::size_t dropped_bytes_ = 0;
     WireForm form_ = WireForm::stuffed;
-    smtp::Stuffer stuffer_;
-    smtp::Unstuffer unstuffer_;
 };
 
 } // namespace ringmx::worker

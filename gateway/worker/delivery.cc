@@ -20,7 +20,10 @@ Delivery::Delivery(Handle self, Worker& worker, ClientConnection& client)
       mail_(client.session().mail()), client_key_(client.client_key()),
       client_ip_(client.client_ip()), client_port_(client.client_port()),
       hello_name_(client.session().hello_name()), esmtp_(client.session().esmtp()),
-      is_unix_peer_(client.is_unix_peer()), id_(worker.queue_ids().next()) {}
+      is_unix_peer_(client.is_unix_peer()), id_(worker.queue_ids().next()) {
+    count_envelope(static_cast<std::ptrdiff_t>(sizeof(Delivery) + mail_.reverse_path.size() +
+                                               hello_name_.size()));
+}
 
 ClientConnection* Delivery::client() { return worker_.clients().find(client_); }
 BackendConnection* Delivery::connection() { return worker_.backends().find(connection_); }
@@ -66,16 +69,17 @@ bool Delivery::wants_backend() const {
     if (accepted_ > 0 && (data_requested_ || content_begun_)) {
         return true;
     }
-    return std::ranges::any_of(
-        recipients_, [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
+    // Those before the first unanswered one are settled.
+    return std::any_of(recipients_.begin() + first_unanswered_, recipients_.end(),
+                       [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
 }
 
 // The first accepted recipient fixes pool and key; while there is none the first waiting one does.
 void Delivery::acquire() {
     if (accepted_ == 0) {
-        const auto next = std::ranges::find_if(recipients_, [](const Recipient& recipient) {
-            return recipient.fate == Fate::waiting;
-        });
+        const auto next = std::find_if(
+            recipients_.begin() + first_unanswered_, recipients_.end(),
+            [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
         if (next->pool_index != pool_index_ || next->key_hash != choice_hash_) {
             tried_.clear();
             backend_index_ = upstream::no_backend;
@@ -106,6 +110,12 @@ void Delivery::granted(const upstream::Answer& answer) {
         take(answer);
     }
     advance();
+}
+
+void Delivery::handed_over(const upstream::Answer& answer) {
+    waiting_ = false;
+    take(answer);
+    worker_.advance_later(*this);
 }
 
 void Delivery::take(const upstream::Answer& answer) {
@@ -143,7 +153,7 @@ void Delivery::dial(const upstream::Lease& lease) {
     made->dial(lease, self_);
 }
 
-void Delivery::on_ready(BackendConnection&) { advance(); }
+void Delivery::on_ready() { advance(); }
 
 void Delivery::on_sent(BackendConnection& sender) {
     content_.drop_taken(worker_.pressure() != Pressure::none);
@@ -163,9 +173,10 @@ void Delivery::unavailable(ForwardFailure kind) {
         doom(replies::unavailable, RejectReason::backend_unavailable);
         return;
     }
-    const auto next = std::ranges::find_if(recipients_, [](const Recipient& recipient) {
-        return recipient.fate == Fate::waiting || recipient.fate == Fate::asked;
-    });
+    const auto next = std::find_if(
+        recipients_.begin() + first_unanswered_, recipients_.end(), [](const Recipient& recipient) {
+            return recipient.fate == Fate::waiting || recipient.fate == Fate::asked;
+        });
     if (next != recipients_.end()) {
         settle_recipient(*next, replies::unavailable, smtp::AnswerSource::own, false,
                          observe::RecipientReason::backend_unavailable);
@@ -327,8 +338,7 @@ void Delivery::timer_fired() {
     const Instant due = owner->last_octet_at() + snapshot_->settings->timeouts.backend_hold;
     // A client whose reading is paused is silent by our doing, and would never end a hold.
     const bool backend_is_slow = current->unsent_bytes() > 0 ||
-                                 current->session().unanswered() > 0 ||
-                                 content_.held_bytes() > replayable_bytes_max;
+                                 current->session().unanswered() > 0 || owner->content_paused();
     if (due > worker_.now() || owes_client() || backend_is_slow) {
         worker_.timers().set(timer_, std::max(due, worker_.now() + 1s));
         return;
@@ -386,6 +396,12 @@ void Delivery::relieve() {
     }
 }
 
+// What had no room can go up, and who was not read from is read from again.
+void Delivery::pressure_passed() {
+    release_client();
+    advance();
+}
+
 void Delivery::accept_message(const smtp::Reply& reply) {
     worker_.counters().messages_accepted_total.add();
     worker_.counters().message_bytes_accepted_total.add(content_bytes_);
@@ -418,6 +434,11 @@ void Delivery::answer_client(const smtp::Reply& reply) {
     }
 }
 
+void Delivery::count_envelope(std::ptrdiff_t bytes) {
+    envelope_bytes_ += bytes;
+    worker_.count_envelope_bytes(bytes);
+}
+
 void Delivery::end() {
     if (ended_) {
         return;
@@ -425,10 +446,7 @@ void Delivery::end() {
     ended_ = true;
     timer_.cancel();
     content_.clear();
-    outgoing_.clear();
-    if (ClientConnection* const owner = client()) {
-        owner->delivery_gone();
-    }
+    worker_.count_envelope_bytes(-envelope_bytes_);
     worker_.delivery_ended(*this);
 }
 

@@ -1,25 +1,29 @@
 // One transaction on its way to a backend, in `backend` mode: from its first routed recipient to
 // the backend's last word.
 //
-//   client:   RCPT ──▶ add_recipient()      DATA/BDAT ──▶ begin_content()   octets ──▶ content()
-//   end ──▶ end_content()
-//                │ answer_recipient            │ answer_data │ answer_message
-//   backend:  MAIL, RCPT (pipelined) ─────────▶ DATA | BDAT
-//   ─────────────────────────────────────────▶ final reply
+//   client                                   backend
+//   RCPT      ──▶ add_recipient()       ──▶  MAIL, RCPT (pipelined)
+//             ◀── answer_recipient
+//   DATA/BDAT ──▶ begin_content()       ──▶  DATA | BDAT
+//             ◀── answer_data
+//   octets    ──▶ content()             ──▶  octets
+//   end       ──▶ end_content()
+//             ◀── answer_message        ◀──  final reply
 //
 // Choice: the first accepted recipient fixes the backend; while none is accepted, the next
-// recipient chooses anew. A recipient waits for
-//         those before it when it depends on their fate; answers leave in order.
-// Another backend is tried while every octet sent is still held and the send with the body's last
-// octet has not been submitted: the
-//         envelope is replayed, and an answer that changed makes the end of data 451 4.4.1. After
-//         two drops there is no third.
+//         recipient chooses anew. A recipient waits for those before it when it depends on their
+//         fate; answers leave in order. Another backend is tried while every octet sent is still
+//         held and the send with the body's last octet has not been submitted: the envelope is
+//         replayed, and an answer that changed makes the end of data 451 4.4.1. After two drops
+//         there is no third.
 // Hold:   a client that is silent for backend_hold gives the connection back; its next word replays
-// the envelope. A client that leaves before its last octet leaves the backend without the end of
-// data; one that leaves after it changes nothing. Bounds: content held in memory is at most
-// window_bytes_max beyond what is being sent; recipients by the session's limit. Thread: one
-// worker's. Errors: replies to the client. Source: CONTRACT 4 (backend mode); RFC 5321, 4.5.4.1;
-// RFC 3030; RFC 2033.
+//         the envelope. A client that leaves before its last octet leaves the backend without the
+//         end of data; one that leaves after it changes nothing.
+// Bounds: content held in memory is at most window_bytes_max beyond what is being sent; recipients
+//         by the session's limit.
+// Thread: one worker's.
+// Errors: replies to the client.
+// Source: CONTRACT 4 (backend mode); RFC 5321, 4.5.4.1; RFC 3030; RFC 2033.
 #pragma once
 
 #include "base/address.h"
@@ -58,8 +62,8 @@ class Delivery {
     [[nodiscard]] Handle handle() const { return self_; }
 
     // From the client's connection.
-    void add_recipient(const smtp::RecipientCommand& recipient, std::uint32_t pool_index,
-                       std::string_view key);
+    // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
+    void add_recipient(std::string_view mailbox, std::uint32_t pool_index, std::string_view key);
     // A refusal that is decided already, kept in order behind unanswered ones.
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
                           std::string_view mailbox);
@@ -75,12 +79,12 @@ class Delivery {
     void client_left() { client_ = {}; }
     void cut(); // the drain's end
     void relieve();
+    void pressure_passed();
     // `after`: the verb that was refused; empty: the message's end.
     void log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
                              std::string_view after);
     void fail_for_memory(); // 452 4.3.1 at the end of the data; what it holds is freed
 
-    [[nodiscard]] bool awaits_final_reply() const { return final_submitted_; }
     [[nodiscard]] bool content_ended() const { return content_ended_; }
     // The client waits for an answer of ours.
     [[nodiscard]] bool owes_client() const {
@@ -89,11 +93,13 @@ class Delivery {
     [[nodiscard]] bool content_begun() const { return content_begun_; }
     [[nodiscard]] std::size_t held_bytes() const { return content_.held_bytes(); }
     [[nodiscard]] std::size_t progress_bytes() const { return content_.received_bytes(); }
-    [[nodiscard]] const std::string& queue_id() const { return id_; }
 
     // From the book (a grant after waiting) and the backend connection.
     void granted(const upstream::Answer& answer);
-    void on_ready(BackendConnection& connection);
+    // A connection that another delivery leaves: taken now, gone on with later (that one is still running).
+    void handed_over(const upstream::Answer& answer);
+    void advance();
+    void on_ready();
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
                   const smtp::Reply& reply);
     void on_sent(BackendConnection& connection);
@@ -111,7 +117,6 @@ class Delivery {
         std::uint64_t key_hash = 0;
         std::uint32_t pool_index = 0;
         Fate fate = Fate::waiting;
-        bool answered = false; // by us, to the client
         bool unknown = false;
         smtp::AnswerSource source = smtp::AnswerSource::own;
         observe::RecipientReason reason = observe::RecipientReason::count_; // of a refusal
@@ -119,7 +124,6 @@ class Delivery {
     };
 
     // Choosing a backend.
-    void advance();
     void acquire();
     void take(const upstream::Answer& answer);
     void dial(const upstream::Lease& lease);
@@ -137,6 +141,12 @@ class Delivery {
     void settle_recipient(Recipient& recipient, const smtp::Reply& reply, smtp::AnswerSource source,
                           bool unknown, observe::RecipientReason reason);
     void flush_answers();
+    void forget_refused_recipients();
+    Recipient& append_recipient(std::string_view mailbox);
+    void count_envelope(std::ptrdiff_t bytes);
+    [[nodiscard]] static std::ptrdiff_t bytes_of(const Recipient& recipient) {
+        return static_cast<std::ptrdiff_t>(sizeof recipient + recipient.mailbox.size());
+    }
     void envelope_changed();
     void forget_refused_mail();
     void refuse_by_backend(Recipient& recipient, const smtp::Reply& reply, std::string_view after);
@@ -145,16 +155,20 @@ class Delivery {
     // The content.
     void request_data();
     void settle_empty_data(); // DATA with no recipient left: the session says 554
-    void release_client();    // goes on reading when enough has been sent
+    [[nodiscard]] bool is_content_full() const;
+    void release_client(); // goes on reading when enough has been sent
     void let_client_send();
     void submit_final(BackendConnection& current);
     void data_reply(const smtp::Reply& reply);
     void pump();
-    [[nodiscard]] bool pump_data(BackendConnection& current);
-    [[nodiscard]] bool pump_chunk(BackendConnection& current);
+    [[nodiscard]] bool fill_outgoing(WireForm form);
+    void pump_data(BackendConnection& current);
+    void pump_chunk(BackendConnection& current);
     void chunk_reply(const smtp::Reply& reply);
     void final_reply(const smtp::Reply& reply);
-    void write_trace_field();
+    [[nodiscard]] Bytes write_trace_field(); // valid until the next one of the worker
+    void note_content();
+    void send_all(BackendConnection& current, SliceList& outgoing);
     [[nodiscard]] bool envelope_settled() const;
 
     // The end.
@@ -188,8 +202,8 @@ class Delivery {
     smtp::MailCommand mail_;
     std::vector<Recipient> recipients_;
     std::uint32_t first_unanswered_ = 0;
-    std::uint32_t next_to_ask_ =
-        0; // recipients before it are asked, refused, or skipped in this attempt
+    // Recipients before it are asked, refused, or skipped in this attempt.
+    std::uint32_t next_to_ask_ = 0;
     std::uint32_t accepted_ = 0; // 250 was said to the client
     std::uint32_t pool_index_ = 0;
     std::uint64_t client_key_ = 0;
@@ -232,10 +246,9 @@ class Delivery {
     smtp::OwnedReply doomed_; // code 0: not doomed
     observe::RejectReason doomed_reason_{};
     Content content_;
-    SliceList outgoing_; // reused for each send
-    std::string trace_;
     std::string id_;
     std::uint64_t content_bytes_ = 0;
+    std::ptrdiff_t envelope_bytes_ = 0; // as counted with the worker
     bool starts_with_space_ = false;
     Instant content_ended_at_{};
 };

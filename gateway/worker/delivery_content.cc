@@ -21,6 +21,8 @@ namespace {
 // In `backend` mode the client's own ten minutes must not pass before ours (CONTRACT,
 // timeouts.backend_end_of_data).
 constexpr Duration end_of_data_max = 8min;
+// "BDAT 18446744073709551615 LAST" and its CRLF.
+constexpr std::size_t chunk_command_bytes_max = 32;
 
 } // namespace
 
@@ -62,7 +64,7 @@ void Delivery::settle_empty_data() {
         start_over();
     }
     if (ClientConnection* const owner = client()) {
-        owner->answer_data(replies::start_data, RejectReason::count_);
+        owner->answer_data(smtp::start_data, RejectReason::count_);
     }
 }
 
@@ -105,14 +107,15 @@ void Delivery::let_client_send() {
     content_begun_ = true;
     content_.begin(WireForm::stuffed);
     if (ClientConnection* const owner = client()) {
-        owner->answer_data(replies::start_data, RejectReason::count_);
+        owner->answer_data(smtp::start_data, RejectReason::count_);
     }
 }
 
 void Delivery::data_reply(const smtp::Reply& reply) {
     if (accepted_here_ == 0) {
-        return; // pipelined behind recipients that were all refused: settle_empty_data() closes the
-                // connection
+        // Pipelined behind recipients that were all refused: settle_empty_data() closes the
+        // connection.
+        return;
     }
     if (reply.code == 354) {
         data_ready_ = true;
@@ -152,7 +155,7 @@ bool Delivery::content(const Slice& whole, Bytes part, bool is_literal) {
     }
     if (content_.held_bytes() > replayable_bytes_max || worker_.pressure() != Pressure::none) {
         advance();
-        if (!ended_ && content_.held_bytes() > window_bytes_max) {
+        if (!ended_ && is_content_full()) {
             if (ClientConnection* const owner = client()) {
                 owner->pause_content();
             }
@@ -167,20 +170,27 @@ void Delivery::end_content() {
     }
     held_ = false;
     content_ended_ = true;
+    note_content();
     content_ended_at_ = worker_.now();
     advance();
 }
 
+// When memory is short, whoever can't get rid of what has come is read from no further.
+bool Delivery::is_content_full() const {
+    return content_.held_bytes() > window_bytes_max ||
+           (worker_.pressure() != Pressure::none && content_.held_bytes() > 0);
+}
+
 void Delivery::release_client() {
-    if (content_.held_bytes() <= replayable_bytes_max) {
+    if (content_.held_bytes() <= replayable_bytes_max && !is_content_full()) {
         if (ClientConnection* const owner = client()) {
             owner->resume_content();
         }
     }
 }
 
-void Delivery::write_trace_field() {
-    ClientConnection* const owner = client();
+Bytes Delivery::write_trace_field() {
+    note_content();
     smtp::TraceSource source;
     source.hello_name = hello_name_;
     if (!is_unix_peer_) {
@@ -195,13 +205,19 @@ void Delivery::write_trace_field() {
     source.received_at = worker_.wall_time();
     source.esmtp = esmtp_;
     source.smtputf8 = mail_.smtputf8;
-    if (owner != nullptr) {
+    source.content_starts_with_space = starts_with_space_;
+    std::string& trace = worker_.trace_field();
+    trace.clear();
+    smtp::append_trace_field(trace, source);
+    return as_bytes(trace);
+}
+
+// What the session knows of the content; the client may be gone when it is needed.
+void Delivery::note_content() {
+    if (ClientConnection* const owner = client()) {
         starts_with_space_ = owner->session().content_starts_with_space();
         content_bytes_ = owner->session().content_bytes();
     }
-    source.content_starts_with_space = starts_with_space_;
-    trace_.clear();
-    smtp::append_trace_field(trace_, source);
 }
 
 // A small message goes up whole, in one send; a large one as it comes, one send at a time.
@@ -218,85 +234,84 @@ void Delivery::pump() {
     if (current->unsent_bytes() > 0 && content_.unsent_bytes() > 0 && body_begun_) {
         return; // on_sent() comes back here
     }
-    const bool sent = by_chunks_ ? pump_chunk(*current) : pump_data(*current);
-    if (!sent) {
-        fail_message(replies::no_memory, RejectReason::no_memory);
+    if (by_chunks_) {
+        pump_chunk(*current);
+    } else {
+        pump_data(*current);
     }
 }
 
-bool Delivery::pump_data(BackendConnection& current) {
-    outgoing_.clear();
-    if (!body_begun_) {
-        write_trace_field();
-        body_begun_ = true;
-        if (!outgoing_.append_copy(worker_.pool(), as_bytes(trace_))) {
-            return false;
-        }
+// What goes up next; false when there is no memory for it. Then nothing has changed: relieve()
+// comes back here.
+bool Delivery::fill_outgoing(WireForm form) {
+    SliceList& outgoing = worker_.outgoing();
+    outgoing.clear();
+    const bool filled =
+        (body_begun_ || outgoing.append_copy(worker_.pool(), write_trace_field())) &&
+        content_.take(worker_.pool(), form, outgoing);
+    if (!filled) {
+        outgoing.clear();
     }
-    if (!content_.take(worker_.pool(), WireForm::stuffed, outgoing_)) {
-        return false;
+    return filled;
+}
+
+void Delivery::pump_data(BackendConnection& current) {
+    // Without more the client is waited for, not the backend.
+    if (!fill_outgoing(WireForm::stuffed) || (worker_.outgoing().bytes() == 0 && !content_ended_)) {
+        return;
     }
-    if (outgoing_.bytes() == 0 && !content_ended_) {
-        return true; // the client is waited for, not the backend
-    }
-    worker_.counters().backend_bytes_sent_total.add(outgoing_.bytes());
-    for (Slice& slice : outgoing_.slices()) {
-        current.send(std::move(slice));
-    }
-    outgoing_.clear();
+    body_begun_ = true;
+    send_all(current, worker_.outgoing());
     if (!content_ended_) {
         current.expect_within(snapshot_->settings->timeouts.backend_reply);
-        return true;
+        return;
     }
     current.send(Slice::literal(content_.terminator()));
     submit_final(current);
     current.session().content_sent(accepted_here_);
-    return true;
 }
 
+void Delivery::send_all(BackendConnection& current, SliceList& outgoing) {
+    worker_.counters().backend_bytes_sent_total.add(outgoing.bytes());
+    for (Slice& slice : outgoing.slices()) {
+        current.send(std::move(slice));
+    }
+    outgoing.clear();
+}
+
+// From here on nothing can be sent again: what is still to go is the connection's.
 void Delivery::submit_final(BackendConnection& current) {
     final_submitted_ = true;
     timer_.cancel();
-    if (ClientConnection* const owner = client()) {
-        content_bytes_ = owner->session().content_bytes();
-    }
+    content_.clear();
     current.expect_within(
         std::min(snapshot_->settings->timeouts.backend_end_of_data, end_of_data_max));
 }
 
-bool Delivery::pump_chunk(BackendConnection& current) {
+void Delivery::pump_chunk(BackendConnection& current) {
     if (!current.capabilities().pipelining && current.session().unanswered() > 0) {
-        return true; // BDAT's octets may not follow before the answer (RFC 3030, 4.2)
+        return; // BDAT's octets may not follow before the answer (RFC 3030, 4.2)
     }
-    outgoing_.clear();
-    if (!body_begun_) {
-        write_trace_field();
-        if (!outgoing_.append_copy(worker_.pool(), as_bytes(trace_))) {
-            return false;
-        }
-    }
-    if (!content_.take(worker_.pool(), WireForm::raw, outgoing_)) {
-        return false;
-    }
-    if (outgoing_.bytes() == 0 && !content_ended_) {
-        return true;
+    SliceList& outgoing = worker_.outgoing();
+    Draft kept_for_command = worker_.pool().draft(chunk_command_bytes_max);
+    if (!kept_for_command || !fill_outgoing(WireForm::raw) ||
+        (outgoing.bytes() == 0 && !content_ended_)) {
+        return;
     }
     body_begun_ = true;
-    current.session().chunk(outgoing_.bytes(), content_ended_);
+    kept_for_command = Draft();
+    current.session().chunk(outgoing.bytes(), content_ended_);
     if (!current.send_commands()) {
-        return false;
+        outgoing.clear();
+        fail_for_memory();
+        return;
     }
-    worker_.counters().backend_bytes_sent_total.add(outgoing_.bytes());
-    for (Slice& slice : outgoing_.slices()) {
-        current.send(std::move(slice));
-    }
-    outgoing_.clear();
+    send_all(current, outgoing);
     if (content_ended_) {
         submit_final(current);
     } else {
         current.expect_within(snapshot_->settings->timeouts.backend_reply);
     }
-    return true;
 }
 
 void Delivery::chunk_reply(const smtp::Reply& reply) {
@@ -335,14 +350,12 @@ void Delivery::final_reply(const smtp::Reply& reply) {
     if (ours) {
         log_fault("end of data", reply);
     }
-    smtp::OwnedReply answer(reply); // the connection's own reply may go with it
-    if (ours || (!temporary && reply.severity() != 5)) {
-        answer = smtp::OwnedReply(ours ? replies::our_fault : replies::unavailable);
-    }
+    const bool passes_on = !ours && (temporary || reply.severity() == 5);
+    const smtp::Reply answer = ours ? replies::our_fault : passes_on ? reply : replies::unavailable;
     current->leave(whole ? BackendConnection::Leave::resettable : BackendConnection::Leave::broken);
-    refuse_message(answer.view(), ours        ? RejectReason::backend_fault
-                                  : temporary ? RejectReason::backend_tempfail
-                                              : RejectReason::backend_reject);
+    refuse_message(answer, ours        ? RejectReason::backend_fault
+                           : temporary ? RejectReason::backend_tempfail
+                                       : RejectReason::backend_reject);
     end();
 }
 

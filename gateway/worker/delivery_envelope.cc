@@ -46,17 +46,22 @@ std::uint64_t choice_key(HashKey by, std::string_view recipient_key, std::string
 
 } // namespace
 
-void Delivery::add_recipient(const smtp::RecipientCommand& command, std::uint32_t pool_index,
+Delivery::Recipient& Delivery::append_recipient(std::string_view mailbox) {
+    Recipient& recipient = recipients_.emplace_back();
+    recipient.mailbox = mailbox;
+    count_envelope(bytes_of(recipient));
+    return recipient;
+}
+
+void Delivery::add_recipient(std::string_view mailbox, std::uint32_t pool_index,
                              std::string_view key) {
-    Recipient recipient;
-    recipient.mailbox = command.mailbox;
+    Recipient& recipient = append_recipient(mailbox);
     recipient.pool_index = pool_index;
     recipient.key_hash = choice_key(snapshot_->pools[pool_index]->settings().hash, key,
                                     mail_.reverse_path, client_ip_);
-    recipients_.push_back(std::move(recipient));
     held_ = false;
     if (doomed_.code != 0) {
-        settle_recipient(recipients_.back(), doomed_.view(), AnswerSource::own, false,
+        settle_recipient(recipient, doomed_.view(), AnswerSource::own, false,
                          RecipientReason::backend_unavailable);
     }
     advance();
@@ -64,10 +69,7 @@ void Delivery::add_recipient(const smtp::RecipientCommand& command, std::uint32_
 
 void Delivery::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
                                 std::string_view mailbox) {
-    Recipient recipient;
-    recipient.mailbox = mailbox;
-    recipients_.push_back(std::move(recipient));
-    settle_recipient(recipients_.back(), reply, AnswerSource::own, unknown, reason);
+    settle_recipient(append_recipient(mailbox), reply, AnswerSource::own, unknown, reason);
     advance();
 }
 
@@ -171,6 +173,10 @@ void Delivery::ask() {
 
 void Delivery::send_commands(BackendConnection& current) {
     if (!current.send_commands()) {
+        // Part of them may be queued: nothing but its end makes sense of this connection.
+        connection_ = {};
+        current.leave(BackendConnection::Leave::broken);
+        start_over();
         doom(replies::no_memory, RejectReason::no_memory);
         return;
     }
@@ -236,8 +242,9 @@ void Delivery::mail_reply(const smtp::Reply& reply) {
     }
     mail_refusal_ = smtp::OwnedReply(reply);
     if (asked_first_ == asked_.size()) {
-        Recipient& next = recipients_[next_to_ask_++];
-        refuse_by_backend(next, reply, "MAIL");
+        if (next_to_ask_ < recipients_.size()) {
+            refuse_by_backend(recipients_[next_to_ask_++], reply, "MAIL");
+        }
         forget_refused_mail();
     }
 }
@@ -293,7 +300,7 @@ void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply,
                          RecipientReason::backend_unavailable);
         return;
     }
-    const bool unknown = reply.code == 550;
+    const bool unknown = reply.code == 550 && after == "RCPT";
     const RecipientReason reason = reply.severity() == 4 ? RecipientReason::backend_tempfail
                                    : unknown             ? RecipientReason::unknown_recipient
                                                          : RecipientReason::backend_reject;
@@ -333,10 +340,31 @@ void Delivery::flush_answers() {
                                 recipient.reason);
         recipient.reply = {};
     }
+    forget_refused_recipients();
     ClientConnection* const owner = client();
     if (any && owner != nullptr) {
         owner->resume();
     }
+}
+
+// A client may be refused any number of recipients: once answered, they are none of the transaction's.
+void Delivery::forget_refused_recipients() {
+    if (first_unanswered_ < recipients_.size() || asked_first_ < asked_.size() ||
+        accepted_ == recipients_.size()) {
+        return;
+    }
+    const auto is_refused = [](const Recipient& recipient) {
+        return recipient.fate == Fate::refused;
+    };
+    for (const Recipient& recipient : recipients_) {
+        if (is_refused(recipient)) {
+            count_envelope(-bytes_of(recipient));
+        }
+    }
+    next_to_ask_ -= static_cast<std::uint32_t>(
+        std::count_if(recipients_.begin(), recipients_.begin() + next_to_ask_, is_refused));
+    std::erase_if(recipients_, is_refused);
+    first_unanswered_ = static_cast<std::uint32_t>(recipients_.size());
 }
 
 } // namespace ringmx::worker

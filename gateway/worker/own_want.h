@@ -1,7 +1,10 @@
 // Which failures to open or connect a socket are this machine's own want (descriptors, memory,
 // ports): they say nothing about the backend, so its health must not count them.
 //
-// In: an errno. Thread: any. Errors: none. Source: socket(2), connect(2).
+// In:     an errno.
+// Thread: any.
+// Errors: none.
+// Source: socket(2), connect(2).
 #pragma once
 
 #include <cerrno>

@@ -168,10 +168,7 @@ void Prober::received(Probe& probe, Bytes octets) {
             break;
         }
         if (step.event == smtp::ClientEvent::ready) {
-            probe.traits->smtputf8.store(probe.session.capabilities().smtputf8
-                                             ? BackendTraits::Known::yes
-                                             : BackendTraits::Known::no,
-                                         std::memory_order_relaxed);
+            probe.traits->learn(probe.session.capabilities());
             tell(probe, true);
             probe.session.quit();
             probe.deadline = loop_.now() + quit_wait;

@@ -9,7 +9,8 @@
 // A good one also tells what the backend offers (BackendTraits).
 //
 // Bounds: probes_max at a time, one of each backend; the others wait for their turn.
-// Thread: main's, on its own loop. Tokens: operations from probe_operations on.
+// Thread: main's, on its own loop.
+// Tokens: operations from probe_operations on.
 // Errors: none but the results; a want of our own descriptors or memory tells nothing.
 // Source: the contract's pools.*.health; RFC 5321, 3.1.
 #pragma once

@@ -1,8 +1,9 @@
 // Queue ids: what a message is called in replies, Received fields and logs.
 //
 // 14 letters without vowels (none spells a word): 12 for microseconds at start-up plus messages
-// since, 2 for the worker, so that the ids of one gateway differ over workers and restarts. Thread:
-// one worker's. Errors: none.
+// since, 2 for the worker, so that the ids of one gateway differ over workers and restarts.
+// Thread: one worker's.
+// Errors: none.
 #pragma once
 
 #include "base/instant.h"

@@ -7,7 +7,6 @@
 namespace ringmx::worker::replies {
 
 inline constexpr smtp::Reply sender_ok{250, {2, 1, 0}, "Ok"};
-inline constexpr smtp::Reply start_data{354, {}, "End data with <CR><LF>.<CR><LF>"};
 inline constexpr smtp::Reply no_route{
     550, {5, 7, 1}, "Recipient address rejected: relay access denied"};
 inline constexpr smtp::Reply other_pool{452, {4, 5, 3}, "Send this recipient in another message"};
@@ -20,6 +19,7 @@ inline constexpr smtp::Reply our_fault{
     451, {4, 3, 5}, "Mail system not available, try again later"};
 inline constexpr smtp::Reply no_memory{
     452, {4, 3, 1}, "Insufficient system storage, try again later"};
+inline constexpr smtp::Reply memory_gone{421, {4, 3, 1}, "Insufficient memory, closing channel"};
 inline constexpr smtp::Reply message_rate{450, {4, 7, 1}, "Too many messages, slow down"};
 inline constexpr smtp::Reply recipient_rate{450, {4, 7, 1}, "Too many recipients, slow down"};
 inline constexpr smtp::Reply client_limit{421, {4, 7, 0}, "Too many connections from your address"};

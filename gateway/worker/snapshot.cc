@@ -19,11 +19,6 @@ Listener make_listener(const Settings& settings, const ListenerSettings& listene
     return made;
 }
 
-bool contains(const std::vector<Network>& networks, const IpAddress& address) {
-    return std::ranges::any_of(networks,
-                               [&](const Network& network) { return network.contains(address); });
-}
-
 } // namespace
 
 bool Snapshot::lacks_smtputf8() const {
@@ -36,7 +31,7 @@ bool Snapshot::lacks_smtputf8() const {
 
 bool Snapshot::takes_bare_newlines(const IpAddress& client) const {
     return settings->smtp.bare_newline == BareNewline::normalize ||
-           contains(settings->smtp.bare_newline_exempt, client);
+           is_in(settings->smtp.bare_newline_exempt, client);
 }
 
 std::vector<SocketAddress> LiteralAddresses::of(const BackendSettings& backend) {

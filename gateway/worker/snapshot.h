@@ -6,8 +6,8 @@
 // reference: health and connection counts (upstream::BackendState), what was learnt about backends
 // (BackendTraits), counters (observe), per-client counters (policy::ClientCounters).
 //
-// Thread: built by main; then immutable (its shared parts are atomics); any. Errors: build() gives
-// every fault at once.
+// Thread: built by main; then immutable (its shared parts are atomics); any.
+// Errors: build() gives every fault at once.
 #pragma once
 
 #include "base/address.h"
@@ -15,6 +15,7 @@
 #include "observe/counters.h"
 #include "policy/client_limits.h"
 #include "policy/routes.h"
+#include "smtp/client_session.h"
 #include "smtp/server_session.h"
 #include "upstream/pool.h"
 
@@ -33,6 +34,10 @@ namespace ringmx::worker {
 struct BackendTraits {
     enum class Known : std::uint8_t { unknown, no, yes };
     std::atomic<Known> smtputf8{Known::unknown};
+
+    void learn(const smtp::Capabilities& offered) {
+        smtputf8.store(offered.smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
+    }
 };
 
 struct Pool {

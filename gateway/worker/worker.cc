@@ -13,6 +13,11 @@ constexpr Duration heartbeat_time = 1s;
 // would turn the worker round and round.
 constexpr Duration accept_pause = 100ms;
 constexpr std::size_t inbox_messages = 64;
+// Under pressure everything held is looked through each so many turns.
+constexpr std::uint32_t relief_turns = 16;
+// What was sent to backends to make room leaves memory when it has been sent: so long nobody's
+// message is failed for it.
+constexpr Duration critical_patience = 100ms;
 // Transactions and backend connections are bounded by clients and by max_connections; this only
 // bounds the slots a Token can name.
 constexpr std::uint32_t slots_max = (1U << 24U) - 1;
@@ -74,8 +79,8 @@ bool Worker::post(Inbox message) {
 }
 
 Instant Worker::turn_deadline() const {
-    return std::min(
-        {timers_.next_due(), book_.next_deadline(), now() + heartbeat_time, accept_again_at_});
+    return std::min({timers_.next_due(), book_.next_deadline(), now() + heartbeat_time,
+                     accept_again_at_, fail_one_at_});
 }
 
 void Worker::turn() {
@@ -91,6 +96,7 @@ void Worker::turn() {
     timers_.advance(now(), [this](Timer& timer) { timer_fired(timer); });
     read_inbox();
     accept_again();
+    relieve_pressure(); // before the grants and receives that what it frees lets through
     run_grants();
     receive_buffers_.refill();
     receive_buffers_.rearm_starved([this](ring::Token token) {
@@ -107,7 +113,6 @@ void Worker::turn() {
         }
         return backend != nullptr;
     });
-    relieve_pressure();
     wake_others();
     counted.memory_bytes_in_use.set(static_cast<std::int64_t>(pool_.bytes_in_use()));
     reap();
@@ -297,41 +302,73 @@ void Worker::run_grants() {
                             static_cast<unsigned long long>(grant->transaction));
         delivery->granted(grant->answer);
     }
+    // Going on may hand over further connections: the list grows under this loop.
+    std::size_t advanced = 0;
+    while (advanced < to_advance_.size()) {
+        if (Delivery* const delivery = deliveries_.find(to_advance_[advanced++])) {
+            delivery->advance();
+        }
+    }
+    to_advance_.clear();
 }
 
 Pressure Worker::pressure() const {
-    const std::size_t used = pool_.bytes_in_use();
-    const std::size_t all = pool_.bytes_max();
-    if (used > all / 16 * 15) {
+    const std::size_t used = pool_.bytes_in_use() + static_cast<std::size_t>(envelope_bytes_);
+    if (used + pool_.receive_buffer_bytes() > pool_.receiving_bytes_max()) {
         return Pressure::critical;
     }
-    return used > all / 4 * 3 ? Pressure::high : Pressure::none;
+    return used > pool_.bytes_max() / 4 * 3 ? Pressure::high : Pressure::none;
 }
 
 void Worker::relieve_pressure() {
     const Pressure level = pressure();
-    if (level > last_pressure_) {
-        clients_.for_each([](ClientConnection& client) { client.release_memory(); });
+    turns_under_pressure_ = level == Pressure::none ? 0 : turns_under_pressure_ + 1;
+    // Again and again while it lasts: what comes meanwhile lies in receive buffers too.
+    if (level > last_pressure_ || turns_under_pressure_ % relief_turns == relief_turns - 1) {
+        clients_.for_each([](ClientConnection& client) { client.relieve(); });
         deliveries_.for_each([](Delivery& delivery) { delivery.relieve(); });
     }
-    if (level == Pressure::critical && last_pressure_ == Pressure::critical) {
-        // What could be freed was not enough. The message that has come least far goes.
-        Delivery* least = nullptr;
-        deliveries_.for_each([&](Delivery& delivery) {
-            if (delivery.content_begun() && !delivery.content_ended() &&
-                delivery.held_bytes() > 0 &&
-                (least == nullptr || delivery.progress_bytes() < least->progress_bytes())) {
-                least = &delivery;
-            }
-        });
-        if (least != nullptr) {
-            least->fail_for_memory();
-        }
+    const bool is_stuck =
+        level == Pressure::critical &&
+        (receive_buffers_.exhausted() || pool_.bytes_in_use() > pool_.receiving_bytes_max());
+    if (!is_stuck) {
+        fail_one_at_ = never;
+    } else if (fail_one_at_ == never) {
+        fail_one_at_ = now() + critical_patience;
+    } else if (now() >= fail_one_at_) {
+        fail_one_at_ = now() + critical_patience;
+        fail_one_for_memory();
     }
     if (level == Pressure::none && last_pressure_ != Pressure::none) {
+        deliveries_.for_each([](Delivery& delivery) { delivery.pressure_passed(); });
         clients_.for_each([](ClientConnection& client) { client.resume(); });
     }
     last_pressure_ = level;
+}
+
+// What could be freed was not enough. The message that has come least far goes; where nobody sends
+// one, the client whose commands wait in most memory.
+void Worker::fail_one_for_memory() {
+    Delivery* least = nullptr;
+    deliveries_.for_each([&](Delivery& delivery) {
+        if (delivery.content_begun() && !delivery.content_ended() && delivery.held_bytes() > 0 &&
+            (least == nullptr || delivery.progress_bytes() < least->progress_bytes())) {
+            least = &delivery;
+        }
+    });
+    if (least != nullptr) {
+        least->fail_for_memory();
+        return;
+    }
+    ClientConnection* most = nullptr;
+    clients_.for_each([&](ClientConnection& client) {
+        if (client.waiting_bytes() > (most == nullptr ? 0 : most->waiting_bytes())) {
+            most = &client;
+        }
+    });
+    if (most != nullptr) {
+        most->fail_for_memory();
+    }
 }
 
 void Worker::wake_others() {

@@ -1,7 +1,7 @@
 // One worker: one thread, one ring, its clients, its deliveries, its backend connections.
 //
-//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers ─▶ grants of the
-//   connection book ─▶ receives that starved
+//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers
+//          ─▶ grants of the connection book ─▶ receives that starved
 //          ─▶ (everything that was queued leaves with the next turn's one system call)
 //
 // The worker owns what all connections share and hands completions to their owners by token;
@@ -9,9 +9,11 @@
 // shared with other workers but the Snapshot's atomics.
 //
 // Messages from the main thread come through an inbox (a new snapshot, drain, stop); finished() is
-// how main learns that a drain is done. Memory: the buffer pool holds all that clients and backends
-// can make the worker keep; see pressure(). Thread: run() on its own thread; post(), finished()
-// from main. Errors: none after construction.
+// how main learns that a drain is done.
+// Memory: the buffer pool holds all that clients and backends can make the worker keep; see
+//         pressure().
+// Thread: run() on its own thread; post(), finished() from main.
+// Errors: none after construction.
 #pragma once
 
 #include "base/buffer.h"
@@ -56,9 +58,9 @@ struct Inbox {
 // How much room is left for what clients send (DESIGN: high and critical marks).
 enum class Pressure : std::uint8_t {
     none,
-    high,     // MAIL gets 452, blocked clients are not read from, small slices move out of receive
-              // buffers
-    critical, // the message with the least progress is failed
+    // MAIL gets 452, blocked clients are not read from, small slices move out of receive buffers.
+    high,
+    critical, // nothing can be received: the message with the least progress is failed
 };
 
 class Worker {
@@ -111,6 +113,13 @@ class Worker {
     [[nodiscard]] std::string& route_key() {
         return route_key_;
     } // for one lookup; valid until the next
+    // Scratch for one call, so that a message allocates none of its own.
+    [[nodiscard]] SliceList& outgoing() { return outgoing_; }
+    [[nodiscard]] std::string& trace_field() { return trace_field_; }
+    // What envelopes hold outside of the pool; part of the pressure.
+    void count_envelope_bytes(std::ptrdiff_t bytes) { envelope_bytes_ += bytes; }
+    // Delivery::advance() in this turn, from the turn's own stack.
+    void advance_later(Delivery& delivery) { to_advance_.push_back(delivery.handle()); }
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
 
@@ -134,6 +143,7 @@ class Worker {
     void close_idle_backends();
     void run_grants();
     void relieve_pressure();
+    void fail_one_for_memory();
     void wake_others();
     void reap();
     void check_finished();
@@ -156,6 +166,12 @@ class Worker {
     bool accept_failing_ = false;     // since the last one that worked
     std::vector<upstream::IdleConnection> expired_; // reused between turns
     std::string route_key_;
+    std::string trace_field_;
+    SliceList outgoing_;
+    std::vector<Handle> to_advance_;
+    std::ptrdiff_t envelope_bytes_ = 0;
+    std::uint32_t turns_under_pressure_ = 0;
+    Instant fail_one_at_ = never;       // a message is failed then, if pressure stays critical
     std::vector<Handle> ended_clients_; // to be destroyed at the turn's end
     std::vector<Handle> ended_deliveries_;
     std::vector<Handle> ended_backends_;

@@ -121,6 +121,16 @@ class Drain(EndToEnd):
         busy.expect("250 2.0.0")
         self.assertEqual(gateway.wait(), 0)
 
+    def test_more_idle_connections_than_a_ring_takes_at_once_end_before_the_drain_time(self):
+        # Each of them is an operation to cancel, a reply to send and a socket to close: more than the submission queue holds.
+        gateway, _ = self.simple(limits={"exempt": ["127.0.0.0/8"]}, timeouts={"drain": "10m"}, workers=1)
+        idle = [self.client(gateway, ehlo=False) for _ in range(1500)]
+        gateway.signal(signal.SIGTERM)
+        for client in idle:
+            client.expect("421 4.3.2")
+            client.expect_closed()
+        self.assertEqual(gateway.wait(), 0)
+
     def test_readyz_turns_503_before_accepting_stops(self):
         gateway, _ = self.simple(timeouts={"drain_delay": "1500ms", "drain": "5s"})
         self.assertEqual(gateway.get("/readyz")[0], 200)

@@ -9,7 +9,6 @@ import time
 import unittest
 
 from harness import BIN, SANITIZED, SIGNS_OF_A_CRASH, EndToEnd, Program, address, free_port, run, wait_until
-from peers import started
 from smtp_client import Client, stuff
 
 
@@ -19,7 +18,8 @@ class Sink(EndToEnd):
         sink = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", *options], self.folder, "sink")
         self.addCleanup(sink.stop)
         sink.port = port
-        return started(sink, port)
+        sink.wait_log("listening on")  # its port is open a little earlier than its store
+        return sink
 
     def client(self, sink, **options):
         client = Client(address(sink.port), **options)

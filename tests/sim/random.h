@@ -1,7 +1,8 @@
 // The one source of chance in a simulation: the same seed gives the same run, on every machine.
 //
-// Thread: one. Source: SplitMix64 (Steele, Lea, Flood, 2014), whose state is a counter, so that any
-// seed is a good one.
+// Thread: one.
+// Source: SplitMix64 (Steele, Lea, Flood, 2014), whose state is a counter, so that any seed is a
+//         good one.
 #pragma once
 
 #include <cstddef>

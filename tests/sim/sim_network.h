@@ -11,8 +11,8 @@
 // nobody listens at refuses; a black hole never answers.
 //
 // Thread: one for a network, its ports and its peers. The network outlives its ports. SimSockets
-// live as long as the network. Errors: a simulation that can't go on (nothing will ever happen)
-// aborts and says so.
+//         live as long as the network.
+// Errors: a simulation that can't go on (nothing will ever happen) aborts and says so.
 #pragma once
 
 #include "base/address.h"

@@ -2,13 +2,12 @@
 // take, chosen by the seed.
 //
 //   - multishots end at any completion (more = false), receives meet -ENOBUFS with and without
-//   cause;
+//     cause;
 //   - completions come late and overtake those of other operations; receives that share a buffer
-//   keep their order, as in the kernel;
+//     keep their order, as in the kernel;
 //   - sends are whole unless the connection fails; a send that is cut short reports what had left;
 //   - a cancel answers 0, -ENOENT or -EALREADY, before or after its target ends; the target ends
-//   once, with -ECANCELED (a send:
-//     with what had left), or as it would have ended anyway;
+//     once, with -ECANCELED (a send: with what had left), or as it would have ended anyway;
 //   - descriptors are reused, lowest first.
 //
 // What a correct loop never does aborts: closing a descriptor with an operation in flight on it,
@@ -17,8 +16,9 @@
 //
 // turn() runs due events and peers' scripts. With several ports on one network (several workers on
 // one thread), turn them in a circle: a turn that finds nothing returns early with nothing when
-// another port has something to do. stop() before a port is no longer turned. Thread: one. Errors:
-// as Port says.
+// another port has something to do. stop() before a port is no longer turned.
+// Thread: one.
+// Errors: as Port says.
 #pragma once
 
 #include "ring/port.h"

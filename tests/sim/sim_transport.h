@@ -2,10 +2,11 @@
 // on the seam.
 //
 // Wire form: the side that asks sends '?', the other answers '!' (a handshake); from then on frames
-// of one length octet and 1 to 255 octets, their lengths chosen by the seed; a frame of length 0 is
-// the goodbye. Anything else is rubbish: `cut`. Received octets come out in other pieces than they
-// were sent in, and an incomplete handshake delays what was sent. Thread: one. Bound: holds what it
-// was given to send, and no received octets.
+//            of one length octet and 1 to 255 octets, their lengths chosen by the seed; a frame of
+//            length 0 is the goodbye. Anything else is rubbish: `cut`. Received octets come out in
+//            other pieces than they were sent in, and an incomplete handshake delays what was sent.
+// Thread:    one.
+// Bound:     holds what it was given to send, and no received octets.
 #pragma once
 
 #include "ring/transport.h"

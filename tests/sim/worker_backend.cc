@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <utility>
 
 namespace ringmx::sim {
 namespace {
@@ -61,6 +62,23 @@ void ScriptedBackend::close_all() {
 void ScriptedBackend::stop_reading() {
     for (const std::unique_ptr<Session>& session : sessions_) {
         session->socket->pause();
+    }
+}
+
+void ScriptedBackend::go_on_reading() {
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        session->socket->resume();
+    }
+}
+
+void ScriptedBackend::begin_data(const std::string& reply) {
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        if (!session->gone && std::exchange(session->owes_data_reply, false)) {
+            session->socket->write(reply);
+            session->state = State::data;
+            session->searched = 0;
+            messages.push_back(session->message);
+        }
     }
 }
 
@@ -169,7 +187,9 @@ void ScriptedBackend::obey(Session& session, const std::string& command) {
     } else if (verb == "DATA") {
         const bool ready = session.message != nullptr && !session.message->recipients.empty();
         const std::string ordinary = ready ? "354 Go on\r\n" : "554 5.5.1 No recipients\r\n";
-        if (say(session, command, ordinary).starts_with("354")) {
+        const std::string said = say(session, command, ordinary);
+        session.owes_data_reply = said == say_nothing;
+        if (said.starts_with("354")) {
             session.state = State::data;
             session.searched = 0;
             messages.push_back(session.message);

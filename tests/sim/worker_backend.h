@@ -6,7 +6,9 @@
 // in order, messages with their octets unstuffed.
 //
 // It notes what a client must not do: more commands than one without PIPELINING, BDAT without
-// CHUNKING, BODY= without 8BITMIME. Thread: the network's. Bound: what the test sends.
+// CHUNKING, BODY= without 8BITMIME.
+// Thread: the network's.
+// Bound:  what the test sends.
 #pragma once
 
 #include "sim/sim_network.h"
@@ -58,6 +60,9 @@ class ScriptedBackend {
     [[nodiscard]] std::size_t count_of(std::string_view verb) const;
     void close_all();    // every open connection, at once
     void stop_reading(); // on every open connection
+    void go_on_reading();
+    // Says `reply` (354) to a DATA that `answer` left without one.
+    void begin_data(const std::string& reply);
 
   private:
     enum class State { commands, data, chunk, over };
@@ -69,6 +74,7 @@ class ScriptedBackend {
         std::size_t chunk_left = 0;
         bool chunk_last = false;
         bool gone = false;
+        bool owes_data_reply = false;
         std::shared_ptr<BackendMessage> message;
     };
 

@@ -1,6 +1,6 @@
 // The contract's smaller promises that need a whole worker and its clock: data rate, what counts
 // towards which limit, max_connections while connections end, wants of the machine, reload, drain.
-#include "sim/worker_rig.h"
+#include "sim/worker_scenes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,51 +10,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using Said = std::optional<std::string>;
-using Inbox = worker::Inbox;
-
-const std::string taken = "250 2.0.0 Taken by the backend\r\n";
-
-ScriptedBackend::Answer always(std::string verb, std::string reply) {
-    return [verb = std::move(verb), reply = std::move(reply)](const std::string& command) {
-        return command.starts_with(verb) ? Said(reply) : std::nullopt;
-    };
-}
-
-// One backend, which gets everything.
-struct Single {
-    explicit Single(const std::function<void(Settings&)>& change = {}, BackendProfile profile = {})
-        : rig(options(change)), backend(rig.backend(Rig::first_address, profile)) {}
-
-    static RigOptions options(const std::function<void(Settings&)>& change) {
-        RigOptions made;
-        made.settings = [change](Settings& settings) {
-            settings.pools[0].backends.resize(1);
-            if (change) {
-                change(settings);
-            }
-        };
-        return made;
-    }
-    std::string begin(Client& client) {
-        (void)rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
-        return rig.ask(client, "RCPT TO:<user@one.example>\r\n");
-    }
-    std::string message(Client& client) {
-        const std::string answer = begin(client);
-        if (!answer.starts_with("250")) {
-            return answer;
-        }
-        EXPECT_THAT(rig.ask(client, "DATA\r\n"), StartsWith("354"));
-        return rig.ask(client, "x\r\n.\r\n");
-    }
-    [[nodiscard]] std::size_t open_now() const {
-        return backend.connections - backend.connections_gone;
-    }
-
-    Rig rig;
-    ScriptedBackend& backend;
-};
 
 TEST(WorkerDataRate, DataBelowTheRateOverAMinuteGets421) {
     Single single;
@@ -127,7 +82,7 @@ TEST(WorkerContract, AnAnswerThatChangedIsToldAtTheEndOfTheData) {
     for (const bool chunking : {true, false}) {
         BackendProfile profile;
         profile.chunking = chunking;
-        Single single({}, profile);
+        Single single(profile);
         Client& client = single.rig.with_recipient();
         single.rig.run_for(12s); // backend_hold is 10 s
         single.backend.answer = always("RCPT", "550 5.1.1 Nobody\r\n");

@@ -12,7 +12,6 @@ namespace ringmx::sim {
 namespace {
 
 using ::testing::EndsWith;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 std::string stuffed(std::string_view plain) {

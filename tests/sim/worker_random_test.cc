@@ -290,7 +290,9 @@ std::size_t run_seed(std::uint64_t seed) {
     }
     std::map<std::string, Sent> sent;
     std::vector<std::unique_ptr<RandomClient>> clients;
-    for (std::size_t number = 0; number < 12; ++number) {
+    constexpr std::size_t clients_count = 12;
+    clients.reserve(clients_count);
+    for (std::size_t number = 0; number < clients_count; ++number) {
         clients.push_back(std::make_unique<RandomClient>(rig, number, 6, sent));
     }
     const bool all_done = rig.run_until(

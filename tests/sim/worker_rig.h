@@ -2,11 +2,12 @@
 //
 //   Rig rig(options);                       one worker, one listener, pools as the test says
 //   Client& client = rig.connect();
-//   EXPECT_EQ(rig.ask(client, "NOOP\r\n"), "250 2.0.0 Ok\r\n")   time goes on until a whole reply
-//   has come
+//   EXPECT_EQ(rig.ask(client, "NOOP\r\n"), "250 2.0.0 Ok\r\n")
+//                                           time goes on until a whole reply has come
 //
 // finish() drains, cuts if that takes too long, and checks that everything has been given back.
-// Thread: one. Errors: a reply that never comes is "" (or "(closed)" when the connection ended).
+// Thread: one.
+// Errors: a reply that never comes is "" (or "(closed)" when the connection ended).
 #pragma once
 
 #include "sim/sim_port.h"
@@ -16,6 +17,7 @@
 #include "worker/worker.h"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,11 +39,13 @@ struct RigOptions {
     std::size_t memory_bytes_max = 32UL << 20U;
     std::size_t posted_buffers = 0;
     std::function<void(Settings&)> settings = [](Settings&) {};
+    // Of a backend, by what the settings call it; the others have the one that they are named by.
+    std::map<std::string, std::vector<SocketAddress>> addresses;
 };
 
 class Rig {
   public:
-    explicit Rig(RigOptions options = {});
+    explicit Rig(const RigOptions& options = {});
     ~Rig();
     Rig(const Rig&) = delete;
     Rig& operator=(const Rig&) = delete;
@@ -84,6 +88,7 @@ class Rig {
     [[nodiscard]] std::shared_ptr<const worker::Snapshot> snapshot();
 
     Settings settings_;
+    std::map<std::string, std::vector<SocketAddress>> addresses_;
     int null_descriptor_;
     std::unique_ptr<observe::LogWriter> log_writer_;
     SharedCounters shares_{1024};

@@ -14,7 +14,6 @@ using smtp::ServerEvent;
 
 constexpr Reply sender_ok{250, {2, 1, 0}, "Ok"};
 constexpr Reply recipient_ok{250, {2, 1, 5}, "Ok"};
-constexpr Reply go_ahead{354, {}, "End data with <CR><LF>.<CR><LF>"};
 constexpr Reply message_taken{250, {2, 0, 0}, "Ok"};
 constexpr Reply message_tempfailed{451, {4, 3, 0}, "Try again later, as asked for by --tempfail"};
 constexpr Reply message_rejected{550, {5, 7, 1}, "Refused, as asked for by --reject"};
@@ -72,7 +71,7 @@ Connection::Step Connection::receive(Bytes input) {
             session_.answer_recipient(recipient_ok, AnswerSource::own, false);
             break;
         case ServerEvent::data:
-            session_.answer_data(go_ahead);
+            session_.answer_data(smtp::start_data);
             break;
         case ServerEvent::content:
             take_content(step);

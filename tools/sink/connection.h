@@ -3,13 +3,15 @@
 //
 //   receive(octets) ─▶ need_input | wait | close | drop          output(): reply octets to send
 //                                     └─ after the delay: conclude(), then receive() with what was
-//                                     left
+//                                        left
 //
 // Verdicts: a message is dropped with probability `disconnect`; else each final reply (LMTP: one
-// for each recipient) is 451 with probability `tempfail`, 550 with `reject`, and 250 otherwise. A
-// message with a 250 is acknowledged: stored first, then counted and recorded. Bounds: holds no
-// content; a stored message's octets are in its file. Thread: one worker's. Errors: a store that
-// fails is told on stderr, and the message gets 451 4.3.0.
+//           for each recipient) is 451 with probability `tempfail`, 550 with `reject`, and 250
+//           otherwise. A message with a 250 is acknowledged: stored first, then counted and
+//           recorded.
+// Bounds:   holds no content; a stored message's octets are in its file.
+// Thread:   one worker's.
+// Errors:   a store that fails is told on stderr, and the message gets 451 4.3.0.
 #pragma once
 
 #include "sink/message_reader.h"

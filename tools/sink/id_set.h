@@ -1,9 +1,10 @@
 // A set of Message-IDs by their 64-bit hash: whether a message came before.
 //
 // Of ten million ids, two different ones share a hash with a probability of about 3 in a million:
-// the cost of keeping 8 octets of each. Memory: 8 octets a place, at most two thirds used; grows by
-// doubling, and has no bound but the number of messages. Thread: one; merged after the threads have
-// ended.
+// the cost of keeping 8 octets of each.
+// Memory: 8 octets a place, at most two thirds used; grows by doubling, and has no bound but the
+//         number of messages.
+// Thread: one; merged after the threads have ended.
 #pragma once
 
 #include <cstddef>

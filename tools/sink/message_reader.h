@@ -3,14 +3,16 @@
 //
 // In:   the content in order and cut anywhere, unstuffed, with CRLF line ends.
 // Out:  message_id() is what stands between the angle brackets of the first Message-ID field
-// (without them), or the field's trimmed value if
-//       there are none; folded lines belong to it; octets that are no visible ASCII are '?', so
-//       that it is one word of one line.
+//       (without them), or the field's trimmed value if there are none; folded lines belong to it;
+//       octets that are no visible ASCII are '?', so that it is one word of one line.
+//
 // Why from that line on: whatever a gateway puts before it (Received) is not the sender's.
 //
-// Bounds: id_bytes_max of a field are kept. Cost: one pass; a checksum only when asked for.
-// Allocates while its text buffer grows. Thread: one. Errors: none; a message without the field has
-// an empty message_id() and counts no octets. Source: RFC 5322, 2.2.3 (folding), 3.6.4.
+// Bounds: id_bytes_max of a field are kept.
+// Cost:   one pass; a checksum only when asked for. Allocates while its text buffer grows.
+// Thread: one.
+// Errors: none; a message without the field has an empty message_id() and counts no octets.
+// Source: RFC 5322, 2.2.3 (folding), 3.6.4.
 #pragma once
 
 #include "base/bytes.h"

@@ -9,8 +9,9 @@
 // starts with a dot and renamed, the envelope first. Nothing is synced: it is a test tool's folder,
 // not a spool.
 //
-// Cost: blocking file writes in the worker's turn. Thread: one store each. Errors: with operation,
-// errno and path.
+// Cost:   blocking file writes in the worker's turn.
+// Thread: one store each.
+// Errors: with operation, errno and path.
 #pragma once
 
 #include "base/bytes.h"

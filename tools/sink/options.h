@@ -2,8 +2,9 @@
 //
 // parse_options() gives the options, or the text and the exit code that the program ends with:
 // --help and --version (0, to stdout), or one line that names the fault and the mend (2, to
-// stderr). Thread: the main one. Source: section 8 of the contract's load tools; --seed and
-// --hostname are additions.
+// stderr).
+// Thread: the main one.
+// Source: section 8 of the contract's load tools; --seed and --hostname are additions.
 #pragma once
 
 #include "base/address.h"

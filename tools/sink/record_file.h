@@ -3,9 +3,10 @@
 //
 // Lines are gathered and written whole by one write(2) to a file opened with O_APPEND, so that
 // several workers (each with its own RecordFile) share one file without cutting each other's lines.
-// Bound: gathered_bytes_max, then it writes by itself. Thread: one.
+// Bound:  gathered_bytes_max, then it writes by itself.
+// Thread: one.
 // Errors: opening says why; a write that fails is told once by flush(), and what could not be
-// written is dropped.
+//         written is dropped.
 #pragma once
 
 #include "base/error.h"

@@ -2,8 +2,8 @@
 //
 // messages, recipients and bytes are of acknowledged messages only (250 for at least one
 // recipient); bytes are counted after unstuffing. unique + duplicates = messages: a message whose
-// Message-ID came before is a duplicate; one without the field is always unique. Thread: a worker's
-// own while it runs; read when it has ended.
+// Message-ID came before is a duplicate; one without the field is always unique.
+// Thread: a worker's own while it runs; read when it has ended.
 #pragma once
 
 #include "sink/id_set.h"

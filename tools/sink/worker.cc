@@ -29,17 +29,6 @@ constexpr Duration accept_pause = 100ms;
 Worker::Peer::Peer(Handle handle, Ledger& ledger)
     : stream(handle, operation_stream), connection(ledger), timer(handle.slot, *this) {}
 
-void Worker::Peer::consume(std::size_t octets) {
-    if (!has_input()) {
-        return;
-    }
-    input[first_input].remove_prefix(octets);
-    if (input[first_input].empty() && ++first_input == input.size()) {
-        input.clear();
-        first_input = 0;
-    }
-}
-
 Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigned index,
                                                  std::vector<int> listeners) {
     const Expected<ring::Features> features = ring::probe();
@@ -229,7 +218,7 @@ void Worker::take_stream(Peer& peer, ring::StreamOperation operation,
     case ring::StreamEvent::connected:
         return;
     case ring::StreamEvent::received:
-        keep_input(peer, std::move(octets));
+        peer.input.push(pool_, std::move(octets));
         break;
     case ring::StreamEvent::ended:
         peer.has_ended = true;
@@ -249,17 +238,6 @@ void Worker::take_stream(Peer& peer, ring::StreamOperation operation,
     advance(peer);
 }
 
-void Worker::keep_input(Peer& peer, Slice octets) {
-    // What can't be consumed in this turn should not pin a receive buffer for as long as that
-    // takes.
-    if (peer.is_waiting && octets.size() <= moved_bytes_max) {
-        if (Slice moved = pool_.copy(octets.bytes()); !moved.empty()) {
-            octets = std::move(moved);
-        }
-    }
-    peer.input.push_back(std::move(octets));
-}
-
 // The one place from which a connection goes on, and the only one that closes it.
 void Worker::advance(Peer& peer) {
     if (!peer.is_dropped) {
@@ -270,7 +248,7 @@ void Worker::advance(Peer& peer) {
         peer.is_dropped = !peer.stream.send_text(loop_, output);
         output.clear();
     }
-    if (peer.has_ended && !peer.is_waiting && !peer.has_input()) {
+    if (peer.has_ended && !peer.is_waiting && peer.input.empty()) {
         peer.is_closing = true;
     }
     if (peer.is_dropped || (peer.is_closing && peer.stream.unsent_bytes() == 0)) {
@@ -281,10 +259,10 @@ void Worker::advance(Peer& peer) {
 }
 
 void Worker::read_input(Peer& peer) {
-    while (!peer.is_waiting && !peer.is_closing && !peer.is_dropped && peer.has_input() &&
+    while (!peer.is_waiting && !peer.is_closing && !peer.is_dropped && !peer.input.empty() &&
            peer.stream.unsent_bytes() <= unsent_bytes_max) {
-        const Connection::Step step = peer.connection.receive(peer.input[peer.first_input].bytes());
-        peer.consume(step.consumed);
+        const Connection::Step step = peer.connection.receive(peer.input.front().bytes());
+        peer.input.consume(step.consumed);
         switch (step.wish) {
         case Connection::Wish::need_input:
             break;
@@ -303,7 +281,9 @@ void Worker::read_input(Peer& peer) {
 }
 
 void Worker::settle_flow(Peer& peer) {
-    const bool wanted = !peer.has_input() && !peer.is_closing;
+    // What can't be consumed in this turn should not pin a receive buffer for as long as that takes.
+    peer.input.unpin(pool_, moved_bytes_max);
+    const bool wanted = peer.input.empty() && !peer.is_closing;
     if (wanted && !peer.stream.receiving()) {
         peer.stream.receive(loop_);
     } else if (!wanted && peer.stream.receiving()) {
@@ -314,7 +294,6 @@ void Worker::settle_flow(Peer& peer) {
 void Worker::close(Peer& peer) {
     peer.timer.cancel();
     peer.input.clear();
-    peer.first_input = 0;
     if (!peer.stream.closing() && peer.stream.close(loop_)) {
         peers_.destroy(peer);
     }

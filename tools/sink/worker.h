@@ -5,14 +5,17 @@
 // send a connection. Content is read in the receive buffers and never copied.
 //
 // Bounds: receive memory by receive_bytes_max; a client that doesn't read its replies, or whose
-// message waits for its delay, is not read on: its receive is cancelled, and what still arrives is
-// kept until it goes on. Thread: run() and everything it calls belong to one thread; request_stop()
-// may be called from one other. Errors: create() fails with the ring's reason.
+//         message waits for its delay, is not read on: its receive is cancelled, and what still
+//         arrives is kept until it goes on.
+// Thread: run() and everything it calls belong to one thread; request_stop() may be called from one
+//         other.
+// Errors: create() fails with the ring's reason.
 #pragma once
 
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/slab.h"
+#include "base/slice_queue.h"
 #include "base/timer_wheel.h"
 #include "ring/receive_buffers.h"
 #include "ring/stream.h"
@@ -58,15 +61,11 @@ class Worker {
         ring::Stream stream;
         Connection connection;
         ReplyTimer timer;
-        std::vector<Slice> input; // not yet consumed
-        std::size_t first_input = 0;
+        SliceQueue input;        // not yet consumed
         bool is_waiting = false; // for the delay
         bool has_ended = false;  // the client sends no more
         bool is_closing = false; // after what is queued is sent
         bool is_dropped = false;
-
-        [[nodiscard]] bool has_input() const { return first_input < input.size(); }
-        void consume(std::size_t octets);
     };
     struct Listener {
         int descriptor;
@@ -79,7 +78,6 @@ class Worker {
     void take_accept(const ring::Completion& completion);
     void take_stream(Peer& peer, ring::StreamOperation operation,
                      const ring::Completion& completion, Slice octets);
-    void keep_input(Peer& peer, Slice octets);
     void advance(Peer& peer);
     void read_input(Peer& peer);
     void settle_flow(Peer& peer);

@@ -190,6 +190,7 @@ TEST(HttpRequest, RandomOctetsAreHandledTheSameHoweverTheyAreCut) {
         }
         const Outcome whole = parse({wire});
         std::vector<std::string_view> octets;
+        octets.reserve(wire.size());
         for (std::size_t at = 0; at < wire.size(); ++at) {
             octets.push_back(std::string_view(wire).substr(at, 1));
         }

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace ringmx {
@@ -104,6 +108,105 @@ TEST(BufferPool, CopyHasTheSameOctetsInMemoryOfItsOwn) {
     const Slice copy = pool.copy(as_bytes(text));
     EXPECT_EQ(copy.text(), text);
     EXPECT_FALSE(copy.block()->is_receive_buffer);
+}
+
+// The classes of drafts and the receive buffers share one bound, whatever was wanted before.
+TEST(BufferPool, ResidentMemoryStaysWithinTheBoundWhateverSizesAreAskedForInTurn) {
+    BufferPool pool({.bytes_max = 16 * buffer_bytes});
+    std::mt19937 random(1);
+    for (int round = 0; round < 30; ++round) {
+        const std::size_t kind = random() % (BufferPool::draft_sizes.size() + 1);
+        std::vector<Draft> drafts;
+        std::vector<Block*> buffers;
+        while (true) {
+            if (kind == BufferPool::draft_sizes.size()) {
+                Block* const block = pool.take_buffer();
+                if (block == nullptr) {
+                    break;
+                }
+                std::memset(block->memory, 'x', block->size_bytes);
+                buffers.push_back(block);
+            } else {
+                Draft draft = pool.draft(BufferPool::draft_sizes[kind]);
+                if (!draft) {
+                    break;
+                }
+                draft.append(std::string(draft.room(), 'x'));
+                drafts.push_back(std::move(draft));
+            }
+            ASSERT_LE(pool.bytes_resident(), pool.bytes_max());
+            ASSERT_LE(pool.bytes_in_use(), pool.bytes_resident());
+        }
+        // Nearly all may be had in each size: what others have left is given back for it.
+        EXPECT_GE(pool.bytes_in_use(), pool.bytes_max() / 16 * 15) << "round " << round;
+        std::ranges::shuffle(buffers, random);
+        for (Block* const block : buffers) {
+            pool.release(block);
+        }
+        std::ranges::shuffle(drafts, random);
+    }
+    EXPECT_EQ(pool.bytes_in_use(), 0U);
+}
+
+TEST(BufferPool, FreedMemoryOfOneSizeServesAnother) {
+    BufferPool pool({.bytes_max = 4 * buffer_bytes});
+    std::vector<Draft> drafts;
+    while (Draft draft = pool.draft(128)) {
+        drafts.push_back(std::move(draft));
+    }
+    EXPECT_EQ(pool.bytes_resident(), pool.bytes_max());
+    drafts.clear();
+    EXPECT_EQ(pool.bytes_resident(), pool.bytes_max()) << "kept for reuse";
+    Block* const block = pool.take_buffer();
+    ASSERT_NE(block, nullptr);
+    Draft large = pool.draft(BufferPool::draft_bytes_max);
+    EXPECT_TRUE(large);
+    EXPECT_LE(pool.bytes_resident(), pool.bytes_max());
+    pool.release(block);
+}
+
+// A buffer whose pages were given back is a buffer again, with its own number.
+TEST(BufferPool, BuffersWhosePagesWereGivenBackAreUsedAgain) {
+    BufferPool pool({.bytes_max = 4 * buffer_bytes});
+    std::vector<Block*> buffers;
+    for (int round = 0; round < 3; ++round) {
+        while (Block* const block = pool.take_buffer()) {
+            EXPECT_EQ(&pool.buffer(block->index), block);
+            std::memset(block->memory, 'x', block->size_bytes);
+            buffers.push_back(block);
+        }
+        EXPECT_EQ(buffers.size(), 4U);
+        for (Block* const block : buffers) {
+            pool.release(block);
+        }
+        buffers.clear();
+        std::vector<Draft> drafts;
+        while (Draft draft = pool.draft(4096)) {
+            drafts.push_back(std::move(draft));
+        }
+        EXPECT_EQ(drafts.size(), 4 * buffer_bytes / 4096);
+        EXPECT_LE(pool.bytes_resident(), pool.bytes_max());
+    }
+}
+
+TEST(BufferPool, DraftsAreStillToBeHadWhenReceiveBuffersAreExhausted) {
+    BufferPool pool({.bytes_max = 32 * buffer_bytes});
+    std::vector<Block*> buffers;
+    while (Block* const block = pool.take_buffer()) {
+        buffers.push_back(block);
+    }
+    EXPECT_EQ(buffers.size(), 30U);
+    for (const std::size_t size : BufferPool::draft_sizes) {
+        EXPECT_TRUE(pool.draft(size)) << size;
+    }
+    std::vector<Draft> drafts;
+    while (Draft draft = pool.draft(1024)) {
+        drafts.push_back(std::move(draft));
+    }
+    EXPECT_EQ(drafts.size(), 2 * buffer_bytes / 1024);
+    for (Block* const block : buffers) {
+        pool.release(block);
+    }
 }
 
 } // namespace

@@ -117,6 +117,7 @@ TEST(SharedCounters, LimitsHoldOverThreads) {
     std::atomic<std::uint64_t> admitted{0};
     const TokenBucket bucket = TokenBucket::of({500, 1h});
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {
             for (int i = 0; i < 50000; ++i) {

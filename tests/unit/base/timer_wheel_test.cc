@@ -115,6 +115,7 @@ TEST(TimerWheel, BehavesAsASortedMapDoes) {
         std::mt19937_64 random(seed);
         TimerWheel wheel(start);
         std::vector<std::unique_ptr<Timer>> timers;
+        timers.reserve(100);
         std::map<std::uint32_t, Instant> model;
         for (std::uint32_t slot = 0; slot < 100; ++slot) {
             timers.push_back(std::make_unique<Timer>(0, slot));

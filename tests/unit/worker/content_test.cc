@@ -150,6 +150,43 @@ TEST_F(ContentTest, SmallSlicesLeaveTheirReceiveBuffersAndStayTheSame) {
     EXPECT_EQ(take(WireForm::stuffed), "more");
 }
 
+TEST_F(ContentTest, WithoutMemoryNothingIsTakenAndAllOfItLater) {
+    BufferPool small({.bytes_max = 128 * 1024});
+    std::string lines;
+    while (lines.size() < 70'000) {
+        lines += ".x\r\n";
+    }
+    content.begin(WireForm::raw);
+    append(lines, 60000);
+    {
+        const Draft hoard = small.draft(65536);
+        SliceList out;
+        EXPECT_FALSE(content.take(small, WireForm::stuffed, out));
+        EXPECT_EQ(content.unsent_bytes(), lines.size());
+    }
+    std::string stuffed;
+    while (stuffed.size() < lines.size() / 4 * 5) {
+        stuffed += "..x\r\n";
+    }
+    EXPECT_EQ(take(WireForm::stuffed), stuffed);
+    EXPECT_EQ(content.terminator(), ".\r\n");
+}
+
+// Gathering memory is for what is held, not for all that has come.
+TEST_F(ContentTest, LongContentThatIsSentAsItComesHoldsLittleMemory) {
+    content.begin(WireForm::stuffed);
+    std::size_t most = 0;
+    for (int count = 0; count < 2000; ++count) {
+        append("a line of some length\r\n", 23, 1);
+        (void)take(WireForm::raw);
+        content.drop_taken(true);
+        append("x", 1, 1); // what comes next
+        most = std::max(most, pool.bytes_in_use());
+    }
+    EXPECT_EQ(content.received_bytes(), 2000 * 24U);
+    EXPECT_LE(most, pool.receive_buffer_bytes() + 4096); // the wire's own
+}
+
 TEST_F(ContentTest, FiftyMegabytesOfLoneDotsStayFewSlices) {
     std::string lines;
     while (lines.size() < 1UL << 20U) {
