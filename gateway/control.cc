@@ -177,6 +177,7 @@ void Control::turn(Instant until) {
     if (loop_.now() >= watch_at_) {
         watch_at_ = loop_.now() + watch_interval;
         watch_backends();
+        forget_old_snapshots();
     }
 }
 
@@ -253,6 +254,9 @@ void Control::start_workers() {
 }
 
 void Control::use_snapshot() {
+    if (snapshot_ != nullptr) {
+        old_snapshots_.push_back(std::move(snapshot_));
+    }
     snapshot_ =
         worker::build_snapshot(configuration_.settings, configuration_.routes, lasting_, names_);
     prober_.use(snapshot_);
@@ -262,6 +266,12 @@ void Control::use_snapshot() {
             worker->post({worker::Inbox::Kind::snapshot, snapshot_});
         }
     }
+}
+
+// Freeing the routes of a million recipients takes a while, which workers don't have: they are never
+// the last to let go of a snapshot.
+void Control::forget_old_snapshots() {
+    std::erase_if(old_snapshots_, [](const auto& old) { return old.use_count() == 1; });
 }
 
 void Control::watch_backends() {

@@ -60,6 +60,7 @@ class Control {
     void advance_phase();
     void start_workers();
     void watch_backends();
+    void forget_old_snapshots();
 
     void poll_signals();
     void read_signals();
@@ -96,6 +97,7 @@ class Control {
     BackendNames names_;
     worker::Prober prober_;
     std::shared_ptr<const worker::Snapshot> snapshot_;
+    std::vector<std::shared_ptr<const worker::Snapshot>> old_snapshots_; // that somebody still uses
     std::vector<ring::Waker*> wakers_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     std::vector<const observe::WorkerCounters*> counters_;

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <fmt/compile.h>
 
 namespace ringmx {
 
@@ -40,10 +41,12 @@ bool IpAddress::is_v4() const {
 }
 
 std::string IpAddress::text() const {
+    if (is_v4()) { // twice a message, and inet_ntop would go by way of printf
+        return fmt::format(FMT_COMPILE("{}.{}.{}.{}"), octets[12], octets[13], octets[14],
+                           octets[15]);
+    }
     std::array<char, INET6_ADDRSTRLEN> out{};
-    const bool v4_form = is_v4();
-    const void* from = v4_form ? octets.data() + mapped_prefix.size() : octets.data();
-    const char* text = inet_ntop(v4_form ? AF_INET : AF_INET6, from, out.data(), out.size());
+    const char* text = inet_ntop(AF_INET6, octets.data(), out.data(), out.size());
     RINGMX_ASSERT(text != nullptr);
     return text;
 }

@@ -159,11 +159,13 @@ TEST(LogWriter, FourThreadsLoseNothingWhileMainReconfigures) {
     {
         LogWriter writer(settings(), pipe.writer(), 7);
         std::vector<Log*> logs;
+        logs.reserve(threads_count);
         for (std::size_t index = 0; index < threads_count; ++index) {
             logs.push_back(&writer.add_log(64));
         }
         writer.start();
         std::vector<std::thread> threads;
+        threads.reserve(threads_count);
         for (Log* log : logs) {
             threads.emplace_back([log] {
                 for (std::size_t index = 0; index < lines_each; ++index) {
