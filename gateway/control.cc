@@ -347,7 +347,7 @@ void Control::reload() {
         ++reload_failures_total_;
         for (const config::Fault& fault : fresh.error()) {
             log(observe::LogEvent::reload_failed,
-                fault.pointer.empty() ? fault.text : fault.pointer + ": " + fault.text);
+                (fault.pointer.empty() ? config_path_ : fault.pointer) + ": " + fault.text);
         }
         return;
     }

@@ -160,20 +160,40 @@ struct CommandLine {
     }
 };
 
+// In the order in which they were typed, which CLI11's own text turns around.
+std::string unexpected_words(const CommandLine& line, std::string_view first) {
+    const std::vector<CLI::App*> commands = line.app.get_subcommands();
+    if (commands.empty() && !first.starts_with('-')) {
+        return fmt::format("unknown command '{}', expected serve, check, status or queue; see "
+                           "ringmx --help",
+                           first);
+    }
+    const std::string command = commands.empty() ? "" : " " + commands.front()->get_name();
+    return fmt::format("not expected here: {}; see ringmx{} --help",
+                       fmt::join(line.app.remaining(true), " "), command);
+}
+
 int ask(const CommandLine& line) {
     const std::optional<HttpTarget> admin = HttpTarget::parse(line.admin_address);
     if (!admin) {
         return fail(exit_usage, fmt::format("--admin: found '{}', expected HOST:PORT or [V6]:PORT; "
-                                            "see ringmx --help",
-                                            line.admin_address));
+                                            "see ringmx {} --help",
+                                            line.admin_address,
+                                            line.app.get_subcommands().front()->get_name()));
     }
     if (line.status->parsed()) {
         return ask_status(*admin, line.as_json);
     }
     if (!is_queue_command(line.rest, line.all)) {
-        return fail(exit_usage, fmt::format("queue: found '{}', expected list, show ID, retry ID, "
-                                            "retry --all, hold ID, release ID or remove ID",
-                                            fmt::join(line.rest, " ")));
+        std::vector<std::string> found = line.rest;
+        if (line.all) {
+            found.emplace_back("--all");
+        }
+        return fail(exit_usage,
+                    fmt::format("queue: {}, expected list, show ID, retry ID, retry --all, hold "
+                                "ID, release ID or remove ID",
+                                found.empty() ? "a command is missing"
+                                              : fmt::format("found '{}'", fmt::join(found, " "))));
     }
     return fail(exit_runtime, "queue is not built yet: nothing is queued until the spool is there");
 }
@@ -184,6 +204,8 @@ int run(int count, char** words) {
         line.app.parse(count, words);
     } catch (const CLI::Success& asked) {
         return line.app.exit(asked); // --help, --version
+    } catch (const CLI::ExtrasError&) {
+        return fail(exit_usage, unexpected_words(line, count > 1 ? words[1] : ""));
     } catch (const CLI::ParseError& error) {
         return fail(exit_usage, one_line(error.what()) + "; see ringmx --help");
     }

@@ -171,9 +171,8 @@ Expected<void> switch_user(const std::string& user) {
     errno = 0;
     const passwd* entry = ::getpwnam(user.c_str());
     if (entry == nullptr) {
-        return std::unexpected(Error{
-            "switch to a user that this machine doesn't know: create it or change \"user\":", 0,
-            user});
+        return std::unexpected(
+            Error{"/user: this machine has no user", 0, user + ": create it or name another"});
     }
     if (::getuid() == entry->pw_uid && ::geteuid() == entry->pw_uid) {
         return {};

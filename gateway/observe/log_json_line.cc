@@ -106,6 +106,9 @@ void JsonLine::append(std::int64_t pid) {
     }
     text("hello", LogField::hello);
     text("protocol", LogField::protocol);
+    if (record_.event() == LogEvent::accepted && !record_.has(LogField::tls)) {
+        put(out_, ",\"tls\":\"none\"");
+    }
     text("tls", LogField::tls);
     text("sender", LogField::sender);
     text("recipient", LogField::recipient);

@@ -131,6 +131,9 @@ void BackendConnection::leave(Leave how) {
         return; // it goes on without a delivery and ends up idle
     }
     ++messages_;
+    if (how == Leave::resettable && session_.unanswered() > 0 && !capabilities().pipelining) {
+        how = Leave::broken; // neither RSET nor QUIT may follow what is not answered yet
+    }
     if (how == Leave::clean && !stream_.closing()) {
         finish_clean();
     } else if (how == Leave::resettable && !stream_.closing() && !worn_out()) {

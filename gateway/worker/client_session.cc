@@ -410,13 +410,19 @@ void ClientConnection::finish_output() {
     if (stream_.unsent_bytes() == 0) {
         last_sent_at_ = worker_.now();
     }
+    const bool is_one_piece = output.size() <= BufferPool::draft_bytes_max;
     const bool sent = stream_.send_text(worker_.loop(), output);
     output.clear();
     if (output.capacity() > kept_output_bytes_max) {
         output.shrink_to_fit();
     }
     if (!sent) {
-        end_by_client(true); // a reply that can't be given ends the dialog
+        // A reply that there is no memory for ends the dialog, by one that needs none; not where
+        // half a reply is queued.
+        if (is_one_piece) {
+            stream_.send(worker_.loop(), Slice::literal(replies::memory_gone_line));
+        }
+        end_by_client(!is_one_piece);
     }
 }
 

@@ -105,6 +105,7 @@ void Delivery::acquire() {
 void Delivery::granted(const upstream::Answer& answer) {
     waiting_ = false;
     if (answer.verdict == upstream::Verdict::refuse) {
+        log_wait();
         unavailable(ForwardFailure::wait_timeout);
     } else {
         take(answer);

@@ -184,6 +184,7 @@ class Delivery {
     void end();
 
     void log_attempt(observe::ForwardFailure kind);
+    void log_wait();
     void log_fault(std::string_view after, const smtp::Reply& reply);
     void log_final(const BackendConnection& taker, const smtp::Reply& reply);
     void log_refusal(const Recipient& recipient, const smtp::Reply& reply);

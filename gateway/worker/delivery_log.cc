@@ -5,6 +5,7 @@
 #include "worker/worker.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 
 namespace ringmx::worker {
 
@@ -71,6 +72,7 @@ void Delivery::log_refusal(const Recipient& recipient, const smtp::Reply& reply)
 
 void Delivery::log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
                                    std::string_view after) {
+    note_content();
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
         record->id(id_)
             .client(client_ip_, client_port_)
@@ -89,6 +91,21 @@ void Delivery::log_message_refusal(const smtp::Reply& reply, observe::RejectReas
     }
 }
 
+// Backends that are up, and a 451 all the same: the operator is told which limit it was.
+void Delivery::log_wait() {
+    if (!worker_.may_log_wait()) {
+        return;
+    }
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::notice, LogLevel::warning, worker_.wall_time())) {
+        record->detail(fmt::format(
+            "pool {}: no connection was free within backend_wait, the client gets 451: see "
+            "max_connections, of which one client gets a quarter (said once a minute)",
+            pool().settings().name));
+        worker_.log().commit();
+    }
+}
+
 // One line at acceptance, one for the delivery; in `backend` mode both are known at the same
 // moment.
 void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& reply) {
@@ -97,8 +114,8 @@ void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& repl
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, now)) {
         record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path);
         record->recipients(accepted_).size(content_bytes_).protocol(esmtp_ ? "ESMTP" : "SMTP");
-        record->hello(hello_name_).backend(backend).reply(for_log(reply));
-        record->duration(worker_.now() - content_ended_at_);
+        record->hello(hello_name_).backend(backend).backend_address(taker.address().text());
+        record->reply(for_log(reply)).duration(worker_.now() - content_ended_at_);
         worker_.log().commit();
     }
     if (LogRecord* record = worker_.log().begin(LogEvent::delivered, now)) {

@@ -4,6 +4,8 @@
 
 #include "smtp/reply.h"
 
+#include <string_view>
+
 namespace ringmx::worker::replies {
 
 inline constexpr smtp::Reply sender_ok{250, {2, 1, 0}, "Ok"};
@@ -20,6 +22,8 @@ inline constexpr smtp::Reply our_fault{
 inline constexpr smtp::Reply no_memory{
     452, {4, 3, 1}, "Insufficient system storage, try again later"};
 inline constexpr smtp::Reply memory_gone{421, {4, 3, 1}, "Insufficient memory, closing channel"};
+inline constexpr std::string_view memory_gone_line = // the same, where there is none to write it in
+    "421 4.3.1 Insufficient memory, closing channel\r\n";
 inline constexpr smtp::Reply message_rate{450, {4, 7, 1}, "Too many messages, slow down"};
 inline constexpr smtp::Reply recipient_rate{450, {4, 7, 1}, "Too many recipients, slow down"};
 inline constexpr smtp::Reply client_limit{421, {4, 7, 0}, "Too many connections from your address"};

@@ -312,6 +312,14 @@ void Worker::run_grants() {
     to_advance_.clear();
 }
 
+bool Worker::may_log_wait() {
+    if (now() < log_wait_at_) {
+        return false;
+    }
+    log_wait_at_ = now() + 1min;
+    return true;
+}
+
 Pressure Worker::pressure() const {
     const std::size_t used = pool_.bytes_in_use() + static_cast<std::size_t>(envelope_bytes_);
     if (used + pool_.receive_buffer_bytes() > pool_.receiving_bytes_max()) {

@@ -122,6 +122,8 @@ class Worker {
     void advance_later(Delivery& delivery) { to_advance_.push_back(delivery.handle()); }
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
+    // At most once a minute, whoever asks.
+    [[nodiscard]] bool may_log_wait();
 
     void client_closed(ClientConnection& client);
     void delivery_ended(Delivery& delivery);
@@ -171,6 +173,7 @@ class Worker {
     std::vector<Handle> to_advance_;
     std::ptrdiff_t envelope_bytes_ = 0;
     std::uint32_t turns_under_pressure_ = 0;
+    Instant log_wait_at_{};             // not before
     Instant fail_one_at_ = never;       // a message is failed then, if pressure stays critical
     std::vector<Handle> ended_clients_; // to be destroyed at the turn's end
     std::vector<Handle> ended_deliveries_;

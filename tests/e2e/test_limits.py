@@ -126,6 +126,7 @@ class Limits(EndToEnd):
             replies.append(str(client.cmd("RCPT TO:<a@example.com>")))
         self.assertTrue(replies[0].startswith("250") and replies[1].startswith("250"), replies)
         self.assertTrue(replies[2].startswith("451 4.4.1"), replies)
+        gateway.wait_log("pool main: no connection was free within backend_wait")
         other = self.client(gateway, source="127.0.0.7")
         other.message("b@example.com")
 

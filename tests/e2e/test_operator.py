@@ -108,11 +108,11 @@ class Status(EndToEnd):
 
 class CommandLines(EndToEnd):
     def test_each_wrong_command_line_is_exit_2_with_one_line_that_names_it(self):
-        cases = (((), "command is missing"), (("frob",), "frob"), (("--frob",), "--frob"), (("serve",), "--config"), (("serve", "--config"), "--config"),
+        cases = (((), "command is missing"), (("frob",), "unknown command 'frob'"), (("--frob",), "--frob"), (("serve",), "--config"), (("serve", "--config"), "--config"),
                  (("serve", "--confg", "x"), "--confg"), (("check", "--config", "a", "--config", "b"), "--config"), (("check", "--config", "a", "more"), "more"),
-                 (("serve", "check", "--config", "x"), "check"), (("status", "more"), "more"), (("status", "--admin", "x"), "'x'"),
+                 (("serve", "check", "--config", "x"), "check"), (("serve", "-c", "x"), "-c x; see ringmx serve --help"), (("status", "more"), "more"), (("status", "--admin", "x"), "'x'"),
                  (("status", "--admin", "127.0.0.1:0"), "127.0.0.1:0"), (("status", "--admin", "127.0.0.1:70000"), "70000"), (("status", "--admin", "::1:80"), "::1:80"),
-                 (("queue",), "list"), (("queue", "frob"), "frob"), (("queue", "show"), "show"), (("queue", "list", "X"), "list X"),
+                 (("queue",), "missing, expected list"), (("queue", "list", "--all"), "'list --all'"), (("queue", "frob"), "frob"), (("queue", "show"), "show"), (("queue", "list", "X"), "list X"),
                  (("queue", "retry"), "retry"), (("queue", "remove", "--all"), "remove"), (("queue", "retry", "X", "--all"), "retry X"))
         for arguments, named in cases:
             with self.subTest(arguments=arguments):
@@ -251,6 +251,7 @@ class Resources(EndToEnd):
         with contextlib.ExitStack() as stack:
             for _ in range(60):  # each has its descriptor too, though no client's
                 stack.enter_context(socket.create_connection(address(gateway.admin_port), timeout=20))
+            wait_until(lambda: gateway.descriptors() >= 60, what="the descriptors of those")
             sockets = [stack.enter_context(socket.create_connection(gateway.smtp, timeout=20)) for _ in range(20)]
             gateway.wait_log(r"warning: accept \(clients wait; raise LimitNOFILE= .*\): Too many open files")
             before = cpu_seconds(gateway.pid)
@@ -417,6 +418,7 @@ class Signals(EndToEnd):
                 gateway.wait_metric("ringmx_config_reload_failures_total", before + 1)
                 client.message("a@example.com")
         gateway.wait_log(r"error: configuration not reloaded, the old one stays: .*/pools")
+        gateway.wait_log(r"the old one stays: " + re.escape(str(gateway.config_path)) + ": can't be read")
         self.assertEqual(gateway.metric("ringmx_config_reloads_total"), 0)
 
     def test_a_backend_killed_under_load_costs_nothing_that_was_acknowledged(self):

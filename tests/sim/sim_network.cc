@@ -299,9 +299,14 @@ std::size_t SimNetwork::room_at(const Endpoint& endpoint) const {
 }
 
 void SimNetwork::wrote(Endpoint& endpoint) {
-    const bool has_work =
-        !endpoint.outbound.empty() || (endpoint.write_ended && !endpoint.end_delivered);
-    if (has_work && endpoint.peer != nullptr && !endpoint.delivering) {
+    if (endpoint.peer == nullptr || endpoint.delivering) {
+        return;
+    }
+    // Without room was_read() comes back here.
+    const bool has_work = endpoint.outbound.empty()
+                              ? endpoint.write_ended && !endpoint.end_delivered
+                              : endpoint.peer->closed || room_at(*endpoint.peer) > 0;
+    if (has_work) {
         endpoint.delivering = true;
         schedule(delay(), [this, id = endpoint.id] { deliver(id); });
     }

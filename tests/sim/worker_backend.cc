@@ -71,6 +71,15 @@ void ScriptedBackend::go_on_reading() {
     }
 }
 
+void ScriptedBackend::hold() { holds_ = true; }
+
+void ScriptedBackend::go_on() {
+    holds_ = false;
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        hear(*session);
+    }
+}
+
 void ScriptedBackend::begin_data(const std::string& reply) {
     for (const std::unique_ptr<Session>& session : sessions_) {
         if (!session->gone && std::exchange(session->owes_data_reply, false)) {
@@ -86,19 +95,24 @@ void ScriptedBackend::accept(SimSocket& socket) {
     ++connections;
     Session& session = *sessions_.emplace_back(std::make_unique<Session>());
     session.socket = &socket;
-    socket.on_event = [this, &session](SimSocket& from) {
-        session.input += from.take();
-        if (session.state != State::over) {
-            run(session);
-        }
-        if (from.gone() && !session.gone) {
-            session.gone = true;
-            ++connections_gone;
-            session.state = State::over;
-            from.close();
-        }
-    };
+    socket.on_event = [this, &session](SimSocket&) { hear(session); };
     (void)say(session, "connect", "220 backend ready\r\n");
+}
+
+void ScriptedBackend::hear(Session& session) {
+    session.input += session.socket->take();
+    if (holds_) {
+        return;
+    }
+    if (session.state != State::over) {
+        run(session);
+    }
+    if (session.socket->gone() && !session.gone) {
+        session.gone = true;
+        ++connections_gone;
+        session.state = State::over;
+        session.socket->close();
+    }
 }
 
 void ScriptedBackend::run(Session& session) {
@@ -229,7 +243,8 @@ bool ScriptedBackend::run_data(Session& session) {
     const std::size_t end = empty ? 0 : input.find("\r\n.\r\n", session.searched);
     if (end == std::string::npos) {
         session.searched = input.size() < 4 ? 0 : input.size() - 4;
-        session.message->octets = input; // as far as it came; unstuffed when it is whole
+        // As far as it came; unstuffed when it is whole.
+        session.message->octets.append(input, session.message->octets.size());
         return false;
     }
     const std::size_t content = empty ? 0 : end + 2;
@@ -270,8 +285,10 @@ void ScriptedBackend::finish_message(Session& session) {
     message->complete = true;
     session.state = State::commands;
     const std::size_t answers = profile.lmtp ? message->recipients.size() : 1;
+    message->taken = true;
     for (std::size_t index = 0; index < answers; ++index) {
-        message->taken = say(session, ".", "250 2.0.0 Taken by the backend\r\n").starts_with("2");
+        const std::string said = say(session, ".", "250 2.0.0 Taken by the backend\r\n");
+        message->taken = message->taken && said.starts_with("2");
     }
 }
 

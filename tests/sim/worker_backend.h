@@ -37,7 +37,7 @@ struct BackendMessage {
     std::string octets;
     bool by_chunks = false;
     bool complete = false; // its last octet came
-    bool taken = false;    // and was answered 250
+    bool taken = false;    // and was answered 250 (LMTP: for each recipient)
 };
 
 class ScriptedBackend {
@@ -61,6 +61,8 @@ class ScriptedBackend {
     void close_all();    // every open connection, at once
     void stop_reading(); // on every open connection
     void go_on_reading();
+    void hold();  // reads, but answers nothing,
+    void go_on(); // until then
     // Says `reply` (354) to a DATA that `answer` left without one.
     void begin_data(const std::string& reply);
 
@@ -79,6 +81,7 @@ class ScriptedBackend {
     };
 
     void accept(SimSocket& socket);
+    void hear(Session& session);
     void run(Session& session);
     bool run_command(Session& session);
     bool run_data(Session& session);
@@ -91,6 +94,7 @@ class ScriptedBackend {
     [[nodiscard]] std::string hello_reply() const;
 
     std::vector<std::unique_ptr<Session>> sessions_;
+    bool holds_ = false;
 };
 
 } // namespace ringmx::sim

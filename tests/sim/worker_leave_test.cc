@@ -89,6 +89,27 @@ TEST(WorkerLeave, HalfClosedClientStillGetsItsAnswer) {
     pair.rig.finish();
 }
 
+// RSET and QUIT are commands too: without PIPELINING they may not follow an unanswered one.
+TEST(WorkerLeave, BeforeTheAnswerToRcptNothingIsSentBehindItWithoutPipelining) {
+    for (const bool pipelining : {false, true}) {
+        BackendProfile profile;
+        profile.pipelining = pipelining;
+        Single single(profile);
+        single.backend.answer = always("RCPT", ScriptedBackend::say_nothing);
+        Client& client = single.rig.greeted();
+        single.rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<user@one.example>\r\n");
+        single.rig.run_for(1s);
+        EXPECT_EQ(single.backend.count_of("RCPT"), 1U);
+        client.socket->reset();
+        single.rig.run_for(1s);
+        EXPECT_EQ(single.backend.count_of("RSET"), pipelining ? 1U : 0U);
+        EXPECT_EQ(single.open_now(), pipelining ? 1U : 0U);
+        single.backend.answer = {};
+        EXPECT_EQ(single.message(single.rig.greeted()), taken);
+        single.rig.finish();
+    }
+}
+
 TEST(WorkerLeave, SilentClientGivesTheConnectionBackAndTheEnvelopeIsReplayed) {
     Pair pair;
     Client& client = pair.rig.with_recipient();

@@ -273,5 +273,17 @@ TEST(WorkerMemory, WithoutMemoryForCommandsTheirConnectionIsDroppedAndTheClientT
     single.rig.finish();
 }
 
+TEST(WorkerMemory, WithoutMemoryForAReplyTheClientIsToldSoAndClosed) {
+    Single single(with_little_memory());
+    Client& client = single.rig.greeted();
+    std::vector<Draft> hoard = take_memory(single.rig.worker->pool(), 0);
+    EXPECT_EQ(single.rig.ask(client, "NOOP\r\n"),
+              "421 4.3.1 Insufficient memory, closing channel\r\n");
+    EXPECT_EQ(single.rig.reply(client), "(closed)");
+    hoard.clear();
+    EXPECT_EQ(single.message(single.rig.greeted()), taken);
+    single.rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim

@@ -78,6 +78,8 @@ class Rig {
     // Lives as long as the rig. Its violations fail finish().
     ScriptedBackend& backend(const std::string& address, BackendProfile profile = {});
 
+    [[nodiscard]] const Settings& settings() const { return settings_; }
+
     SimNetwork network;
     SimPort port;
     std::unique_ptr<worker::Worker> worker;

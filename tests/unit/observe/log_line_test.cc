@@ -268,8 +268,9 @@ TEST(LogLine, AnAcceptedMessageHasAllThatTheContractAsksFor) {
         "reply=(250 2.0.0 Ok: queued as Z)");
     EXPECT_EQ(json(record),
               head("info", "accepted") + ",\"worker\":1,\"id\":\"4X1\"" + client_json +
-                  ",\"hello\":\"mail.example\",\"protocol\":\"ESMTP\",\"sender\":\"a@b.example\","
-                  "\"recipients\":2,\"size\":1234,\"pool\":\"store\",\"backend\":\"10.0.1.1:25\","
+                  ",\"hello\":\"mail.example\",\"protocol\":\"ESMTP\",\"tls\":\"none\","
+                  "\"sender\":\"a@b.example\",\"recipients\":2,\"size\":1234,\"pool\":\"store\","
+                  "\"backend\":\"10.0.1.1:25\","
                   "\"reply_code\":250,\"reply_enhanced\":\"2.0.0\",\"reply\":\"Ok: queued as Z\","
                   "\"duration_ms\":1.234}");
     record.tls("TLSv1.3");
@@ -280,8 +281,8 @@ TEST(LogLine, TheNullSenderIsAnEmptyPath) {
     LogRecord record = from_client(LogEvent::accepted);
     record.id("4X1").sender("");
     EXPECT_EQ(text(record), "4X1: client=unknown[192.0.2.1], from=<>, tls=none");
-    EXPECT_EQ(json(record),
-              head("info", "accepted") + ",\"id\":\"4X1\"" + client_json + ",\"sender\":\"\"}");
+    EXPECT_EQ(json(record), head("info", "accepted") + ",\"id\":\"4X1\"" + client_json +
+                                ",\"tls\":\"none\",\"sender\":\"\"}");
 }
 
 TEST(LogLine, Deliveries) {

@@ -105,7 +105,9 @@ TEST(ClientSession, AnyOtherGreetingFails) {
 TEST(ClientSession, RefusedEhloFallsBackToHelo) {
     for (const std::string code : {"500", "501", "502", "504", "550"}) {
         ClientSession session("mx1.example", false);
-        EXPECT_TRUE(feed(session, "220 b\r\n" + code + "-no\r\n" + code + " no\r\n", 3).empty());
+        std::string replies = "220 b\r\n";
+        replies.append(code).append("-no\r\n").append(code).append(" no\r\n");
+        EXPECT_TRUE(feed(session, replies, 3).empty());
         EXPECT_EQ(session.output(), "EHLO mx1.example\r\nHELO mx1.example\r\n");
         const auto seen = feed(session, "250-b\r\n250 PIPELINING\r\n", 3);
         ASSERT_EQ(seen.size(), 1U);

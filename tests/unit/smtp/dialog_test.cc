@@ -121,6 +121,7 @@ TEST_P(DialogTest, HoldsForEveryWayOfCuttingTheInput) {
         };
         EXPECT_EQ(run({view}), expected_now) << "whole";
         std::vector<std::string_view> octets;
+        octets.reserve(view.size());
         for (std::size_t at = 0; at < view.size(); ++at) {
             octets.push_back(view.substr(at, 1));
         }

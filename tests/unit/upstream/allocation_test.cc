@@ -18,8 +18,13 @@ thread_local std::size_t allocations = 0;
     }
     return memory;
 }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+// The analyzer takes these for the operators themselves.
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+    std::free(memory); // NOLINT(clang-analyzer-cplusplus.NewDelete)
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+    std::free(memory); // NOLINT(clang-analyzer-cplusplus.NewDelete)
+}
 
 namespace ringmx::upstream {
 namespace {

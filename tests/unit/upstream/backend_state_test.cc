@@ -213,6 +213,7 @@ TEST(BackendStateThreads, MaxConnectionsAndTheSingleTrialHoldOverThreads) {
     std::atomic<std::uint32_t> trials{0};
     std::atomic<bool> broken{false};
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (std::uint32_t worker = 0; worker < 4; ++worker) {
         threads.emplace_back([&, worker] {
             for (int i = 0; i < 50000; ++i) {

@@ -156,6 +156,7 @@ struct Crowd {
 
     void run() {
         std::vector<std::thread> threads;
+        threads.reserve(workers);
         for (std::uint32_t worker = 0; worker < workers; ++worker) {
             threads.emplace_back([this, worker] { work(worker); });
         }
