@@ -9,26 +9,17 @@
 // letter of a command, nothing is checked, counted, logged or limited: it takes well-behaved
 // clients (smtp-source) and backends (smtp-sink) only. Receives fill 64 KiB buffers, 16 with the
 // kernel at a time; content goes out from where it was received.
-#include <arpa/inet.h>
-#include <array>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <liburing.h>
+#include "bare_ring.h"
+
+#include <algorithm>
 #include <memory>
-#include <netinet/tcp.h>
 #include <string>
-#include <string_view>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <vector>
 
 namespace {
 
-constexpr unsigned posted_buffers = 16;
-constexpr unsigned buffers_count = 4096;
-constexpr std::size_t buffer_bytes = 64 * 1024;
+using namespace floor_bench;
+
 constexpr std::size_t whole_bytes_max = 256 * 1024;
 
 struct Piece {
@@ -63,54 +54,20 @@ struct Relay {
 
 class Program {
   public:
-    Program(int listener, std::uint16_t backend_port)
-        : listener_(listener), backend_port_(backend_port) {
-        io_uring_params parameters{};
-        parameters.flags =
-            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
-        parameters.cq_entries = 16384;
-        if (io_uring_queue_init_params(1024, &ring_, &parameters) != 0) {
-            std::perror("io_uring");
-            std::exit(1);
-        }
-        int error = 0;
-        buffer_ring_ =
-            io_uring_setup_buf_ring(&ring_, posted_buffers, 0, IOU_PBUF_RING_INC, &error);
-        if (buffer_ring_ == nullptr) {
-            std::fprintf(stderr, "floor_relay: no incremental provided buffers (kernel 6.12): %s\n",
-                         std::strerror(-error));
-            std::exit(1);
-        }
-        memory_ =
-            static_cast<char*>(::mmap(nullptr, buffers_count * buffer_bytes, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-        for (unsigned index = buffers_count; index > 0; --index) {
-            free_.push_back(index - 1);
-        }
-        for (unsigned index = 0; index < posted_buffers; ++index) {
-            post();
-        }
-    }
+    Program(const char* port, const char* backend_port)
+        : listener_(listen_on(port)), backend_(loopback(backend_port)) {}
 
-    [[noreturn]] void run() {
-        io_uring_sqe* accept = next();
-        io_uring_prep_multishot_accept(accept, listener_, nullptr, nullptr, 0);
-        io_uring_sqe_set_data64(accept, 0);
-        for (;;) {
-            io_uring_submit_and_wait(&ring_, 1);
-            std::array<io_uring_cqe*, 256> completions{};
-            const unsigned count =
-                io_uring_peek_batch_cqe(&ring_, completions.data(), completions.size());
-            for (unsigned index = 0; index < count; ++index) {
-                complete(*completions[index]);
-            }
-            io_uring_cq_advance(&ring_, count);
-            for (Relay* relay : touched_) {
-                flush(*relay, relay->client, 2);
-                flush(*relay, relay->backend, 3);
-            }
-            touched_.clear();
-        }
+    void run() {
+        ring_.accept(listener_, 0);
+        ring_.run([this](const io_uring_cqe& completion) { complete(completion); },
+                  [this] {
+                      for (Relay* relay : touched_) {
+                          flush(*relay, relay->client, 2);
+                          flush(*relay, relay->backend, 3);
+                      }
+                      touched_.clear();
+                      return true;
+                  });
     }
 
   private:
@@ -126,7 +83,9 @@ class Program {
         if (what >= 2) {
             Side& side = what == 2 ? relay->client : relay->backend;
             for (const Piece& piece : side.sending) {
-                release(piece.buffer);
+                if (piece.buffer < buffers_count) {
+                    ring_.release(piece.buffer);
+                }
             }
             side.sending.clear();
             touched_.push_back(relay);
@@ -147,22 +106,15 @@ class Program {
             }
             return;
         }
-        const unsigned slot = completion.flags >> IORING_CQE_BUFFER_SHIFT;
-        char* const octets = memory_ + slot * buffer_bytes + offsets_[slot];
-        const auto bytes = static_cast<std::size_t>(completion.res);
-        offsets_[slot] += bytes;
-        ++references_[slot];
-        if ((completion.flags & IORING_CQE_F_BUF_MORE) == 0) {
-            release(slot); // the kernel's own
-            post();
-        }
+        unsigned slot = 0;
+        const std::string_view octets = ring_.take(completion, slot);
         touched_.push_back(relay);
         if (what == 0) {
-            from_client(*relay, slot, {octets, bytes});
+            from_client(*relay, slot, octets);
         } else {
-            from_backend(*relay, {octets, bytes});
+            from_backend(*relay, octets);
         }
-        release(slot);
+        ring_.release(slot);
         if ((completion.flags & IORING_CQE_F_MORE) == 0 && relay->client.descriptor >= 0) {
             receive(*relay, what);
         }
@@ -171,17 +123,10 @@ class Program {
     void accepted(int descriptor) {
         auto* relay = new Relay;
         relay->client.descriptor = descriptor;
-        relay->backend.descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
-        const int one = 1;
-        ::setsockopt(relay->backend.descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(backend_port_);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        if (::connect(relay->backend.descriptor, reinterpret_cast<sockaddr*>(&address),
-                      sizeof address) != 0) {
-            std::perror("connect");
-            std::exit(1);
+        relay->backend.descriptor = tcp_socket();
+        if (::connect(relay->backend.descriptor, reinterpret_cast<const sockaddr*>(&backend_),
+                      sizeof backend_) != 0) {
+            fail("connect", errno);
         }
         receive(*relay, 0);
         receive(*relay, 1);
@@ -229,7 +174,7 @@ class Program {
     }
 
     void content(Relay& relay, unsigned slot, std::string_view octets) {
-        ++references_[slot];
+        ring_.hold(slot);
         relay.backend.queued.push_back({slot, {const_cast<char*>(octets.data()), octets.size()}});
         relay.held_bytes += octets.size();
         relay.tail += octets.size() > 5 ? octets.substr(octets.size() - 5) : octets;
@@ -296,7 +241,7 @@ class Program {
         for (const Piece& piece : side.sending) {
             side.vectors.push_back(piece.octets);
         }
-        io_uring_sqe* const entry = next();
+        io_uring_sqe* const entry = ring_.next();
         if (side.vectors.size() == 1) {
             io_uring_prep_send(entry, side.descriptor, side.vectors[0].iov_base,
                                side.vectors[0].iov_len, MSG_WAITALL | MSG_NOSIGNAL);
@@ -310,49 +255,14 @@ class Program {
     }
 
     void receive(Relay& relay, unsigned what) {
-        io_uring_sqe* const entry = next();
-        io_uring_prep_recv_multishot(
-            entry, what == 0 ? relay.client.descriptor : relay.backend.descriptor, nullptr, 0, 0);
-        entry->flags |= IOSQE_BUFFER_SELECT;
-        entry->buf_group = 0;
-        io_uring_sqe_set_data64(entry, reinterpret_cast<std::uint64_t>(&relay) | what);
+        ring_.receive(what == 0 ? relay.client.descriptor : relay.backend.descriptor,
+                      reinterpret_cast<std::uint64_t>(&relay) | what);
     }
 
-    io_uring_sqe* next() {
-        io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-        if (entry == nullptr) {
-            io_uring_submit(&ring_);
-            entry = io_uring_get_sqe(&ring_);
-        }
-        return entry;
-    }
-
-    void post() {
-        const unsigned slot = free_.back();
-        free_.pop_back();
-        references_[slot] = 1;
-        offsets_[slot] = 0;
-        io_uring_buf_ring_add(buffer_ring_, memory_ + slot * buffer_bytes, buffer_bytes,
-                              static_cast<unsigned short>(slot),
-                              io_uring_buf_ring_mask(posted_buffers), 0);
-        io_uring_buf_ring_advance(buffer_ring_, 1);
-    }
-
-    void release(unsigned slot) {
-        if (slot < buffers_count && --references_[slot] == 0) {
-            free_.push_back(slot);
-        }
-    }
-
-    io_uring ring_{};
-    io_uring_buf_ring* buffer_ring_ = nullptr;
-    char* memory_ = nullptr;
-    std::vector<unsigned> free_;
-    std::array<std::size_t, buffers_count> offsets_{};
-    std::array<unsigned, buffers_count> references_{};
+    BareRing ring_;
     std::vector<Relay*> touched_;
     int listener_;
-    std::uint16_t backend_port_;
+    sockaddr_in backend_;
 };
 
 } // namespace
@@ -362,20 +272,5 @@ int main(int argument_count, char** arguments) {
         std::fprintf(stderr, "usage: floor_relay LISTEN_PORT BACKEND_PORT\n");
         return 2;
     }
-    const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-    const int one = 1;
-    ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    ::setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(arguments[1])));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener, 4096) != 0) {
-        std::perror("listen");
-        return 1;
-    }
-    auto program =
-        std::make_unique<Program>(listener, static_cast<std::uint16_t>(std::atoi(arguments[2])));
-    program->run();
+    std::make_unique<Program>(arguments[1], arguments[2])->run();
 }

@@ -1,4 +1,4 @@
-#include "sink/record_file.h"
+#include "record/record_file.h"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <utility>
 
-namespace ringmx::sink {
+namespace ringmx {
 
 bool write_whole(int descriptor, std::string_view octets) {
     while (!octets.empty()) {
@@ -49,8 +49,10 @@ Expected<RecordFile> RecordFile::open(const std::string& path) {
     return file;
 }
 
-void RecordFile::add(std::string_view message_id, std::uint64_t octets, std::uint32_t checksum) {
-    fmt::format_to(std::back_inserter(gathered_), "{} {} {:08x}\n", message_id, octets, checksum);
+void RecordFile::add(std::string_view message_id, std::uint64_t octets, std::uint32_t checksum,
+                     bool is_acknowledged) {
+    fmt::format_to(std::back_inserter(gathered_), "{} {} {:08x}{}\n", message_id, octets, checksum,
+                   is_acknowledged ? "" : " unacknowledged");
     if (gathered_.size() >= gathered_bytes_max) {
         if (!write_whole(descriptor_, gathered_)) {
             error_ = errno;
@@ -70,4 +72,4 @@ Expected<void> RecordFile::flush() {
     return {};
 }
 
-} // namespace ringmx::sink
+} // namespace ringmx

@@ -1,5 +1,6 @@
-// The sink's record of what it acknowledged: a line for each message, "MESSAGE-ID OCTETS
-// CRC32C-hex".
+// A record of messages, by ringmx-sink of what it acknowledged, by ringmx-load of what it sent: a line
+// for each, "MESSAGE-ID OCTETS CRC32C-hex", and one more word where the message was not
+// acknowledged.
 //
 // Lines are gathered and written whole by one write(2) to a file opened with O_APPEND, so that
 // several workers (each with its own RecordFile) share one file without cutting each other's lines.
@@ -15,7 +16,7 @@
 #include <string>
 #include <string_view>
 
-namespace ringmx::sink {
+namespace ringmx {
 
 class RecordFile {
   public:
@@ -30,7 +31,8 @@ class RecordFile {
 
     [[nodiscard]] bool is_open() const { return descriptor_ >= 0; }
     [[nodiscard]] bool has_unwritten() const { return !gathered_.empty(); }
-    void add(std::string_view message_id, std::uint64_t octets, std::uint32_t checksum);
+    void add(std::string_view message_id, std::uint64_t octets, std::uint32_t checksum,
+             bool is_acknowledged = true);
     [[nodiscard]] Expected<void> flush();
 
   private:
@@ -43,4 +45,4 @@ class RecordFile {
 // Writes all of it; a short write goes on.
 [[nodiscard]] bool write_whole(int descriptor, std::string_view octets);
 
-} // namespace ringmx::sink
+} // namespace ringmx

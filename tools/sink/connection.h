@@ -14,10 +14,10 @@
 // Errors:   a store that fails is told on stderr, and the message gets 451 4.3.0.
 #pragma once
 
+#include "record/record_file.h"
 #include "sink/message_reader.h"
 #include "sink/message_store.h"
 #include "sink/options.h"
-#include "sink/record_file.h"
 #include "sink/totals.h"
 #include "smtp/dot_stuffing.h"
 #include "smtp/server_session.h"

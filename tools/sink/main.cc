@@ -89,8 +89,7 @@ Expected<std::vector<std::unique_ptr<Worker>>> open_workers(Options& options) {
     }
     std::vector<std::unique_ptr<Worker>> workers;
     for (unsigned index = 0; index < options.workers; ++index) {
-        Expected<std::unique_ptr<Worker>> worker =
-            Worker::create(options, index, std::move(listeners[index]));
+        Expected<std::unique_ptr<Worker>> worker = Worker::create(options, index, listeners[index]);
         if (!worker) {
             return std::unexpected(worker.error());
         }
@@ -152,12 +151,15 @@ void run(std::vector<std::unique_ptr<Worker>>& workers, const sigset_t& ending) 
 std::string_view mend_of(const Error& error) {
     switch (error.code) {
     case EADDRINUSE:
-        return ": another program listens there, stop it or choose another address";
+        return ": another program listens there, or a file is in a Unix path's place: stop it, "
+               "move it, or choose another address";
     case EADDRNOTAVAIL:
         return ": this machine has no such address, choose another";
     case ENOENT:
-    case ENOTDIR:
         return ": make its folder first";
+    case EEXIST:
+    case ENOTDIR:
+        return ": a file stands where a folder is needed, choose another path";
     case EACCES:
     case EPERM:
     case EROFS:

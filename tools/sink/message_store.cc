@@ -1,7 +1,7 @@
 #include "sink/message_store.h"
 
 #include "base/escape.h"
-#include "sink/record_file.h"
+#include "record/record_file.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -146,7 +146,7 @@ Expected<std::string> MessageStore::keep(Draft draft, const StoredEnvelope& enve
     if (draft.error_ != 0) {
         return std::unexpected(Error{"write", draft.error_, draft.path_});
     }
-    const std::string name = name_of(worker_, next_);
+    std::string name = name_of(worker_, next_);
     const std::string envelope_part = fmt::format("{}/.{}.envelope.part", folder_, name);
     if (const int error = write_file(envelope_part, envelope.json()); error != 0) {
         ::unlink(envelope_part.c_str());

@@ -13,7 +13,7 @@ namespace {
 constexpr const char* description =
     "SMTP or LMTP backend that accepts, counts and checks, and misbehaves on purpose.\n"
     "SIGTERM or SIGINT ends it: it then writes connections, messages, recipients, bytes, unique\n"
-    "and duplicates as JSON.";
+    "and duplicates as JSON. A gateway's probes are connections too.";
 
 // What CLI11 leaves as text because it has our own form.
 struct RawOptions {
@@ -40,7 +40,8 @@ void declare(CLI::App& app, Options& options, RawOptions& raw) {
     app.add_option("--tls", raw.tls, "certificate chain and key; not built yet")
         ->type_name("CHAIN,KEY");
     app.add_option("--store", options.store,
-                   "write each message to DIR/NAME.eml, its envelope to DIR/NAME.envelope")
+                   "write each message to DIR/NAME.eml, its envelope to DIR/NAME.envelope; made if "
+                   "missing")
         ->type_name("DIR");
     app.add_option("--tempfail", options.tempfail, "probability of 451 at the end of data")
         ->type_name("P")

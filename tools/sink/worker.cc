@@ -30,7 +30,7 @@ Worker::Peer::Peer(Handle handle, Ledger& ledger)
     : stream(handle, operation_stream), connection(ledger), timer(handle.slot, *this) {}
 
 Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigned index,
-                                                 std::vector<int> listeners) {
+                                                 const std::vector<int>& listeners) {
     const Expected<ring::Features> features = ring::probe();
     if (!features) {
         return std::unexpected(features.error());
@@ -41,7 +41,7 @@ Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigne
     if (!port) {
         return std::unexpected(port.error());
     }
-    auto worker = std::make_unique<Worker>(options, index, std::move(*port), std::move(listeners));
+    auto worker = std::make_unique<Worker>(options, index, std::move(*port), listeners);
     if (!options.record.empty()) {
         Expected<RecordFile> record = RecordFile::open(options.record);
         if (!record) {
@@ -60,7 +60,7 @@ Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigne
 }
 
 Worker::Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
-               std::vector<int> listeners)
+               const std::vector<int>& listeners)
     : ledger_(options, index), port_(std::move(port)), pool_({.bytes_max = receive_bytes_max}),
       buffers_(pool_, *port_), loop_(*port_, pool_), timers_(port_->now()),
       peers_(connections_max) {

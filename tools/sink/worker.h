@@ -37,10 +37,10 @@ class Worker {
     // `options` outlives it. Takes over the listening descriptors, and opens record and store as
     // the options say.
     [[nodiscard]] static Expected<std::unique_ptr<Worker>>
-    create(const Options& options, unsigned index, std::vector<int> listeners);
+    create(const Options& options, unsigned index, const std::vector<int>& listeners);
     // Over any port and an open ledger: what create() uses, and tests.
     Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
-           std::vector<int> listeners);
+           const std::vector<int>& listeners);
     ~Worker();
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;

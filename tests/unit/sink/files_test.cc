@@ -1,5 +1,5 @@
+#include "record/record_file.h"
 #include "sink/message_store.h"
-#include "sink/record_file.h"
 
 #include <cstdlib>
 #include <filesystem>
