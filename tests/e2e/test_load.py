@@ -119,6 +119,12 @@ class Load(EndToEnd):
         self.load(sink, "--messages", 5, "--fail-if", "p99>1us", code=1)
         self.assertIn("p99>1us", self.table)
 
+    def test_json_on_standard_output_stands_alone(self):
+        sink = self.sink()
+        result = run(BIN / "ringmx-load", "--to", f"127.0.0.1:{sink.port}", "--messages", 3, "--json", "-")
+        self.assertEqual(json.loads(result.stdout)["accepted"], 3)
+        self.assertIn("latency", result.stderr)
+
     def test_a_signal_ends_it_with_its_table(self):
         sink = self.sink()
         path = self.folder / "load.json"

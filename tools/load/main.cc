@@ -167,9 +167,16 @@ void run_workers(std::vector<std::unique_ptr<Worker>>& workers, const Options& o
     progress.clear();
 }
 
+constexpr const char* standard_output = "-";
+
 // A file that can't be written is known before the load begins.
 Expected<void> write_file(const std::string& path, std::string_view text, bool is_trial) {
-    if (path.empty()) {
+    if (path.empty() || (path == standard_output && is_trial)) {
+        return {};
+    }
+    if (path == standard_output) {
+        fmt::print("{}", text);
+        std::fflush(stdout);
         return {};
     }
     const int descriptor =
@@ -187,15 +194,17 @@ Expected<void> write_file(const std::string& path, std::string_view text, bool i
 }
 
 int report(const Result& result, const Options& options) {
-    fmt::print("{}", table_of(result, options));
+    // What goes to stdout there is for a program.
+    std::FILE* const out = options.json == standard_output ? stderr : stdout;
+    fmt::print(out, "{}", table_of(result, options));
     bool is_failed = result.accepted != result.sent || result.sent == 0;
     for (const Threshold& threshold : options.fail_if) {
         if (threshold.is_met_by(result.value_of(threshold))) {
-            fmt::print("--fail-if {}: it is so\n", threshold.text);
+            fmt::print(out, "--fail-if {}: it is so\n", threshold.text);
             is_failed = true;
         }
     }
-    std::fflush(stdout);
+    std::fflush(out);
     for (const auto& [path, text] :
          {std::pair{options.json, options.json.empty() ? "" : json_of(result, options) + "\n"},
           std::pair{options.html, options.html.empty() ? "" : html_of(result, options)}}) {

@@ -103,7 +103,8 @@ void declare_clients(CLI::App& app, GivenOptions& given) {
 
 void declare_results(CLI::App& app, GivenOptions& given) {
     Group results(app, "Results");
-    results.text("--json", "FILE", given.json, "write the result as one JSON object");
+    results.text("--json", "FILE", given.json,
+                 "write the result as one JSON object; - is stdout, and the table goes to stderr");
     results.text("--html", "FILE", given.html, "write it as a page with plots");
     results.text("--record", "FILE", given.record,
                  "append a line for each message: MESSAGE-ID OCTETS CRC32C [unacknowledged]");

@@ -1,21 +1,13 @@
 #include "load/progress.h"
 
+#include "load/figures.h"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
 namespace ringmx::load {
 namespace {
-
-// 1234567 is "1,234,567".
-std::string grouped(std::uint64_t number) {
-    std::string digits = fmt::format("{}", number);
-    for (std::size_t at = digits.size(); at > 3;) {
-        at -= 3;
-        digits.insert(at, 1, ',');
-    }
-    return digits;
-}
 
 std::uint64_t whole_seconds(Duration time) {
     return static_cast<std::uint64_t>(std::max<Duration>(time, Duration{0}) / 1s);
@@ -53,11 +45,11 @@ std::string progress_line(const Standing& now, const Standing& before, Duration 
     const double seconds = std::chrono::duration<double>(since).count();
     const double rate =
         seconds > 0 ? static_cast<double>(now.accepted - before.accepted) / seconds : 0;
-    return fmt::format("{} s | {}/s | sent {}, accepted {}, failed {}, in flight {}, waiting {}{}",
-                       whole_seconds(elapsed),
-                       grouped(static_cast<std::uint64_t>(std::llround(rate))), grouped(now.sent),
-                       grouped(now.accepted), grouped(now.failed), grouped(now.in_flight),
-                       grouped(now.waiting), left(now, rate, elapsed, options));
+    return fmt::format(
+        "{} s | {}/s | sent {}, accepted {}, failed {}, in flight {}, waiting {}{}",
+        whole_seconds(elapsed), count_text(static_cast<std::uint64_t>(std::llround(rate))),
+        count_text(now.sent), count_text(now.accepted), count_text(now.failed),
+        count_text(now.in_flight), count_text(now.waiting), left(now, rate, elapsed, options));
 }
 
 } // namespace ringmx::load
