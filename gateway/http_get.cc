@@ -1,5 +1,7 @@
 #include "http_get.h"
 
+#include "base/ascii.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -120,13 +122,6 @@ int exchange(const addrinfo& address, std::string_view request, std::string& ans
         return error;
     }
     return receive_all(socket.get(), answer, until);
-}
-
-bool equal_ignoring_case(std::string_view one, std::string_view other) {
-    const auto lower = [](char octet) {
-        return octet >= 'A' && octet <= 'Z' ? static_cast<char>(octet + 32) : octet;
-    };
-    return std::ranges::equal(one, other, {}, lower, lower);
 }
 
 template <typename Number> bool read_number(std::string_view text, Number& number) {

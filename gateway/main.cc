@@ -4,6 +4,7 @@
 //       (CONTRACT 2).
 #include "ask.h"
 #include "control.h"
+#include "ring/sockets.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -70,7 +71,7 @@ int serve(const std::string& path) {
         return exit_usage;
     }
     const std::shared_ptr<const Settings> settings = configuration->settings;
-    raise_descriptor_limit();
+    ring::raise_descriptor_limit();
     const Expected<int> signals = take_signals();
     if (!signals) {
         return fail(signals.error());

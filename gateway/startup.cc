@@ -6,11 +6,9 @@
 #include <cerrno>
 #include <csignal>
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -21,27 +19,13 @@ namespace {
 constexpr int client_backlog = 4096; // the kernel cuts it to net.core.somaxconn
 constexpr int admin_backlog = 128;
 
-// The kernel closes the ring of a process that was killed, and the listeners in it, a moment after
-// the process is gone: who starts anew at once still finds its addresses taken.
-Expected<int> listen_patiently(const SocketAddress& address, int backlog, bool reuse_port) {
-    constexpr int tries = 20;
-    constexpr int pause_ms = 50;
-    Expected<int> descriptor = ring::listen_on(address, backlog, reuse_port);
-    for (int count = 1; count < tries && !descriptor && descriptor.error().code == EADDRINUSE;
-         ++count) {
-        ::poll(nullptr, 0, pause_ms);
-        descriptor = ring::listen_on(address, backlog, reuse_port);
-    }
-    return descriptor;
-}
-
 // With SO_REUSEPORT a second gateway of the same user would share the address in silence; a plain
 // bind sees it.
 Expected<void> check_free(const SocketAddress& address) {
     if (address.port == 0) {
         return {};
     }
-    const Expected<int> descriptor = listen_patiently(address, 1, false);
+    const Expected<int> descriptor = ring::listen_patiently(address, 1, false);
     if (!descriptor) {
         return std::unexpected(descriptor.error());
     }
@@ -81,7 +65,7 @@ Expected<void> bind_listener(const ListenerSettings& listener, std::uint32_t ind
 }
 
 Expected<int> bind_admin(SocketAddress address, const char* purpose, BoundSockets& sockets) {
-    const Expected<int> descriptor = listen_patiently(address, admin_backlog, false);
+    const Expected<int> descriptor = ring::listen_patiently(address, admin_backlog, false);
     if (!descriptor) {
         return descriptor;
     }
@@ -93,14 +77,6 @@ Expected<int> bind_admin(SocketAddress address, const char* purpose, BoundSocket
 }
 
 } // namespace
-
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit); // else it stays as it is, and accepting says so
-    }
-}
 
 std::uint32_t workers_count(const Settings& settings) {
     if (settings.workers != 0) {

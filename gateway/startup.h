@@ -14,7 +14,6 @@
 
 namespace ringmx {
 
-void raise_descriptor_limit(); // the soft limit becomes the hard one
 [[nodiscard]] std::uint32_t workers_count(const Settings& settings); // auto: one per usable CPU
 [[nodiscard]] std::uint64_t quarter_of_memory();
 [[nodiscard]] std::uint64_t random_seed();

@@ -1,5 +1,7 @@
 #include "admin/http_request.h"
 
+#include "base/ascii.h"
+
 #include <algorithm>
 #include <charconv>
 
@@ -15,12 +17,6 @@ bool is_token(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char each) {
         return each > ' ' && each < 0x7F && separators.find(each) == std::string_view::npos;
     });
-}
-
-char lower(char each) { return each >= 'A' && each <= 'Z' ? static_cast<char>(each + 32) : each; }
-
-bool equal_ignoring_case(std::string_view left, std::string_view right) {
-    return std::ranges::equal(left, right, {}, lower, lower);
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <ranges>
 #include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -20,6 +21,8 @@
 namespace ringmx {
 namespace {
 
+constexpr std::size_t buffer_ids_max = 65536; // the kernel names a provided buffer by 16 bits
+
 // Recycled memory never goes back to the allocator, so that ASan has to be told by hand what is
 // free.
 void poison([[maybe_unused]] const Block& block) {
@@ -36,11 +39,11 @@ void unpoison([[maybe_unused]] const Block& block) {
 
 } // namespace
 
-BufferPool::BufferPool(Settings settings)
-    : settings_(settings),
-      buffers_max_(std::max<std::size_t>(1, settings.bytes_max / settings.receive_buffer_bytes)) {
-    // The kernel names a provided buffer by 16 bits.
-    buffers_max_ = std::min<std::size_t>(buffers_max_, 65536);
+BufferPool::BufferPool(Settings settings) : settings_(settings) {
+    const std::size_t bytes = settings_.receive_buffer_bytes;
+    settings_.bytes_max = std::min(settings_.bytes_max, buffer_ids_max * bytes);
+    receiving_bytes_max_ = settings_.bytes_max - settings_.bytes_max / 16 / bytes * bytes;
+    buffers_max_ = std::max<std::size_t>(1, settings_.bytes_max / bytes);
     const std::size_t mapping_bytes = buffers_max_ * settings_.receive_buffer_bytes;
     void* memory = ::mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -130,7 +133,8 @@ void BufferPool::make_room(std::size_t bytes) {
 }
 
 bool BufferPool::give_back_free_block() {
-    for (Block*& head : free_blocks_) {
+    // The largest first: few of them make room.
+    for (Block*& head : std::views::reverse(free_blocks_)) {
         if (head == nullptr) {
             continue;
         }
@@ -168,6 +172,19 @@ Slice BufferPool::copy(Bytes octets) {
     }
     memory.append(octets);
     return memory.take();
+}
+
+bool BufferPool::unpin(Slice& slice) {
+    if (slice.block() == nullptr || !slice.block()->is_receive_buffer ||
+        slice.size() > saving_copy_bytes_max) {
+        return true;
+    }
+    Slice moved = copy(slice.bytes());
+    if (moved.empty()) {
+        return false;
+    }
+    slice = std::move(moved);
+    return true;
 }
 
 void BufferPool::recycle(Block* block) {

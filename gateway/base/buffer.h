@@ -12,8 +12,9 @@
 //         (the hottest first); own-size blocks come in a few sizes, each with its own free list, so
 //         that steady traffic allocates nothing.
 //
-// Bound:  bytes_in_use() never passes bytes_max; past it take_buffer() gives null and draft() an
-//         empty one, and the caller answers as the contract says (pause reading, 452). What is free
+// Bound:  bytes_in_use() never passes bytes_max (at most 65,536 receive buffers' worth: the kernel
+//         names them by 16 bits); draft() past it gives an empty one, take_buffer() null already
+//         past receiving_bytes_max(), and the caller answers as the contract says. What is free
 //         is kept for reuse, but given back when another size needs the room: bytes_resident()
 //         stays within the same bound.
 // Thread: everything of a pool (its blocks, every slice of them) belongs to one thread.
@@ -161,6 +162,9 @@ class BufferPool {
     [[nodiscard]] Draft draft(std::size_t bytes);
     // A copy of the octets in a block of their own; empty when none may be had.
     [[nodiscard]] Slice copy(Bytes octets);
+    // Moves what the slice has out of a receive buffer, where that takes less memory; false when
+    // there is none.
+    [[nodiscard]] bool unpin(Slice& slice);
 
     void release(Block* block); // one reference
     [[nodiscard]] Block& buffer(std::uint32_t index) { return buffers_[index]; }
@@ -170,10 +174,7 @@ class BufferPool {
     [[nodiscard]] std::size_t bytes_resident() const { return bytes_resident_; }
     [[nodiscard]] std::size_t bytes_max() const { return settings_.bytes_max; }
     // take_buffer() leaves no more than this in use.
-    [[nodiscard]] std::size_t receiving_bytes_max() const {
-        const std::size_t bytes = settings_.receive_buffer_bytes;
-        return settings_.bytes_max - settings_.bytes_max / 16 / bytes * bytes;
-    }
+    [[nodiscard]] std::size_t receiving_bytes_max() const { return receiving_bytes_max_; }
     [[nodiscard]] std::size_t receive_buffer_bytes() const {
         return settings_.receive_buffer_bytes;
     }
@@ -192,6 +193,7 @@ class BufferPool {
     bool give_back_free_buffer();
 
     Settings settings_;
+    std::size_t receiving_bytes_max_ = 0;
     std::size_t buffers_max_ = 0;
     std::byte* mapping_ = nullptr;
     std::unique_ptr<Block[]> buffers_;

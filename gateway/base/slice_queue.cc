@@ -78,17 +78,7 @@ void SliceQueue::unpin(BufferPool& pool, std::size_t bytes_below) {
 }
 
 bool SliceQueue::unpin_slice(BufferPool& pool, Slice& slice) const {
-    const Block* const block = slice.block();
-    if (block == nullptr || !block->is_receive_buffer || slice.size() >= unpinned_below_ ||
-        slice.size() > BufferPool::saving_copy_bytes_max) {
-        return true;
-    }
-    Slice copy = pool.copy(slice.bytes());
-    if (copy.empty()) {
-        return false;
-    }
-    slice = std::move(copy);
-    return true;
+    return slice.size() >= unpinned_below_ || pool.unpin(slice);
 }
 
 } // namespace ringmx

@@ -1,5 +1,6 @@
 #include "policy/routes.h"
 
+#include "base/ascii.h"
 #include "base/assert.h"
 #include "base/domain.h"
 
@@ -38,10 +39,7 @@ std::uint64_t text_hash(std::string_view text) {
 }
 
 bool is_bare_postmaster(std::string_view mailbox) {
-    constexpr std::string_view name = "postmaster";
-    return std::ranges::equal(mailbox, name, [](char given, char wanted) {
-        return (given >= 'A' && given <= 'Z' ? static_cast<char>(given + 32) : given) == wanted;
-    });
+    return equal_ignoring_case(mailbox, "postmaster");
 }
 
 std::string pointer_of(std::size_t route, std::string_view key) {

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -121,6 +123,26 @@ Expected<int> listen_on(const SocketAddress& address, int backlog, bool reuse_po
         return failed("listen at", address);
     }
     return socket.release();
+}
+
+Expected<int> listen_patiently(const SocketAddress& address, int backlog, bool reuse_port) {
+    constexpr int tries = 20;
+    constexpr int pause_ms = 50;
+    Expected<int> descriptor = listen_on(address, backlog, reuse_port);
+    for (int count = 1; count < tries && !descriptor && descriptor.error().code == EADDRINUSE;
+         ++count) {
+        ::poll(nullptr, 0, pause_ms);
+        descriptor = listen_on(address, backlog, reuse_port);
+    }
+    return descriptor;
+}
+
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)::setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 Expected<int> open_socket(const SocketAddress& target) {

@@ -18,6 +18,13 @@ namespace ringmx::ring {
 // connections over them. A Unix path that a dead program left behind is replaced; one that is being
 // listened at, or that is no socket, is an error.
 [[nodiscard]] Expected<int> listen_on(const SocketAddress& address, int backlog, bool reuse_port);
+// The same, tried again for a second while the address is taken: the kernel closes the ring of a
+// process that was killed, and the listeners in it, a moment after the process is gone. Blocks.
+[[nodiscard]] Expected<int> listen_patiently(const SocketAddress& address, int backlog,
+                                             bool reuse_port);
+// The soft limit of open files becomes the hard one: its default of 1,024 is for programs that use
+// select(). Where that fails it stays, and opening says so.
+void raise_descriptor_limit();
 
 // A stream socket for connecting to `target`, with TCP_NODELAY where that means something.
 [[nodiscard]] Expected<int> open_socket(const SocketAddress& target);

@@ -1,5 +1,6 @@
 #include "smtp/client_session.h"
 
+#include "base/ascii.h"
 #include "base/assert.h"
 #include "smtp/reply_parser.h"
 
@@ -11,13 +12,6 @@
 
 namespace ringmx::smtp {
 namespace {
-
-constexpr bool equal_ignoring_case(std::string_view text, std::string_view upper_case) {
-    return std::ranges::equal(text, upper_case, [](char octet, char upper) {
-        return (octet >= 'a' && octet <= 'z' ? static_cast<char>(octet - 'a' + 'A') : octet) ==
-               upper;
-    });
-}
 
 struct FlagKeyword {
     std::string_view keyword;

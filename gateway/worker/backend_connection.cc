@@ -290,7 +290,13 @@ void BackendConnection::complete(ring::StreamOperation operation,
     }
 }
 
-void BackendConnection::arm_receive() { stream_.receive(worker_.loop()); }
+bool BackendConnection::arm_receive() {
+    if (stream_.closing()) {
+        return false;
+    }
+    stream_.receive(worker_.loop());
+    return true;
+}
 
 void BackendConnection::received(const Slice& octets) {
     Bytes rest = octets.bytes();
@@ -300,7 +306,7 @@ void BackendConnection::received(const Slice& octets) {
         switch (step.event) {
         case ClientEvent::need_input:
             if (state_ == State::greeting && !send_commands()) {
-                lost(ForwardFailure::dropped, 0);
+                lost(ForwardFailure::dropped, ENOMEM); // our own want
             }
             return;
         case ClientEvent::ready:

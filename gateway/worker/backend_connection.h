@@ -81,7 +81,7 @@ class BackendConnection {
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,
                   Slice octets);
-    void arm_receive(); // a starved receive's turn
+    bool arm_receive(); // true: it is armed again, a starved receive's turn
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }
 

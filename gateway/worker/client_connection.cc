@@ -237,14 +237,16 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
     }
 }
 
-void ClientConnection::arm_receive() {
+bool ClientConnection::arm_receive() {
     starved_ = false;
-    if (stream_.receiving()) {
-        stream_.receive(worker_.loop());
-        last_octet_at_ = worker_.now();
-        run_rate_clock();
-        set_timer();
+    if (!stream_.receiving() || stream_.closing()) {
+        return false;
     }
+    stream_.receive(worker_.loop());
+    last_octet_at_ = worker_.now();
+    run_rate_clock();
+    set_timer();
+    return true;
 }
 
 // The client has shut its sending side down (it may still read), or the connection is lost.
@@ -426,11 +428,28 @@ void ClientConnection::fail(const smtp::Reply& reply, RejectReason reason) {
 }
 
 void ClientConnection::fail_for_memory() {
-    if (Delivery* const transaction = delivery()) {
+    Delivery* const transaction = delivery();
+    if (transaction != nullptr && transaction->is_final_submitted()) {
+        delivery_ = {};
+        transaction->send_client_away();
+    } else if (transaction != nullptr) {
         transaction->log_message_refusal(replies::memory_gone, RejectReason::no_memory,
                                          phase_word());
+    } else {
+        log_sender_refusal(session_.mail().reverse_path, replies::memory_gone,
+                           RejectReason::no_memory);
     }
-    fail(replies::memory_gone, RejectReason::no_memory);
+    if (stream_.unsent_bytes() == 0) {
+        fail(replies::memory_gone, RejectReason::no_memory);
+    } else { // it does not read what it has been told already
+        abandon(RejectReason::no_memory);
+        close();
+    }
+}
+
+bool ClientConnection::awaits_final_reply() {
+    const Delivery* const transaction = delivery();
+    return transaction != nullptr && transaction->is_final_submitted();
 }
 
 void ClientConnection::abandon(RejectReason reason) {

@@ -74,11 +74,16 @@ class ClientConnection final : private smtp::RefusalObserver {
     // Memory is short: what waits leaves receive buffers, and is not added to.
     void relieve();
     void fail_for_memory(); // 421 4.3.1, so that others can go on
-    [[nodiscard]] std::size_t waiting_bytes() const { return input_.bytes(); }
+    // Commands that wait for us, and replies that the client does not read.
+    [[nodiscard]] std::size_t waiting_bytes() const {
+        return input_.bytes() + stream_.unsent_bytes();
+    }
+    // The last octet of its message is with a backend, the answer is not here.
+    [[nodiscard]] bool awaits_final_reply();
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,
                   Slice octets);
-    void arm_receive(); // a starved receive's turn
+    bool arm_receive(); // a starved receive's turn; true: it is armed again
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }
 

@@ -1,5 +1,6 @@
 // What a client's connection logs.
 #include "worker/client_connection.h"
+#include "worker/log_reply.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
@@ -11,15 +12,6 @@ namespace ringmx::worker {
 
 using observe::LogEvent;
 using observe::LogRecord;
-
-namespace {
-
-observe::LogReply for_log(const smtp::Reply& reply) {
-    return {reply.code, reply.enhanced.class_digit, reply.enhanced.subject, reply.enhanced.detail,
-            reply.text};
-}
-
-} // namespace
 
 void ClientConnection::log_client(LogEvent event, std::string_view detail) {
     if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {

@@ -87,8 +87,6 @@ void ClientConnection::resume() {
         }
     }
     adjust_reading();
-    run_rate_clock();
-    set_timer();
 }
 
 // Commands are given in small portions, so that the replies to them stay bounded too.
@@ -419,10 +417,13 @@ void ClientConnection::finish_output() {
     if (!sent) {
         // A reply that there is no memory for ends the dialog, by one that needs none; not where
         // half a reply is queued.
+        abandon(RejectReason::no_memory);
         if (is_one_piece) {
             stream_.send(worker_.loop(), Slice::literal(replies::memory_gone_line));
+            linger(linger_time);
+        } else {
+            close();
         }
-        end_by_client(!is_one_piece);
     }
 }
 
@@ -441,10 +442,12 @@ void ClientConnection::adjust_reading() {
         last_octet_at_ = worker_.now(); // its silence was our doing
         stream_.receive(worker_.loop());
     }
+    run_rate_clock();
+    set_timer();
 }
 
 void ClientConnection::relieve() {
-    if (state_ == State::serving) {
+    if (state_ == State::serving && !input_.empty()) {
         adjust_reading();
     }
 }

@@ -153,16 +153,9 @@ void Content::drop_taken(bool is_memory_short) {
 
 void Content::compact(BufferPool& pool) {
     for (Slice& slice : list_.slices()) {
-        const Block* block = slice.block();
-        if (block == nullptr || !block->is_receive_buffer ||
-            slice.size() > BufferPool::saving_copy_bytes_max) {
-            continue;
-        }
-        Slice copy = pool.copy(slice.bytes());
-        if (copy.empty()) {
+        if (!pool.unpin(slice)) {
             return;
         }
-        slice = std::move(copy);
     }
 }
 

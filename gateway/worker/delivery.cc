@@ -53,12 +53,15 @@ void Delivery::advance() {
             request_data();
             pump();
         }
-        flush_answers();
+        if (!ended_) {
+            flush_answers();
+        }
     } while (again_ && !ended_);
     advancing_ = false;
     if (!ended_) {
         settle_empty_data();
         set_hold_timer();
+        release_client();
     }
 }
 
@@ -161,7 +164,6 @@ void Delivery::on_sent(BackendConnection& sender) {
     if (body_begun_ && !final_submitted_ && sender.session().unanswered() == 0) {
         sender.expect_nothing();
     }
-    release_client();
     advance();
 }
 
@@ -212,7 +214,7 @@ void Delivery::say_doom() {
         return;
     }
     if (content_begun_) {
-        fail_message(smtp::OwnedReply(doomed_).view(), doomed_reason_);
+        fail_message(doomed_.view(), doomed_reason_);
     } else if (data_requested_) {
         refuse_data(doomed_.view(), doomed_reason_);
     }
@@ -371,6 +373,13 @@ void Delivery::abandon(RejectReason reason) {
     end();
 }
 
+void Delivery::send_client_away() {
+    if (final_submitted_) {
+        count_duplicate();
+    }
+    client_left();
+}
+
 void Delivery::cut() {
     if (ended_) {
         return;
@@ -395,12 +404,6 @@ void Delivery::relieve() {
     if (!ended_) {
         advance();
     }
-}
-
-// What had no room can go up, and who was not read from is read from again.
-void Delivery::pressure_passed() {
-    release_client();
-    advance();
 }
 
 void Delivery::accept_message(const smtp::Reply& reply) {

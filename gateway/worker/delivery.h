@@ -77,9 +77,11 @@ class Delivery {
     void abandon(observe::RejectReason reason);
     // The client left after its last octet.
     void client_left() { client_ = {}; }
+    // The client is told 421 before the answer: should the backend take the message, it comes again.
+    void send_client_away();
+    [[nodiscard]] bool is_final_submitted() const { return final_submitted_; }
     void cut(); // the drain's end
     void relieve();
-    void pressure_passed();
     // `after`: the verb that was refused; empty: the message's end.
     void log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
                              std::string_view after);

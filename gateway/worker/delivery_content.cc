@@ -301,11 +301,8 @@ void Delivery::pump_chunk(BackendConnection& current) {
     body_begun_ = true;
     kept_for_command = Draft();
     current.session().chunk(outgoing.bytes(), content_ended_);
-    if (!current.send_commands()) {
-        outgoing.clear();
-        fail_for_memory();
-        return;
-    }
+    const bool is_queued = current.send_commands();
+    RINGMX_ASSERT(is_queued);
     send_all(current, outgoing);
     if (content_ended_) {
         submit_final(current);

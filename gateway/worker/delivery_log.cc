@@ -1,6 +1,7 @@
 // What a delivery counts and logs.
 #include "worker/backend_connection.h"
 #include "worker/delivery.h"
+#include "worker/log_reply.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
@@ -12,15 +13,6 @@ namespace ringmx::worker {
 using observe::ForwardFailure;
 using observe::LogEvent;
 using observe::LogRecord;
-
-namespace {
-
-observe::LogReply for_log(const smtp::Reply& reply) {
-    return {reply.code, reply.enhanced.class_digit, reply.enhanced.subject, reply.enhanced.detail,
-            reply.text};
-}
-
-} // namespace
 
 void Delivery::count_failure(ForwardFailure kind) {
     const std::uint32_t index =
@@ -110,17 +102,18 @@ void Delivery::log_wait() {
 // moment.
 void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& reply) {
     const std::string& backend = pool().settings().backends[backend_index_].address;
+    const std::string address = taker.address().text();
     const WallTime now = worker_.wall_time();
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, now)) {
         record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path);
         record->recipients(accepted_).size(content_bytes_).protocol(esmtp_ ? "ESMTP" : "SMTP");
-        record->hello(hello_name_).backend(backend).backend_address(taker.address().text());
+        record->hello(hello_name_).backend(backend).backend_address(address);
         record->reply(for_log(reply)).duration(worker_.now() - content_ended_at_);
         worker_.log().commit();
     }
     if (LogRecord* record = worker_.log().begin(LogEvent::delivered, now)) {
         record->id(id_).pool(pool().settings().name).backend(backend);
-        record->backend_address(taker.address().text()).duration(worker_.now() - offered_at_);
+        record->backend_address(address).duration(worker_.now() - offered_at_);
         record->recipients(accepted_).reply(for_log(reply));
         record->recipient(
             std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox);

@@ -13,11 +13,9 @@ constexpr Duration heartbeat_time = 1s;
 // would turn the worker round and round.
 constexpr Duration accept_pause = 100ms;
 constexpr std::size_t inbox_messages = 64;
-// Under pressure everything held is looked through each so many turns.
-constexpr std::uint32_t relief_turns = 16;
-// What was sent to backends to make room leaves memory when it has been sent: so long nobody's
-// message is failed for it.
-constexpr Duration critical_patience = 100ms;
+// Under pressure everything held is looked through this often. What is sent to backends to make room
+// leaves memory when it has been sent: nobody's message is failed before a second look.
+constexpr Duration relief_interval = 100ms;
 // Transactions and backend connections are bounded by clients and by max_connections; this only
 // bounds the slots a Token can name.
 constexpr std::uint32_t slots_max = (1U << 24U) - 1;
@@ -80,7 +78,7 @@ bool Worker::post(Inbox message) {
 
 Instant Worker::turn_deadline() const {
     return std::min({timers_.next_due(), book_.next_deadline(), now() + heartbeat_time,
-                     accept_again_at_, fail_one_at_});
+                     accept_again_at_, relieve_at_});
 }
 
 void Worker::turn() {
@@ -102,16 +100,10 @@ void Worker::turn() {
     receive_buffers_.rearm_starved([this](ring::Token token) {
         if (is_operation_of(token.operation, client_operations)) {
             ClientConnection* client = clients_.find({token.slot, token.generation});
-            if (client != nullptr) {
-                client->arm_receive();
-            }
-            return client != nullptr;
+            return client != nullptr && client->arm_receive();
         }
         BackendConnection* backend = backends_.find({token.slot, token.generation});
-        if (backend != nullptr) {
-            backend->arm_receive();
-        }
-        return backend != nullptr;
+        return backend != nullptr && backend->arm_receive();
     });
     wake_others();
     counted.memory_bytes_in_use.set(static_cast<std::int64_t>(pool_.bytes_in_use()));
@@ -330,32 +322,33 @@ Pressure Worker::pressure() const {
 
 void Worker::relieve_pressure() {
     const Pressure level = pressure();
-    turns_under_pressure_ = level == Pressure::none ? 0 : turns_under_pressure_ + 1;
-    // Again and again while it lasts: what comes meanwhile lies in receive buffers too.
-    if (level > last_pressure_ || turns_under_pressure_ % relief_turns == relief_turns - 1) {
+    if (level == Pressure::none) {
+        if (last_pressure_ != Pressure::none) {
+            deliveries_.for_each([](Delivery& delivery) { delivery.advance(); });
+            clients_.for_each([](ClientConnection& client) { client.resume(); });
+        }
+        relieve_at_ = never;
+        was_stuck_ = false;
+    } else if (level > last_pressure_ || now() >= relieve_at_) {
+        // Again and again while it lasts: what comes meanwhile lies in receive buffers too, and what
+        // found no memory tries again.
         clients_.for_each([](ClientConnection& client) { client.relieve(); });
         deliveries_.for_each([](Delivery& delivery) { delivery.relieve(); });
-    }
-    const bool is_stuck =
-        level == Pressure::critical &&
-        (receive_buffers_.exhausted() || pool_.bytes_in_use() > pool_.receiving_bytes_max());
-    if (!is_stuck) {
-        fail_one_at_ = never;
-    } else if (fail_one_at_ == never) {
-        fail_one_at_ = now() + critical_patience;
-    } else if (now() >= fail_one_at_) {
-        fail_one_at_ = now() + critical_patience;
-        fail_one_for_memory();
-    }
-    if (level == Pressure::none && last_pressure_ != Pressure::none) {
-        deliveries_.for_each([](Delivery& delivery) { delivery.pressure_passed(); });
-        clients_.for_each([](ClientConnection& client) { client.resume(); });
+        const bool is_stuck =
+            pressure() == Pressure::critical &&
+            (receive_buffers_.exhausted() || pool_.bytes_in_use() > pool_.receiving_bytes_max());
+        if (is_stuck && was_stuck_ && now() >= relieve_at_) {
+            fail_one_for_memory();
+        }
+        was_stuck_ = is_stuck;
+        relieve_at_ = now() + relief_interval;
     }
     last_pressure_ = level;
 }
 
-// What could be freed was not enough. The message that has come least far goes; where nobody sends
-// one, the client whose commands wait in most memory.
+// What could be freed in a whole interval was not enough. The message that has come least far goes;
+// where nobody sends one, the client whose commands and replies wait in most memory, and last of
+// all one whose message a backend is about to answer.
 void Worker::fail_one_for_memory() {
     Delivery* least = nullptr;
     deliveries_.for_each([&](Delivery& delivery) {
@@ -369,8 +362,11 @@ void Worker::fail_one_for_memory() {
         return;
     }
     ClientConnection* most = nullptr;
+    const auto weight = [](ClientConnection& client) {
+        return std::pair(!client.awaits_final_reply(), client.waiting_bytes());
+    };
     clients_.for_each([&](ClientConnection& client) {
-        if (client.waiting_bytes() > (most == nullptr ? 0 : most->waiting_bytes())) {
+        if (client.waiting_bytes() > 0 && (most == nullptr || weight(client) > weight(*most))) {
             most = &client;
         }
     });

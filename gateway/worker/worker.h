@@ -1,7 +1,7 @@
 // One worker: one thread, one ring, its clients, its deliveries, its backend connections.
 //
-//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers
-//          ─▶ grants of the connection book ─▶ receives that starved
+//   turn:  submit and wait ─▶ settle and run each completion ─▶ due timers ─▶ inbox
+//          ─▶ relief of memory ─▶ grants of the connection book ─▶ receives that starved
 //          ─▶ (everything that was queued leaves with the next turn's one system call)
 //
 // The worker owns what all connections share and hands completions to their owners by token;
@@ -10,8 +10,8 @@
 //
 // Messages from the main thread come through an inbox (a new snapshot, drain, stop); finished() is
 // how main learns that a drain is done.
-// Memory: the buffer pool holds all that clients and backends can make the worker keep; see
-//         pressure().
+// Memory: the buffer pool holds the octets that clients and backends can make the worker keep, and
+//         envelopes are counted beside it; see pressure().
 // Thread: run() on its own thread; post(), finished() from main.
 // Errors: none after construction.
 #pragma once
@@ -60,7 +60,8 @@ enum class Pressure : std::uint8_t {
     none,
     // MAIL gets 452, blocked clients are not read from, small slices move out of receive buffers.
     high,
-    critical, // nothing can be received: the message with the least progress is failed
+    critical, // no more buffers to receive into; when there is none at all for a while, the message
+              // with the least progress is failed
 };
 
 class Worker {
@@ -110,9 +111,8 @@ class Worker {
     [[nodiscard]] Slab<Delivery>& deliveries() { return deliveries_; }
     [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
     [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
-    [[nodiscard]] std::string& route_key() {
-        return route_key_;
-    } // for one lookup; valid until the next
+    // Scratch for one lookup.
+    [[nodiscard]] std::string& route_key() { return route_key_; }
     // Scratch for one call, so that a message allocates none of its own.
     [[nodiscard]] SliceList& outgoing() { return outgoing_; }
     [[nodiscard]] std::string& trace_field() { return trace_field_; }
@@ -172,14 +172,14 @@ class Worker {
     SliceList outgoing_;
     std::vector<Handle> to_advance_;
     std::ptrdiff_t envelope_bytes_ = 0;
-    std::uint32_t turns_under_pressure_ = 0;
     Instant log_wait_at_{};             // not before
-    Instant fail_one_at_ = never;       // a message is failed then, if pressure stays critical
+    Instant relieve_at_ = never;        // under pressure: the next look through everything held
     std::vector<Handle> ended_clients_; // to be destroyed at the turn's end
     std::vector<Handle> ended_deliveries_;
     std::vector<Handle> ended_backends_;
     Phase phase_ = Phase::serving;
     Pressure last_pressure_ = Pressure::none;
+    bool was_stuck_ = false; // at the last look nothing could be received
     bool started_ = false;
     std::atomic<bool> finished_{false};
 };

@@ -19,6 +19,7 @@ class Quickstart(EndToEnd):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         rows = dict(re.findall(r"^  (\S.*?)  +(\d+)$", result.stdout, re.M))
         self.assertEqual((rows["sent"], rows["accepted (250)"], rows["forwarded"], rows["lost"]), ("1000", "1000", "1000", "0"))
+        self.assertRegex(result.stdout, r"octet for octet +yes\n")
         self.assertGreater(int(rows["to the first backend"]), 200)
         self.assertGreater(int(rows["to the second backend"]), 200)
 

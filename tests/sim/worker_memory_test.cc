@@ -281,8 +281,66 @@ TEST(WorkerMemory, WithoutMemoryForAReplyTheClientIsToldSoAndClosed) {
               "421 4.3.1 Insufficient memory, closing channel\r\n");
     EXPECT_EQ(single.rig.reply(client), "(closed)");
     hoard.clear();
+    EXPECT_EQ(single.rig.counters.connections_lost_total.value(), 0U) << "it was us";
     EXPECT_EQ(single.message(single.rig.greeted()), taken);
     single.rig.finish();
+}
+
+TEST(WorkerMemory, WithoutMemoryForEhloTheBackendIsNotToBlame) {
+    Single single(with_little_memory());
+    std::vector<Draft> hoard;
+    single.backend.answer = [&](const std::string& command) -> Said {
+        if (command == "connect") {
+            hoard = take_memory(single.rig.worker->pool(), 0);
+        }
+        return std::nullopt;
+    };
+    for (int count = 0; count < 5; ++count) { // more failures than a backend may have
+        Client& client = single.rig.greeted();
+        (void)single.rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
+        single.rig.send(client, "RCPT TO:<user@one.example>\r\n");
+        single.rig.run_for(1s);
+        hoard.clear();
+        single.rig.run_for(1s);
+    }
+    EXPECT_EQ(single.backend.count_of("EHLO"), 0U);
+    single.backend.answer = {};
+    EXPECT_TRUE(single.rig.lasting->states.state_of("one", Rig::first_address)->is_up());
+    EXPECT_EQ(single.message(single.rig.greeted()), taken);
+    single.rig.finish();
+}
+
+// Every message is with the backend, which does not answer; what the clients send behind it takes
+// all the memory. Who has to go may have been taken: it counts as a duplicate to come.
+TEST(WorkerMemory, ClientsThatAwaitTheFinalReplyGoLastAndCountAsPossibleDuplicates) {
+    Single single(with_little_memory());
+    Rig& rig = single.rig;
+    const std::vector<Client*> clients = clients_in_data(rig, 150);
+    single.backend.hold();
+    std::string commands;
+    while (commands.size() < 60'000) {
+        commands += "NOOP " + std::string(1000, 'x') + "\r\n";
+    }
+    for (Client* const client : clients) {
+        rig.send(*client, "x\r\n.\r\n" + commands);
+    }
+    rig.run_for(20s);
+    single.backend.go_on();
+    std::uint64_t told_taken = 0;
+    std::uint64_t sent_away = 0;
+    for (Client* const client : clients) {
+        const std::string said = rig.reply(*client);
+        told_taken += said == taken ? 1U : 0U;
+        sent_away += said.starts_with("421 4.3.1") ? 1U : 0U;
+    }
+    EXPECT_EQ(told_taken + sent_away, clients.size());
+    EXPECT_GT(sent_away, 0U);
+    EXPECT_EQ(single.backend.taken_count(), clients.size());
+    EXPECT_EQ(rig.counters.messages_accepted_total.value(), clients.size());
+    const auto& failures = rig.worker->snapshot()->pools[0]->rows[0]->workers[0].failures;
+    EXPECT_EQ(failures[observe::ForwardFailure::possible_duplicate].value(), sent_away);
+    EXPECT_EQ(rig.counters.messages_rejected[observe::RejectReason::no_memory].value(), 0U);
+    rig.finish();
 }
 
 } // namespace

@@ -1,5 +1,6 @@
 #include "load/corpus.h"
 
+#include "base/ascii.h"
 #include "base/bytes.h"
 #include "smtp/dot_stuffing.h"
 
@@ -19,10 +20,6 @@ constexpr std::string_view renamed_field = "X-Original-Message-ID";
 
 constexpr bool is_blank(char octet) { return octet == ' ' || octet == '\t'; }
 
-constexpr char lower(char octet) {
-    return octet >= 'A' && octet <= 'Z' ? static_cast<char>(octet - 'A' + 'a') : octet;
-}
-
 // Takes the first line off `text` and returns it without its end. CRs right before an LF belong
 // to one line end: they come from files that were converted twice.
 std::string_view take_line(std::string_view& text) {
@@ -41,7 +38,7 @@ std::string_view take_line(std::string_view& text) {
 // What stands behind the name of a Message-ID field; nothing: this line is no such field.
 std::string_view behind_own_field(std::string_view line) {
     if (line.size() <= own_field.size() ||
-        !std::ranges::equal(line.substr(0, own_field.size()), own_field, {}, lower)) {
+        !equal_ignoring_case(line.substr(0, own_field.size()), own_field)) {
         return {};
     }
     const std::string_view rest = line.substr(own_field.size());

@@ -13,6 +13,8 @@
 #include "load/result.h"
 #include "load/worker.h"
 
+#include "ring/sockets.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -24,7 +26,6 @@
 #include <pthread.h>
 #include <string>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -60,14 +61,6 @@ std::string run_word() {
         word += letters[random % letters.size()];
     }
     return word;
-}
-
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)::setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 // What worker `index` of `count` gets of `all`.
@@ -228,7 +221,7 @@ int run_load(const Options& options) {
     }
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    ring::raise_descriptor_limit();
     Expected<std::vector<std::unique_ptr<Worker>>> workers = open_workers(options);
     if (!workers) {
         return fault(workers.error().message());

@@ -9,12 +9,10 @@
 #include "sink/worker.h"
 
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 
@@ -24,29 +22,6 @@ using namespace ringmx;
 using namespace ringmx::sink;
 
 constexpr int backlog = 4096; // the kernel cuts it to net.core.somaxconn
-
-// The default soft limit of 1,024 is for programs that use select().
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-// The kernel closes the ring of a sink that was killed, and the listeners in it, a moment after the
-// process is gone: who starts anew at once still finds its address taken.
-Expected<int> listen_patiently(const SocketAddress& address, bool reuse_port) {
-    constexpr int tries = 20;
-    constexpr auto pause = std::chrono::milliseconds(50);
-    Expected<int> descriptor = ring::listen_on(address, backlog, reuse_port);
-    for (int count = 1; count < tries && !descriptor && descriptor.error().code == EADDRINUSE;
-         ++count) {
-        std::this_thread::sleep_for(pause);
-        descriptor = ring::listen_on(address, backlog, reuse_port);
-    }
-    return descriptor;
-}
 
 // One descriptor for each worker. The first one makes a port of port 0.
 Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
@@ -60,7 +35,7 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
             descriptors.push_back(copy);
             continue;
         }
-        const Expected<int> descriptor = listen_patiently(address, workers > 1);
+        const Expected<int> descriptor = ring::listen_patiently(address, backlog, workers > 1);
         if (!descriptor) {
             return std::unexpected(descriptor.error());
         }
@@ -189,7 +164,7 @@ int main(int count, char** arguments) {
     sigaddset(&ending, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ending, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    ring::raise_descriptor_limit();
 
     if (const Expected<void> json = try_json(options->json); !json) {
         return fail(json.error());

@@ -1,5 +1,6 @@
 #include "sink/message_reader.h"
 
+#include "base/ascii.h"
 #include "base/crc32c.h"
 
 #include <algorithm>
@@ -9,10 +10,6 @@ namespace ringmx::sink {
 namespace {
 
 constexpr std::string_view field_name = "message-id:";
-
-constexpr char lower(char octet) {
-    return octet >= 'A' && octet <= 'Z' ? static_cast<char>(octet - 'A' + 'a') : octet;
-}
 
 constexpr bool is_blank(char octet) {
     return octet == ' ' || octet == '\t' || octet == '\r' || octet == '\n';
@@ -64,7 +61,7 @@ std::size_t MessageReader::read_name(std::string_view text) {
     std::size_t position = 0;
     while (position < text.size()) {
         const char octet = text[position];
-        if (lower(octet) != field_name[matched_]) {
+        if (ascii_lower(octet) != field_name[matched_]) {
             state_ = matched_ == 0 && octet == '\r' ? State::absent : State::other;
             return position;
         }

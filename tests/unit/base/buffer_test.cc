@@ -189,6 +189,14 @@ TEST(BufferPool, BuffersWhosePagesWereGivenBackAreUsedAgain) {
     }
 }
 
+// Else all buffers could be taken without the pool being full by its octets.
+TEST(BufferPool, HoldsNoMoreThanTheBuffersThatTheKernelCanName) {
+    const BufferPool pool({.bytes_max = 16UL << 30U});
+    EXPECT_EQ(pool.bytes_max(), 4UL << 30U);
+    EXPECT_EQ(pool.buffers_max(), 65536U);
+    EXPECT_EQ(pool.receiving_bytes_max(), (4UL << 30U) / 16 * 15);
+}
+
 TEST(BufferPool, DraftsAreStillToBeHadWhenReceiveBuffersAreExhausted) {
     BufferPool pool({.bytes_max = 32 * buffer_bytes});
     std::vector<Block*> buffers;

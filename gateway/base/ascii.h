@@ -1,0 +1,19 @@
+// Letters of ASCII without regard to case: names of protocols and header fields.
+//
+// Thread: any. Errors: none.
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+
+namespace ringmx {
+
+[[nodiscard]] constexpr char ascii_lower(char octet) {
+    return octet >= 'A' && octet <= 'Z' ? static_cast<char>(octet - 'A' + 'a') : octet;
+}
+
+[[nodiscard]] constexpr bool equal_ignoring_case(std::string_view one, std::string_view other) {
+    return std::ranges::equal(one, other, {}, ascii_lower, ascii_lower);
+}
+
+} // namespace ringmx
