@@ -37,6 +37,19 @@ void unpoison([[maybe_unused]] const Block& block) {
 #endif
 }
 
+std::align_val_t alignment_of(std::size_t bytes) {
+    return std::align_val_t{bytes < BufferPool::draft_page_bytes ? alignof(std::max_align_t)
+                                                                 : BufferPool::draft_page_bytes};
+}
+
+std::byte* allocate(std::size_t bytes) {
+    return static_cast<std::byte*>(::operator new(bytes, alignment_of(bytes)));
+}
+
+void free_memory(const Block& block) {
+    ::operator delete(block.memory, alignment_of(block.size_bytes));
+}
+
 } // namespace
 
 BufferPool::BufferPool(Settings settings) : settings_(settings) {
@@ -61,7 +74,7 @@ BufferPool::~BufferPool() {
     ::munmap(mapping_, buffers_max_ * settings_.receive_buffer_bytes);
     for (const std::unique_ptr<Block>& block : blocks_) {
         unpoison(*block);
-        delete[] block->memory;
+        free_memory(*block);
     }
 }
 
@@ -98,9 +111,14 @@ Block* BufferPool::take_buffer() {
 }
 
 Draft BufferPool::draft(std::size_t bytes) {
+    Block* const block = take_block(bytes);
+    return block == nullptr ? Draft() : Draft(block);
+}
+
+Block* BufferPool::take_block(std::size_t bytes) {
     const auto* const size = std::ranges::lower_bound(draft_sizes, bytes);
     if (size == draft_sizes.end() || bytes_in_use_ + *size > settings_.bytes_max) {
-        return {};
+        return nullptr;
     }
     const auto size_class = static_cast<std::uint8_t>(size - draft_sizes.begin());
     Block* block = free_blocks_[size_class];
@@ -112,7 +130,7 @@ Draft BufferPool::draft(std::size_t bytes) {
         blocks_.push_back(std::make_unique<Block>());
         block = blocks_.back().get();
         block->position = static_cast<std::uint32_t>(blocks_.size() - 1);
-        block->memory = new std::byte[*size];
+        block->memory = allocate(*size);
         block->pool = this;
         block->size_bytes = *size;
         block->size_class = size_class;
@@ -120,7 +138,7 @@ Draft BufferPool::draft(std::size_t bytes) {
     }
     block->references = 1;
     bytes_in_use_ += block->size_bytes;
-    return Draft(block);
+    return block;
 }
 
 // What is in use and what is needed fit in the bound, so that enough of the rest is free.
@@ -141,7 +159,7 @@ bool BufferPool::give_back_free_block() {
         Block* const block = head;
         head = block->next_free;
         unpoison(*block);
-        delete[] block->memory;
+        free_memory(*block);
         bytes_resident_ -= block->size_bytes;
         const std::uint32_t position = block->position;
         std::swap(blocks_[position], blocks_.back());

@@ -160,6 +160,9 @@ class BufferPool {
     // Memory for at least `bytes` octets; empty when none may be had or bytes is over
     // draft_bytes_max.
     [[nodiscard]] Draft draft(std::size_t bytes);
+    // The block of such a draft, with one reference, which the caller owns; null when none may be
+    // had. From draft_page_bytes on its memory is aligned to that, as direct I/O wants it.
+    [[nodiscard]] Block* take_block(std::size_t bytes);
     // A copy of the octets in a block of their own; empty when none may be had.
     [[nodiscard]] Slice copy(Bytes octets);
     // Moves what the slice has out of a receive buffer, where that takes less memory; false when
@@ -183,6 +186,7 @@ class BufferPool {
     static constexpr std::array<std::uint32_t, 7> draft_sizes = {128,  512,   1024, 4096,
                                                                  8192, 16384, 65536};
     static constexpr std::size_t draft_bytes_max = draft_sizes.back();
+    static constexpr std::size_t draft_page_bytes = 4096;
     // A copy of more octets takes as much as a receive buffer does: it saves nothing.
     static constexpr std::size_t saving_copy_bytes_max = draft_sizes[draft_sizes.size() - 2];
 

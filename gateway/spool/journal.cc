@@ -1,0 +1,320 @@
+#include "spool/journal.h"
+
+#include "base/assert.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace ringmx::spool {
+namespace {
+
+// What one record of marks may have, so that many waiting ones don't fill a commit.
+constexpr std::size_t marks_record_bytes_max = 128 * 1024;
+// A commit is tried at one more place.
+constexpr unsigned attempts_max = 2;
+// A disk that fails is not asked again at once: each failure costs a segment.
+constexpr Duration failure_pause = 1s;
+
+} // namespace
+
+struct Journal::Slot {
+    // waiting: to be placed (anew).
+    enum class State : std::uint8_t { free, gathering, waiting, writing };
+
+    Slot(BufferPool& pool, std::uint32_t number) : commit(pool) { write.slot = number; }
+
+    Commit commit;
+    State state = State::free;
+    std::uint32_t segment = 0;
+    unsigned attempts = 0;
+    JournalWrite write;
+    std::vector<WaitingMark> marks; // in this commit
+    // A segment's header.
+    alignas(block_bytes) std::array<std::byte, block_bytes> block{};
+    iovec piece{};
+};
+
+Journal::Journal(BufferPool& pool, SegmentTable& segments, std::function<Nonce()> make_nonce)
+    : segments_(segments), make_nonce_(std::move(make_nonce)) {
+    for (std::uint32_t number = 0; number <= writes_max; ++number) { // one gathers
+        slots_.push_back(std::make_unique<Slot>(pool, number));
+    }
+    header_ = std::make_unique<Slot>(pool, static_cast<std::uint32_t>(slots_.size()));
+}
+
+Journal::~Journal() = default;
+
+Journal::Slot* Journal::free_slot() {
+    const auto free = std::ranges::find(slots_, Slot::State::free, &Slot::state);
+    return free == slots_.end() ? nullptr : free->get();
+}
+
+Commit::Append Journal::append(const Commit::Record& record, Bytes head,
+                               std::span<const Slice> content) {
+    if (gathering_ == nullptr) {
+        gathering_ = free_slot();
+        if (gathering_ == nullptr) {
+            return Commit::Append::full;
+        }
+        gathering_->state = Slot::State::gathering;
+        gathering_->attempts = 0;
+    }
+    return gathering_->commit.append(record, head, content);
+}
+
+void Journal::append_mark(const Mark& mark, std::uint64_t owner, bool is_awaited, Instant now) {
+    waiting_marks_.push_back({mark, std::string(mark.reply), owner, is_awaited});
+    awaited_marks_ += is_awaited ? 1U : 0U;
+    marks_since_ = std::min(marks_since_, now);
+}
+
+bool Journal::is_due(Instant now) const {
+    const bool has_records = gathering_ != nullptr && !gathering_->commit.empty();
+    return has_records || awaited_marks_ > 0 ||
+           (!waiting_marks_.empty() && now - marks_since_ >= lazy_time);
+}
+
+// As many waiting marks as fit become a record of the commit.
+bool Journal::take_marks(Slot& slot) {
+    body_.clear();
+    std::size_t count = 0;
+    while (count < waiting_marks_.size() && body_.size() < marks_record_bytes_max) {
+        WaitingMark& waiting = waiting_marks_[count++];
+        waiting.mark.reply = waiting.reply;
+        spool::append_mark(body_, waiting.mark);
+    }
+    if (count == 0) {
+        return true;
+    }
+    if (slot.commit.append({.type = RecordType::marks}, as_bytes(body_), {}) !=
+        Commit::Append::taken) {
+        return false; // they go with the next one
+    }
+    const auto end = waiting_marks_.begin() + static_cast<std::ptrdiff_t>(count);
+    for (auto taken = waiting_marks_.begin(); taken != end; ++taken) {
+        awaited_marks_ -= taken->is_awaited ? 1U : 0U;
+    }
+    slot.marks.insert(slot.marks.end(), std::make_move_iterator(waiting_marks_.begin()),
+                      std::make_move_iterator(end));
+    waiting_marks_.erase(waiting_marks_.begin(), end);
+    if (waiting_marks_.empty()) {
+        marks_since_ = never;
+    }
+    return true;
+}
+
+const JournalWrite* Journal::next_write(Instant now) {
+    if (now < quiet_until_) {
+        return nullptr;
+    }
+    const auto waiting = std::ranges::find(slots_, Slot::State::waiting, &Slot::state);
+    if (waiting != slots_.end()) {
+        return place(**waiting);
+    }
+    if (!is_due(now)) {
+        return nullptr;
+    }
+    if (gathering_ == nullptr) {
+        gathering_ = free_slot();
+        if (gathering_ == nullptr) {
+            return nullptr;
+        }
+        gathering_->state = Slot::State::gathering;
+        gathering_->attempts = 0;
+    }
+    const auto under_way = std::ranges::count(slots_, Slot::State::writing, &Slot::state);
+    if (under_way >= static_cast<std::ptrdiff_t>(writes_max)) {
+        return nullptr;
+    }
+    Slot& slot = *gathering_;
+    if (!take_marks(slot) && slot.commit.empty()) {
+        return nullptr; // no memory for them now
+    }
+    gathering_ = nullptr;
+    slot.state = Slot::State::waiting;
+    return place(slot);
+}
+
+// Into the segment under way, or else a spare one is opened first.
+const JournalWrite* Journal::place(Slot& slot) {
+    const std::uint64_t bytes = slot.commit.padded_bytes();
+    if (current_ && segments_.at(*current_).room_bytes() < bytes &&
+        segments_.at(*current_).state == Segment::State::writing) {
+        segments_.close(*current_);
+        current_.reset();
+    }
+    if (!current_) {
+        return open_segment();
+    }
+    Segment& segment = segments_.at(*current_);
+    if (segment.state != Segment::State::writing) {
+        return nullptr; // its header is not durable yet
+    }
+    slot.state = Slot::State::writing;
+    slot.segment = *current_;
+    ++slot.attempts;
+    slot.commit.place(segment.nonce, segment.used_bytes, sequence_);
+    sequence_ += slot.commit.records().size();
+    slot.write.descriptor = segment.descriptor;
+    slot.write.offset = segment.used_bytes;
+    slot.write.pieces = slot.commit.pieces();
+    slot.write.bytes = bytes;
+    segment.used_bytes += bytes;
+    segments_.hold(slot.segment);
+    return &slot.write;
+}
+
+const JournalWrite* Journal::open_segment() {
+    current_ = segments_.open(make_nonce_());
+    wants_segment_ = !current_;
+    if (!current_) {
+        return nullptr;
+    }
+    const Segment& segment = segments_.at(*current_);
+    encode_segment_header({.nonce = segment.nonce,
+                           .generation = segment.name.generation,
+                           .worker = segment.name.worker,
+                           .life = segment.name.life,
+                           .size_bytes = segment.size_bytes},
+                          header_->block);
+    header_->piece = {header_->block.data(), header_->block.size()};
+    header_->state = Slot::State::writing;
+    header_->segment = *current_;
+    header_->write.descriptor = segment.descriptor;
+    header_->write.offset = 0;
+    header_->write.pieces = {&header_->piece, 1};
+    header_->write.bytes = block_bytes;
+    return &header_->write;
+}
+
+void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant now,
+                      JournalObserver& observer) {
+    const bool is_header = slot_number == header_->write.slot;
+    Slot& slot = is_header ? *header_ : *slots_[slot_number];
+    RINGMX_ASSERT(slot.state == Slot::State::writing);
+    const std::uint32_t segment = slot.segment;
+    const bool is_whole = result == static_cast<std::int64_t>(slot.write.bytes);
+    if (!is_whole) {
+        ++totals_.failures;
+        segments_.seal(segment);
+        if (current_ == segment) {
+            current_.reset();
+        }
+    }
+    if (is_header) {
+        slot.state = Slot::State::free;
+        if (is_whole) {
+            segments_.opened(segment);
+        } else {
+            quiet_until_ = now + failure_pause;
+        }
+        return;
+    }
+    if (is_whole) {
+        ++totals_.commits;
+        totals_.bytes += slot.write.bytes;
+        settle(slot, observer);
+    } else if (slot.attempts < attempts_max) {
+        slot.state = Slot::State::waiting;
+    } else {
+        quiet_until_ = now + failure_pause;
+        fail(slot, result < 0 ? static_cast<int>(-result) : ENOSPC, observer);
+    }
+    segments_.release(segment);
+}
+
+// Every record of the commit is safe.
+void Journal::settle(Slot& slot, JournalObserver& observer) {
+    for (const WaitingMark& marked : slot.marks) {
+        segments_.note_mark(slot.segment, marked.mark.home);
+    }
+    for (const Commit::Record& record : slot.commit.records()) {
+        if (record.type != RecordType::marks) {
+            segments_.hold(slot.segment);
+            observer.durable(record,
+                             {slot.segment, slot.write.offset + record.start, record.record_bytes},
+                             slot.commit);
+        }
+    }
+    for (const WaitingMark& marked : slot.marks) {
+        if (marked.owner != 0) {
+            observer.mark_durable(marked.owner);
+        }
+    }
+    slot.marks.clear();
+    slot.commit.clear();
+    slot.state = Slot::State::free;
+}
+
+// Marks that nobody waits for are tried again with a later commit. What may be on the disk all the
+// same is removed by marks as soon as some can be written.
+void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
+    for (const Commit::Record& record : slot.commit.records()) {
+        if (record.type == RecordType::marks) {
+            continue;
+        }
+        if (record.type == RecordType::message && slot.attempts > 0) {
+            waiting_marks_.push_back({.mark = {.kind = MarkKind::removed,
+                                               .id = record.id,
+                                               .home = segments_.at(slot.segment).name}});
+        }
+        observer.failed(record, error);
+    }
+    for (WaitingMark& marked : slot.marks) {
+        if (marked.is_awaited) {
+            observer.mark_failed(marked.owner, error);
+        } else {
+            waiting_marks_.push_back(std::move(marked));
+        }
+    }
+    if (!waiting_marks_.empty()) {
+        marks_since_ = Instant{}; // at once
+    }
+    slot.marks.clear();
+    slot.commit.clear();
+    slot.state = Slot::State::free;
+}
+
+void Journal::give_up(int error, JournalObserver& observer) {
+    wants_segment_ = false;
+    for (const std::unique_ptr<Slot>& slot : slots_) {
+        if (slot->state == Slot::State::waiting) {
+            fail(*slot, error, observer);
+        }
+    }
+}
+
+Instant Journal::deadline() const {
+    const bool has_more = std::ranges::any_of(slots_, [](const std::unique_ptr<Slot>& slot) {
+        return slot->state == Slot::State::waiting ||
+               (slot->state == Slot::State::gathering && !slot->commit.empty());
+    });
+    if (has_more && quiet_until_ != Instant{}) {
+        return quiet_until_; // past: what it waits for is a completion
+    }
+    return waiting_marks_.empty() ? never : std::max(quiet_until_, marks_since_ + lazy_time);
+}
+
+bool Journal::idle() const {
+    return waiting_marks_.empty() && header_->state == Slot::State::free &&
+           std::ranges::all_of(slots_, [](const std::unique_ptr<Slot>& slot) {
+               return slot->state == Slot::State::free || slot->commit.empty();
+           });
+}
+
+std::uint64_t Journal::room_bytes() const {
+    std::uint64_t room = current_ ? segments_.at(*current_).room_bytes() : 0;
+    const std::uint32_t spares = segments_.spare_count();
+    for (std::uint32_t index = 0, left = spares > spares_kept ? spares - spares_kept : 0;
+         left > 0 && index < segments_.count(); ++index) {
+        if (segments_.at(index).state == Segment::State::spare) {
+            room += segments_.at(index).size_bytes - block_bytes;
+            --left;
+        }
+    }
+    return room;
+}
+
+} // namespace ringmx::spool

@@ -1,0 +1,206 @@
+#include "spool/recovery.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ringmx::spool {
+namespace {
+
+bool is_over(RecipientState state) {
+    return state == RecipientState::delivered || state == RecipientState::removed;
+}
+
+RecoveredMessage::Recipient& recipient_of(RecoveredMessage& message, std::uint32_t index) {
+    const auto known =
+        std::ranges::find(message.settled, index, &RecoveredMessage::Recipient::index);
+    return known != message.settled.end() ? *known : message.settled.emplace_back(index);
+}
+
+} // namespace
+
+std::size_t Recovery::ChunkHash::operator()(const ChunkKey& key) const {
+    const std::uint64_t mixed = (key.segment.life << 20U) ^ key.offset ^
+                                std::uint64_t{key.segment.generation} << 44U ^
+                                std::uint64_t{key.segment.worker} << 34U;
+    return std::hash<std::uint64_t>{}(mixed * 0x9E3779B97F4A7C15U);
+}
+
+void Recovery::begin_segment(std::uint32_t segment, const SegmentHeader& header) {
+    segment_ = segment;
+    name_ = {header.generation, header.worker, header.life};
+    if (marked_.size() <= segment) {
+        marked_.resize(segment + 1);
+    }
+}
+
+void Recovery::record(const RecordHeader& header, Bytes body) {
+    switch (header.type) {
+    case RecordType::message:
+        message_record(header, body);
+        break;
+    case RecordType::chunk:
+        chunks_.insert_or_assign({name_, header.offset},
+                                 FoundChunk{header.id, header.record_bytes, segment_});
+        break;
+    case RecordType::marks:
+        marks_record(header, body);
+        break;
+    }
+}
+
+void Recovery::message_record(const RecordHeader& header, Bytes body) {
+    std::optional<StoredMessage> stored = read_message_body(body);
+    if (!stored) {
+        ++unreadable_records_;
+        return;
+    }
+    Found& found = found_[header.id];
+    const Order order{name_.generation, header.sequence};
+    if (found.has_record && order <= found.order) {
+        return;
+    }
+    found.has_record = true;
+    found.order = order;
+    found.worker = name_.worker;
+    found.chunks = std::move(stored->chunks);
+    RecoveredMessage& message = found.message;
+    message = {.id = header.id,
+               .segment = segment_,
+               .offset = header.offset,
+               .record_bytes = header.record_bytes,
+               .recipients_count = static_cast<std::uint32_t>(stored->recipients.size()),
+               .stored_bytes = header.record_bytes,
+               .accepted_at = stored->accepted_at,
+               .expires_from = stored->expires_from,
+               .is_on_hold = stored->is_on_hold,
+               .settled = {},
+               .segments = {segment_}};
+    for (std::uint32_t index = 0; index < message.recipients_count; ++index) {
+        StoredRecipient& recipient = stored->recipients[index];
+        if (recipient.state != RecipientState::pending) {
+            message.settled.push_back({index, recipient.state, std::move(recipient.last_reply)});
+        }
+    }
+}
+
+void Recovery::marks_record(const RecordHeader& header, Bytes body) {
+    MarksReader reader(body);
+    std::size_t count = 0;
+    while (const std::optional<Mark> mark = reader.next()) {
+        marks_.push_back({{name_.generation, header.sequence},
+                          mark->id,
+                          mark->recipient,
+                          mark->kind,
+                          mark->at,
+                          std::string(mark->reply)});
+        ++count;
+        std::vector<Segment::Marked>& marked = marked_[segment_];
+        const auto known = std::ranges::find(marked, mark->home, &Segment::Marked::home);
+        if (mark->home == name_) {
+            continue; // they go together
+        }
+        if (known != marked.end()) {
+            ++known->marks;
+        } else {
+            marked.push_back({mark->home, 1});
+        }
+    }
+    unreadable_records_ += count == 0 ? 1U : 0U;
+}
+
+// `is_final_round`: only what is final whatever came later.
+void Recovery::apply(const FoundMark& mark, bool is_final_round) {
+    const auto position = found_.find(mark.id);
+    if (position == found_.end() || !position->second.has_record) {
+        return;
+    }
+    Found& found = position->second;
+    RecoveredMessage& message = found.message;
+    const bool is_final = mark.kind == MarkKind::delivered || mark.kind == MarkKind::removed;
+    if (is_final != is_final_round || (!is_final && mark.order <= found.order)) {
+        return;
+    }
+    const bool is_for_all = mark.recipient == every_recipient;
+    if (!is_for_all && mark.recipient >= message.recipients_count) {
+        ++unreadable_records_;
+        return;
+    }
+    switch (mark.kind) {
+    case MarkKind::delivered:
+    case MarkKind::removed:
+    case MarkKind::failed: {
+        const RecipientState state = mark.kind == MarkKind::delivered ? RecipientState::delivered
+                                     : mark.kind == MarkKind::removed ? RecipientState::removed
+                                                                      : RecipientState::failed;
+        const std::uint32_t first = is_for_all ? 0 : mark.recipient;
+        const std::uint32_t last = is_for_all ? message.recipients_count : mark.recipient + 1;
+        for (std::uint32_t index = first; index < last; ++index) {
+            RecoveredMessage::Recipient& recipient = recipient_of(message, index);
+            if (!is_over(recipient.state)) {
+                recipient.state = state;
+                recipient.reply = mark.reply;
+            }
+        }
+        break;
+    }
+    case MarkKind::hold:
+        message.is_on_hold = true;
+        break;
+    case MarkKind::release:
+        message.is_on_hold = false;
+        message.expires_from = mark.at;
+        std::erase_if(message.settled, [](const RecoveredMessage::Recipient& recipient) {
+            return recipient.state == RecipientState::failed;
+        });
+        break;
+    }
+}
+
+bool Recovery::find_chunks(Found& found) {
+    for (const ChunkPlace& chunk : found.chunks) {
+        const SegmentName segment{found.order.generation, found.worker, chunk.life};
+        const auto position = chunks_.find({segment, chunk.offset});
+        if (position == chunks_.end() || position->second.id != found.message.id ||
+            position->second.record_bytes != chunk.record_bytes) {
+            return false;
+        }
+        found.message.segments.push_back(position->second.segment);
+        found.message.stored_bytes += chunk.record_bytes;
+    }
+    return true;
+}
+
+void Recovery::finish() {
+    std::ranges::stable_sort(marks_, {}, &FoundMark::order);
+    for (const bool is_final_round : {false, true}) {
+        for (const FoundMark& mark : marks_) {
+            apply(mark, is_final_round);
+        }
+    }
+    marks_.clear();
+    for (auto& [id, found] : found_) {
+        const auto over = std::ranges::count_if(
+            found.message.settled,
+            [](const RecoveredMessage::Recipient& recipient) { return is_over(recipient.state); });
+        if (!found.has_record ||
+            over == static_cast<std::ptrdiff_t>(found.message.recipients_count)) {
+            continue;
+        }
+        if (find_chunks(found)) {
+            messages_.push_back(std::move(found.message));
+        } else {
+            damaged_.push_back(id);
+        }
+    }
+    found_.clear();
+    chunks_.clear();
+    std::ranges::sort(messages_, [](const RecoveredMessage& left, const RecoveredMessage& right) {
+        return std::pair(left.accepted_at, left.id) < std::pair(right.accepted_at, right.id);
+    });
+}
+
+const std::vector<Segment::Marked>& Recovery::marked(std::uint32_t segment) const {
+    return marked_[segment];
+}
+
+} // namespace ringmx::spool

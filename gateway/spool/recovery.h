@@ -1,0 +1,118 @@
+// What a spool holds after a crash: the messages that are still to be delivered, from the records of
+// all segments of all earlier runs.
+//
+//   begin_segment() ─▶ record() … for each of its records    … for each segment, in any order
+//   finish() ─▶ messages(), and in the segments: what is still needed of each
+//
+// Only when every segment has been read is anything known: the mark of a message may lie in any.
+//
+// Of several records of a message (it was moved) the latest counts, with its recipients' states of
+// that time; marks of later order are applied to it, and "delivered" and "removed" whatever their
+// order. Ids are unique in the spool. A message whose chunks are not all there is damaged.
+//
+// Memory: about 150 octets a message or mark found, until finish().
+// Thread: one.
+// Errors: damaged().
+#pragma once
+
+#include "base/bytes.h"
+#include "spool/format.h"
+#include "spool/segment_table.h"
+#include "spool/stored_message.h"
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace ringmx::spool {
+
+// A message that is live.
+struct RecoveredMessage {
+    struct Recipient {
+        std::uint32_t index = 0;
+        RecipientState state = RecipientState::pending; // not pending
+        std::string reply;
+    };
+    std::uint64_t id = 0;
+    std::uint32_t segment = 0; // where its record is; as given to begin_segment()
+    std::uint64_t offset = 0;
+    std::uint32_t record_bytes = 0;
+    std::uint32_t recipients_count = 0;
+    std::uint64_t stored_bytes = 0; // its records, in all
+    WallTime accepted_at{};
+    WallTime expires_from{};
+    bool is_on_hold = false;
+    std::vector<Recipient> settled;      // those that are not pending
+    std::vector<std::uint32_t> segments; // each that holds a record of it, once for each record
+};
+
+class Recovery {
+  public:
+    // `segment`: what the caller calls it.
+    void begin_segment(std::uint32_t segment, const SegmentHeader& header);
+    void record(const RecordHeader& header, Bytes body);
+    void finish();
+
+    // In order of acceptance.
+    [[nodiscard]] std::vector<RecoveredMessage>& messages() { return messages_; }
+    // Ids of messages that were complete once and are not any more.
+    [[nodiscard]] const std::vector<std::uint64_t>& damaged() const { return damaged_; }
+    // Bodies that have a right CRC and make no sense.
+    [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
+    // For each segment, whose messages it has marks about.
+    [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;
+
+  private:
+    // Which of two records came later.
+    struct Order {
+        std::uint32_t generation = 0;
+        std::uint64_t sequence = 0;
+        auto operator<=>(const Order&) const = default;
+    };
+    struct Found {
+        bool has_record = false;
+        Order order;
+        RecoveredMessage message;
+        std::uint16_t worker = 0;
+        std::vector<ChunkPlace> chunks;
+    };
+    struct FoundMark {
+        Order order;
+        std::uint64_t id = 0;
+        std::uint32_t recipient = 0;
+        MarkKind kind = MarkKind::delivered;
+        WallTime at{};
+        std::string reply;
+    };
+    struct ChunkKey {
+        SegmentName segment;
+        std::uint64_t offset = 0;
+        bool operator==(const ChunkKey&) const = default;
+    };
+    struct ChunkHash {
+        std::size_t operator()(const ChunkKey& key) const;
+    };
+    struct FoundChunk {
+        std::uint64_t id = 0;
+        std::uint32_t record_bytes = 0;
+        std::uint32_t segment = 0;
+    };
+
+    void message_record(const RecordHeader& header, Bytes body);
+    void marks_record(const RecordHeader& header, Bytes body);
+    void apply(const FoundMark& mark, bool is_final_round);
+    [[nodiscard]] bool find_chunks(Found& found);
+
+    std::uint32_t segment_ = 0;
+    SegmentName name_;
+    std::unordered_map<std::uint64_t, Found> found_;
+    std::vector<FoundMark> marks_;
+    std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
+    std::vector<std::vector<Segment::Marked>> marked_; // by segment
+    std::vector<RecoveredMessage> messages_;
+    std::vector<std::uint64_t> damaged_;
+    std::uint64_t unreadable_records_ = 0;
+};
+
+} // namespace ringmx::spool

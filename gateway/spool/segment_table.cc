@@ -1,0 +1,141 @@
+#include "spool/segment_table.h"
+
+#include "base/assert.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ringmx::spool {
+
+std::uint32_t SegmentTable::add(int descriptor, std::uint64_t size_bytes) {
+    RINGMX_ASSERT(size_bytes % block_bytes == 0 && size_bytes > block_bytes);
+    Segment& added = segments_.emplace_back();
+    added.descriptor = descriptor;
+    added.size_bytes = size_bytes;
+    spares_.push_back(count() - 1);
+    return count() - 1;
+}
+
+std::uint32_t SegmentTable::adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,
+                                  std::vector<Segment::Marked> marked) {
+    Segment& adopted = segments_.emplace_back();
+    adopted.descriptor = descriptor;
+    adopted.size_bytes = size_bytes;
+    adopted.state = Segment::State::sealed;
+    adopted.name = name;
+    adopted.marked = std::move(marked);
+    return count() - 1;
+}
+
+std::optional<std::uint32_t> SegmentTable::open(const Nonce& nonce) {
+    if (spares_.empty()) {
+        return std::nullopt;
+    }
+    const std::uint32_t index = spares_.front();
+    spares_.erase(spares_.begin());
+    Segment& opening = segments_[index];
+    opening.state = Segment::State::opening;
+    opening.nonce = nonce;
+    opening.previous = opening.name;
+    opening.name = {generation_, worker_, ++lives_};
+    opening.used_bytes = block_bytes;
+    return index;
+}
+
+void SegmentTable::opened(std::uint32_t index) {
+    Segment& segment = segments_[index];
+    if (segment.state == Segment::State::opening) {
+        segment.state = Segment::State::writing;
+        home_gone(segment.previous);
+    }
+}
+
+void SegmentTable::close(std::uint32_t index) {
+    Segment& segment = segments_[index];
+    RINGMX_ASSERT(segment.state == Segment::State::writing);
+    segment.state = Segment::State::full;
+    reclaim();
+}
+
+void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment::State::sealed; }
+
+std::optional<std::uint32_t> SegmentTable::next_to_discard() const {
+    for (std::uint32_t index = 0; index < count(); ++index) {
+        const Segment& segment = segments_[index];
+        if (segment.state == Segment::State::sealed && !is_needed(segment)) {
+            return index;
+        }
+    }
+    return std::nullopt;
+}
+
+void SegmentTable::discarded(std::uint32_t index) {
+    Segment& segment = segments_[index];
+    RINGMX_ASSERT(segment.state == Segment::State::sealed && !is_needed(segment));
+    segment.state = Segment::State::discarded;
+    segment.descriptor = -1;
+    home_gone(segment.previous);
+    home_gone(segment.name);
+}
+
+std::uint32_t SegmentTable::files_count() const {
+    return static_cast<std::uint32_t>(std::ranges::count_if(segments_, [](const Segment& segment) {
+        return segment.state != Segment::State::discarded;
+    }));
+}
+
+void SegmentTable::release(std::uint32_t index) {
+    Segment& segment = segments_[index];
+    RINGMX_ASSERT(segment.holds > 0);
+    if (--segment.holds == 0) {
+        reclaim();
+    }
+}
+
+void SegmentTable::note_mark(std::uint32_t index, const SegmentName& home) {
+    Segment& segment = segments_[index];
+    if (home == segment.name) {
+        return; // they go together
+    }
+    const auto known = std::ranges::find(segment.marked, home, &Segment::Marked::home);
+    if (known != segment.marked.end()) {
+        ++known->marks;
+    } else {
+        segment.marked.push_back({home, 1});
+    }
+}
+
+void SegmentTable::home_gone(const SegmentName& home) {
+    for (Segment& segment : segments_) {
+        std::erase_if(segment.marked,
+                      [&](const Segment::Marked& marked) { return marked.home == home; });
+    }
+    reclaim();
+}
+
+bool SegmentTable::is_needed(const Segment& segment) {
+    return segment.holds > 0 || !segment.marked.empty();
+}
+
+void SegmentTable::reclaim() {
+    for (std::uint32_t index = 0; index < count(); ++index) {
+        Segment& segment = segments_[index];
+        if (segment.state == Segment::State::full && !is_needed(segment)) {
+            segment.state = Segment::State::spare;
+            spares_.push_back(index);
+        }
+    }
+}
+
+std::optional<std::uint32_t> SegmentTable::least_needed() const {
+    std::optional<std::uint32_t> least;
+    for (std::uint32_t index = 0; index < count(); ++index) {
+        if (segments_[index].state == Segment::State::full &&
+            (!least || segments_[index].holds < segments_[*least].holds)) {
+            least = index;
+        }
+    }
+    return least;
+}
+
+} // namespace ringmx::spool

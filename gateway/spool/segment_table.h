@@ -1,0 +1,105 @@
+// The segment files of one worker: which life each is in, what in it is still needed, and which may
+// be used again.
+//
+//   spare ─▶ opening ─▶ writing ─▶ full ──▶ spare (nothing in it is needed any more)
+//            (header is   │
+//             written)    ▼
+//                       sealed (a write failed) ─▶ discarded (nothing in it is needed any more)
+//
+// A segment is needed while one of these holds:
+// - a live message's record or chunk is in it (hold() and release());
+// - a mark in it is about a message whose record stands in another segment that still is there:
+//   without the mark a restart would find that message alive (note_mark()). A spare segment is
+//   still there until its next life's header is durable: only then are marks about its old life
+//   about nothing, and forgotten here. Spares are opened in the order in which they became so,
+//   hence none pins another for ever;
+// - a commit to it is under way (hold() too).
+//
+// Segments of earlier generations are homes too, by name; that they are gone is told by
+// home_gone().
+// Thread: one worker.
+// Errors: none.
+#pragma once
+
+#include "spool/format.h"
+#include "spool/stored_message.h"
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace ringmx::spool {
+
+struct Segment {
+    enum class State : std::uint8_t { spare, opening, writing, full, sealed, discarded };
+    struct Marked {
+        SegmentName home;
+        std::uint32_t marks = 0;
+    };
+
+    int descriptor = -1;
+    std::uint64_t size_bytes = 0;
+    State state = State::spare;
+    Nonce nonce{};
+    SegmentName name;     // of this life
+    SegmentName previous; // of the last one, until this one's header is durable
+    std::uint64_t used_bytes = 0;
+    std::uint32_t holds = 0;
+    std::vector<Marked> marked;
+
+    [[nodiscard]] std::uint64_t room_bytes() const { return size_bytes - used_bytes; }
+};
+
+class SegmentTable {
+  public:
+    SegmentTable(std::uint32_t generation, std::uint16_t worker)
+        : generation_(generation), worker_(worker) {}
+
+    // A file of `size_bytes` octets, all of them allocated; its index from now on.
+    std::uint32_t add(int descriptor, std::uint64_t size_bytes);
+    // A segment of an earlier run, which is only read: as if sealed.
+    std::uint32_t adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,
+                        std::vector<Segment::Marked> marked);
+    [[nodiscard]] Segment& at(std::uint32_t index) { return segments_[index]; }
+    [[nodiscard]] const Segment& at(std::uint32_t index) const { return segments_[index]; }
+    [[nodiscard]] std::uint32_t count() const {
+        return static_cast<std::uint32_t>(segments_.size());
+    }
+    [[nodiscard]] std::uint32_t spare_count() const {
+        return static_cast<std::uint32_t>(spares_.size());
+    }
+    // Files that there are.
+    [[nodiscard]] std::uint32_t files_count() const;
+
+    // A spare one begins a life; nothing when there is none. Its state is `opening`.
+    [[nodiscard]] std::optional<std::uint32_t> open(const Nonce& nonce);
+    void opened(std::uint32_t index); // the header is durable
+    void close(std::uint32_t index);  // no more is written to it in this life
+    void seal(std::uint32_t index);   // a write failed
+    // A sealed one that is not needed any more: the owner deletes its file, then says discarded().
+    // Nothing: there is none.
+    [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;
+    void discarded(std::uint32_t index);
+
+    void hold(std::uint32_t index) { ++segments_[index].holds; }
+    void release(std::uint32_t index);
+    void note_mark(std::uint32_t index, const SegmentName& home);
+    // A segment of an earlier generation is gone.
+    void home_gone(const SegmentName& home);
+
+    // The closed segment that holds least, for moving what it holds elsewhere; nothing when none is
+    // closed.
+    [[nodiscard]] std::optional<std::uint32_t> least_needed() const;
+
+  private:
+    [[nodiscard]] static bool is_needed(const Segment& segment);
+    void reclaim();
+
+    std::uint32_t generation_;
+    std::uint16_t worker_;
+    std::uint64_t lives_ = 0;
+    std::vector<Segment> segments_;
+    std::vector<std::uint32_t> spares_; // the first is opened next
+};
+
+} // namespace ringmx::spool

@@ -1,0 +1,146 @@
+#include "spool/stored_message.h"
+
+#include "base/assert.h"
+#include "spool/little_endian.h"
+
+#include <algorithm>
+
+namespace ringmx::spool {
+namespace {
+
+constexpr std::uint16_t stuffed_flag = 1;
+constexpr std::uint16_t smtputf8_flag = 2;
+constexpr std::uint16_t on_hold_flag = 4;
+constexpr std::size_t reply_bytes_max = UINT16_MAX;
+
+std::uint64_t nanoseconds(WallTime time) {
+    return static_cast<std::uint64_t>(time.time_since_epoch().count());
+}
+
+WallTime wall_time(std::uint64_t value) {
+    return WallTime(Duration(static_cast<std::int64_t>(value)));
+}
+
+template <std::unsigned_integral Number> Number size_as(std::string_view text) {
+    RINGMX_ASSERT(text.size() <= std::numeric_limits<Number>::max());
+    return static_cast<Number>(text.size());
+}
+
+} // namespace
+
+void append_message_body(std::string& out, const StoredMessage& message) {
+    append_number(out, nanoseconds(message.accepted_at));
+    append_number(out, nanoseconds(message.expires_from));
+    append_number(out, message.content_bytes);
+    append_number(out, message.message_bytes);
+    append_number(out, static_cast<std::uint16_t>((message.is_stuffed ? stuffed_flag : 0) |
+                                                  (message.smtputf8 ? smtputf8_flag : 0) |
+                                                  (message.is_on_hold ? on_hold_flag : 0)));
+    append_number(out, static_cast<std::uint16_t>(message.body));
+    append_number(out, static_cast<std::uint32_t>(message.recipients.size()));
+    append_number(out, static_cast<std::uint32_t>(message.chunks.size()));
+    append_number(out, size_as<std::uint16_t>(message.reverse_path));
+    append_number(out, size_as<std::uint16_t>(message.trace_field));
+    out += message.reverse_path;
+    out += message.trace_field;
+    for (const StoredRecipient& recipient : message.recipients) {
+        append_number(out, static_cast<std::uint16_t>(recipient.state));
+        append_number(out, size_as<std::uint16_t>(recipient.mailbox));
+        append_number(out, size_as<std::uint16_t>(recipient.last_reply));
+        out += recipient.mailbox;
+        out += recipient.last_reply;
+    }
+    for (const ChunkPlace& chunk : message.chunks) {
+        append_number(out, chunk.life);
+        append_number(out, chunk.offset);
+        append_number(out, chunk.record_bytes);
+    }
+}
+
+std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
+    Reader reader(body);
+    StoredMessage message;
+    message.accepted_at = wall_time(reader.number<std::uint64_t>());
+    message.expires_from = wall_time(reader.number<std::uint64_t>());
+    message.content_bytes = reader.number<std::uint64_t>();
+    message.message_bytes = reader.number<std::uint64_t>();
+    const auto flags = reader.number<std::uint16_t>();
+    message.is_stuffed = (flags & stuffed_flag) != 0;
+    message.smtputf8 = (flags & smtputf8_flag) != 0;
+    message.is_on_hold = (flags & on_hold_flag) != 0;
+    const auto stated_body = reader.number<std::uint16_t>();
+    message.body = static_cast<StoredBody>(stated_body);
+    const auto recipients_count = reader.number<std::uint32_t>();
+    const auto chunks_count = reader.number<std::uint32_t>();
+    const auto reverse_path_bytes = reader.number<std::uint16_t>();
+    const auto trace_bytes = reader.number<std::uint16_t>();
+    message.reverse_path = reader.text(reverse_path_bytes);
+    message.trace_field = reader.text(trace_bytes);
+    for (std::uint32_t count = 0; count < recipients_count && reader.ok(); ++count) {
+        StoredRecipient& recipient = message.recipients.emplace_back();
+        const auto state = reader.number<std::uint16_t>();
+        const auto mailbox_bytes = reader.number<std::uint16_t>();
+        const auto reply_bytes = reader.number<std::uint16_t>();
+        recipient.mailbox = reader.text(mailbox_bytes);
+        recipient.last_reply = reader.text(reply_bytes);
+        if (state > static_cast<std::uint16_t>(RecipientState::removed)) {
+            return std::nullopt;
+        }
+        recipient.state = static_cast<RecipientState>(state);
+    }
+    for (std::uint32_t count = 0; count < chunks_count && reader.ok(); ++count) {
+        ChunkPlace& chunk = message.chunks.emplace_back();
+        chunk.life = reader.number<std::uint64_t>();
+        chunk.offset = reader.number<std::uint64_t>();
+        chunk.record_bytes = reader.number<std::uint32_t>();
+    }
+    const bool is_whole = reader.ok() && recipients_count > 0 &&
+                          stated_body <= static_cast<std::uint16_t>(StoredBody::eight_bit_mime);
+    if (!is_whole || reader.rest().size() != (chunks_count == 0 ? message.content_bytes : 0)) {
+        return std::nullopt;
+    }
+    if (content != nullptr) {
+        *content = reader.rest();
+    }
+    return message;
+}
+
+void append_mark(std::string& out, const Mark& mark) {
+    const std::string_view reply = mark.reply.substr(0, reply_bytes_max);
+    append_number(out, mark.id);
+    append_number(out, mark.home.life);
+    append_number(out, nanoseconds(mark.at));
+    append_number(out, mark.recipient);
+    append_number(out, mark.home.generation);
+    append_number(out, mark.home.worker);
+    append_number(out, static_cast<std::uint16_t>(mark.kind));
+    append_number(out, size_as<std::uint16_t>(reply));
+    out += reply;
+}
+
+std::optional<Mark> MarksReader::next() {
+    if (rest_.empty()) {
+        return std::nullopt;
+    }
+    Reader reader(rest_);
+    Mark mark;
+    mark.id = reader.number<std::uint64_t>();
+    mark.home.life = reader.number<std::uint64_t>();
+    mark.at = wall_time(reader.number<std::uint64_t>());
+    mark.recipient = reader.number<std::uint32_t>();
+    mark.home.generation = reader.number<std::uint32_t>();
+    mark.home.worker = reader.number<std::uint16_t>();
+    const auto kind = reader.number<std::uint16_t>();
+    const auto reply_bytes = reader.number<std::uint16_t>();
+    mark.reply = reader.text(reply_bytes);
+    rest_ = reader.rest();
+    if (!reader.ok() || kind < static_cast<std::uint16_t>(MarkKind::delivered) ||
+        kind > static_cast<std::uint16_t>(MarkKind::release)) {
+        rest_ = {};
+        return std::nullopt;
+    }
+    mark.kind = static_cast<MarkKind>(kind);
+    return mark;
+}
+
+} // namespace ringmx::spool

@@ -1,0 +1,111 @@
+// What the spool keeps of a message beside its content, and of what became of it; as record bodies.
+//
+// StoredMessage  the body of a `message` record, up to its content: envelope, trace field, the state
+//                of each recipient, and where the content's chunks are, if it has any. A message
+//                that was moved is stored again with the states of that time.
+// Mark           an entry of a `marks` record: one recipient's (or the whole message's) change of
+//                state. Marks name the segment that their message stood in, so that who forgets that
+//                segment knows which marks nobody needs any more.
+//
+// Order: what changes the same recipient holds in order of (generation, sequence) of their records;
+//        delivered and removed are final whatever comes.
+// Thread: any.
+// Errors: reading gives nothing for a body that does not fit together (it has a right CRC: a
+//         newer program wrote it, or one with a fault).
+#pragma once
+
+#include "base/bytes.h"
+#include "base/instant.h"
+#include "spool/format.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringmx::spool {
+
+// A segment's life among all that ever were in this spool.
+struct SegmentName {
+    std::uint32_t generation = 0;
+    std::uint16_t worker = 0;
+    std::uint64_t life = 0;
+
+    auto operator<=>(const SegmentName&) const = default;
+};
+
+enum class RecipientState : std::uint8_t {
+    pending = 0,
+    delivered = 1,
+    failed = 2,  // for good: held until an operator acts
+    removed = 3, // by an operator, by age, or by a report to the sender
+};
+
+struct StoredRecipient {
+    std::string mailbox;
+    RecipientState state = RecipientState::pending;
+    std::string last_reply; // of a failed one
+};
+
+struct ChunkPlace {
+    std::uint64_t life = 0; // of the same generation and worker as the message record
+    std::uint64_t offset = 0;
+    std::uint32_t record_bytes = 0;
+
+    bool operator==(const ChunkPlace&) const = default;
+};
+
+enum class StoredBody : std::uint8_t { unstated = 0, seven_bit = 1, eight_bit_mime = 2 };
+
+struct StoredMessage {
+    WallTime accepted_at{};
+    WallTime expires_from{};         // accepted, or last released by an operator
+    std::uint64_t content_bytes = 0; // as stored
+    std::uint64_t message_bytes = 0; // unstuffed, without the trace field
+    bool is_stuffed = false;         // DATA's wire form without the terminator; else raw
+    bool smtputf8 = false;
+    bool is_on_hold = false; // by an operator
+    StoredBody body = StoredBody::unstated;
+    std::string reverse_path;
+    std::string trace_field; // put before the content
+    std::vector<StoredRecipient> recipients;
+    std::vector<ChunkPlace> chunks; // empty: the content follows in the same record
+};
+
+void append_message_body(std::string& out, const StoredMessage& message);
+// `content`, if given, is set to the inline content.
+[[nodiscard]] std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content = nullptr);
+
+enum class MarkKind : std::uint8_t {
+    delivered = 1,
+    failed = 2,
+    removed = 3,
+    hold = 4,    // the whole message; an operator's
+    release = 5, // the whole message: no hold, failed recipients pend again, its time starts anew
+};
+
+inline constexpr std::uint32_t every_recipient = UINT32_MAX;
+
+struct Mark {
+    MarkKind kind = MarkKind::delivered;
+    std::uint64_t id = 0;
+    std::uint32_t recipient = every_recipient; // an index
+    SegmentName home = {};                     // where the message's record stood
+    WallTime at{};
+    std::string_view reply = {}; // of `failed`; at most 65,535 octets
+};
+
+// One body holds any number of marks one behind the other.
+void append_mark(std::string& out, const Mark& mark);
+
+class MarksReader {
+  public:
+    explicit MarksReader(Bytes body) : rest_(body) {}
+    [[nodiscard]] std::optional<Mark> next(); // its reply points into the body
+
+  private:
+    Bytes rest_;
+};
+
+} // namespace ringmx::spool

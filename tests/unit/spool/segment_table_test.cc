@@ -1,0 +1,116 @@
+#include "spool/segment_table.h"
+
+#include <gtest/gtest.h>
+
+namespace ringmx::spool {
+namespace {
+
+class SegmentTableTest : public testing::Test {
+  protected:
+    SegmentTableTest() {
+        for (int count = 0; count < 3; ++count) {
+            (void)table.add(100 + count, 1024 * 1024);
+        }
+    }
+    std::uint32_t begin() {
+        const auto index = table.open(Nonce{});
+        EXPECT_TRUE(index);
+        table.opened(*index);
+        return *index;
+    }
+    SegmentTable table{7, 2};
+};
+
+TEST_F(SegmentTableTest, ALifeHasANameOfItsOwn) {
+    const std::uint32_t first = begin();
+    const SegmentName name = table.at(first).name;
+    EXPECT_EQ(name.generation, 7U);
+    EXPECT_EQ(name.worker, 2U);
+    table.close(first);
+    (void)begin();
+    (void)begin();
+    const std::uint32_t again = begin();
+    EXPECT_EQ(again, first);
+    EXPECT_GT(table.at(again).name.life, name.life);
+}
+
+TEST_F(SegmentTableTest, WhatIsHeldIsNotUsedAgain) {
+    const std::uint32_t held = begin();
+    table.hold(held);
+    table.close(held);
+    EXPECT_EQ(table.spare_count(), 2U);
+    table.release(held);
+    EXPECT_EQ(table.spare_count(), 3U);
+}
+
+TEST_F(SegmentTableTest, AMarkIsKeptUntilTheHeaderOfItsHomesNextLifeIsDurable) {
+    const std::uint32_t home = begin();
+    const SegmentName home_name = table.at(home).name;
+    table.hold(home);
+    table.close(home);
+    const std::uint32_t marking = begin();
+    table.note_mark(marking, home_name);
+    table.close(marking);
+    table.release(home); // its message is delivered
+    EXPECT_EQ(table.spare_count(), 2U) << "the home is spare, the mark is needed";
+    const std::uint32_t third = begin();
+    EXPECT_NE(third, home);
+    const auto reopened = table.open(Nonce{});
+    ASSERT_EQ(reopened, home);
+    EXPECT_EQ(table.spare_count(), 0U) << "its old life's octets are still there";
+    table.opened(home);
+    EXPECT_EQ(table.spare_count(), 1U);
+}
+
+TEST_F(SegmentTableTest, AMarkInItsHomeNeedsNothing) {
+    const std::uint32_t home = begin();
+    table.note_mark(home, table.at(home).name);
+    table.close(home);
+    EXPECT_EQ(table.spare_count(), 3U);
+}
+
+TEST_F(SegmentTableTest, AMarkAboutAnEarlierRunIsKeptUntilThatSegmentIsGone) {
+    const SegmentName earlier{6, 0, 12};
+    const std::uint32_t marking = begin();
+    table.note_mark(marking, earlier);
+    table.note_mark(marking, earlier);
+    table.close(marking);
+    EXPECT_EQ(table.spare_count(), 2U);
+    table.home_gone({6, 0, 13});
+    EXPECT_EQ(table.spare_count(), 2U);
+    table.home_gone(earlier);
+    EXPECT_EQ(table.spare_count(), 3U);
+}
+
+TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
+    const std::uint32_t sealed = begin();
+    const SegmentName name = table.at(sealed).name;
+    table.hold(sealed);
+    table.seal(sealed);
+    EXPECT_FALSE(table.next_to_discard());
+    const std::uint32_t marking = begin();
+    table.note_mark(marking, name);
+    table.close(marking);
+    table.release(sealed);
+    ASSERT_EQ(table.next_to_discard(), sealed);
+    EXPECT_EQ(table.spare_count(), 1U);
+    table.discarded(sealed);
+    EXPECT_EQ(table.spare_count(), 2U) << "the mark about it is needed no more";
+    EXPECT_EQ(table.files_count(), 2U);
+    EXPECT_FALSE(table.next_to_discard());
+}
+
+TEST_F(SegmentTableTest, TheLeastNeededIsTheClosedOneThatHoldsFewest) {
+    const std::uint32_t first = begin();
+    table.hold(first);
+    table.hold(first);
+    table.close(first);
+    const std::uint32_t second = begin();
+    table.hold(second);
+    table.close(second);
+    (void)begin();
+    EXPECT_EQ(table.least_needed(), second);
+}
+
+} // namespace
+} // namespace ringmx::spool
