@@ -1,0 +1,252 @@
+#include "spool/journal.h"
+
+#include "unit/spool/sim_disk.h"
+
+#include <cerrno>
+#include <gtest/gtest.h>
+#include <map>
+
+namespace ringmx::spool {
+namespace {
+
+constexpr std::size_t segment_bytes = 2 * commit_bytes_max;
+
+// Keeps what the journal tells, as text.
+class Told final : public JournalObserver {
+  public:
+    void durable(const Commit::Record& record, const RecordPlace& place, const Commit&) override {
+        all += "durable " + std::to_string(record.id) + "\n";
+        places[record.id] = place;
+    }
+    void failed(const Commit::Record& record, int error) override {
+        all += "failed " + std::to_string(record.id) + " " + std::to_string(error) + "\n";
+    }
+    void mark_durable(std::uint64_t owner) override {
+        all += "mark durable " + std::to_string(owner) + "\n";
+    }
+    void mark_failed(std::uint64_t owner, int error) override {
+        all += "mark failed " + std::to_string(owner) + " " + std::to_string(error) + "\n";
+    }
+    std::string take() { return std::exchange(all, {}); }
+
+    std::string all;
+    std::map<std::uint64_t, RecordPlace> places;
+};
+
+class JournalTest : public testing::Test {
+  protected:
+    explicit JournalTest(int files = 3) {
+        for (int count = 0; count < files; ++count) {
+            (void)table.add(disk.create(segment_bytes), segment_bytes);
+        }
+    }
+
+    void append(std::uint64_t id, std::size_t bytes = 100) {
+        const Slice content =
+            pool.copy(as_bytes(std::string(std::min<std::size_t>(bytes, 60'000), 'x')));
+        EXPECT_EQ(journal.append({.type = RecordType::message, .id = id}, as_bytes("head"),
+                                 {&content, 1}),
+                  Commit::Append::taken);
+    }
+    // Submits what the journal wants; how many writes.
+    int submit() {
+        int count = 0;
+        while (const JournalWrite* write = journal.next_write(now)) {
+            disk.submit(*write);
+            ++count;
+        }
+        return count;
+    }
+    void complete(std::size_t position = 0) {
+        const std::uint32_t slot = disk.pending()[position].slot;
+        const std::int64_t bytes = disk.complete(position);
+        journal.written(slot, bytes, now, told);
+    }
+    void fail(int error = EIO) {
+        const std::uint32_t slot = disk.pending()[0].slot;
+        disk.fail(0, random);
+        journal.written(slot, -error, now, told);
+    }
+    // A segment is open after it.
+    void begin() {
+        append(1);
+        EXPECT_EQ(submit(), 1) << "the header";
+        complete();
+        EXPECT_EQ(submit(), 1);
+        complete();
+        EXPECT_EQ(told.take(), "durable 1\n");
+    }
+
+    BufferPool pool{{.bytes_max = 16U << 20U}};
+    SegmentTable table{1, 0};
+    SimDisk disk;
+    sim::Random random{1};
+    std::uint8_t nonces = 0;
+    Journal journal{pool, table, [this] { return Nonce{static_cast<std::byte>(++nonces)}; }};
+    Told told;
+    Instant now{1s};
+};
+
+TEST_F(JournalTest, NothingIsWrittenBeforeTheSegmentsHeaderIsDurable) {
+    append(1);
+    ASSERT_EQ(submit(), 1);
+    EXPECT_EQ(disk.pending()[0].offset, 0U);
+    EXPECT_EQ(submit(), 0);
+    complete();
+    ASSERT_EQ(submit(), 1);
+    EXPECT_EQ(disk.pending()[0].offset, block_bytes);
+    EXPECT_EQ(told.take(), "");
+    complete();
+    EXPECT_EQ(told.take(), "durable 1\n");
+    EXPECT_TRUE(journal.idle());
+}
+
+TEST_F(JournalTest, WhatIsAppendedWhileAWriteIsUnderWayGoesTogether) {
+    begin();
+    append(2);
+    EXPECT_EQ(submit(), 1);
+    append(3);
+    append(4);
+    EXPECT_EQ(submit(), 1) << "a second write, with both";
+    complete(1);
+    EXPECT_EQ(told.take(), "durable 3\ndurable 4\n") << "though the one before is not there";
+    complete();
+    EXPECT_EQ(told.take(), "durable 2\n");
+}
+
+TEST_F(JournalTest, AtMostSoManyWritesAreUnderWay) {
+    begin();
+    for (std::uint64_t id = 2; id < 2 + writes_max; ++id) {
+        append(id);
+        EXPECT_EQ(submit(), 1);
+    }
+    append(100);
+    append(101);
+    EXPECT_EQ(submit(), 0);
+    complete();
+    EXPECT_EQ(submit(), 1);
+}
+
+TEST_F(JournalTest, CommitsBeginOnBlocksAndNoBlockIsWrittenTwice) {
+    begin();
+    std::uint64_t end = 2 * block_bytes;
+    for (std::uint64_t id = 2; id < 10; ++id) {
+        append(id, 100 * id);
+        ASSERT_EQ(submit(), 1);
+        EXPECT_EQ(disk.pending()[0].offset, end);
+        EXPECT_EQ(disk.pending()[0].octets.size() % block_bytes, 0U);
+        end += disk.pending()[0].octets.size();
+        complete();
+    }
+}
+
+TEST_F(JournalTest, AFullSegmentIsFollowedByTheNext) {
+    begin();
+    for (std::uint64_t id = 2; id < 50; ++id) {
+        append(id, 60'000);
+        while (submit() > 0) {
+            complete();
+        }
+    }
+    EXPECT_NE(told.places[49].segment, told.places[2].segment);
+    EXPECT_EQ(table.at(told.places[2].segment).state, Segment::State::full);
+}
+
+TEST_F(JournalTest, AFailedWriteSealsItsSegmentAndGoesToAnother) {
+    begin();
+    const std::uint32_t segment = told.places[1].segment;
+    append(2);
+    ASSERT_EQ(submit(), 1);
+    fail();
+    EXPECT_EQ(told.take(), "");
+    EXPECT_EQ(table.at(segment).state, Segment::State::sealed);
+    ASSERT_EQ(submit(), 1);
+    complete();
+    ASSERT_EQ(submit(), 1);
+    complete();
+    EXPECT_EQ(told.take(), "durable 2\n");
+    EXPECT_NE(told.places[2].segment, segment);
+}
+
+TEST_F(JournalTest, AShortWriteIsAFailedOne) {
+    begin();
+    append(2);
+    ASSERT_EQ(submit(), 1);
+    const std::uint32_t slot = disk.pending()[0].slot;
+    (void)disk.complete(0);
+    journal.written(slot, 512, now, told);
+    EXPECT_EQ(told.take(), "");
+    EXPECT_EQ(table.at(told.places[1].segment).state, Segment::State::sealed);
+}
+
+TEST_F(JournalTest, WhatFailsTwiceIsToldAndAMarkThatRemovesItFollowsLater) {
+    begin();
+    append(2);
+    ASSERT_EQ(submit(), 1);
+    fail();
+    ASSERT_EQ(submit(), 1);
+    complete(); // the next segment's header
+    ASSERT_EQ(submit(), 1);
+    fail(ENOSPC);
+    EXPECT_EQ(told.take(), "failed 2 28\n");
+    EXPECT_EQ(submit(), 0) << "the disk is left alone for a while";
+    EXPECT_LE(journal.deadline(), now + 1s);
+    now = journal.deadline();
+    ASSERT_EQ(submit(), 1);
+    complete();
+    ASSERT_EQ(submit(), 1);
+    EXPECT_NE(as_text(disk.pending()[0].octets).find("RMXr"), std::string_view::npos);
+    complete();
+    EXPECT_TRUE(journal.idle());
+}
+
+TEST_F(JournalTest, MarksThatNobodyWaitsForGoWithTheNextCommitOrAfterAWhile) {
+    begin();
+    journal.append_mark({.id = 1}, 7, false, now);
+    EXPECT_EQ(submit(), 0);
+    append(2);
+    ASSERT_EQ(submit(), 1);
+    complete();
+    EXPECT_EQ(told.take(), "durable 2\nmark durable 7\n");
+    journal.append_mark({.id = 2}, 8, false, now);
+    EXPECT_EQ(submit(), 0);
+    now = journal.deadline();
+    ASSERT_EQ(submit(), 1);
+    complete();
+    EXPECT_EQ(told.take(), "mark durable 8\n");
+}
+
+TEST_F(JournalTest, AMarkThatIsAwaitedGoesAtOnceAndItsFailureIsTold) {
+    begin();
+    journal.append_mark({.id = 1}, 7, true, now);
+    ASSERT_EQ(submit(), 1);
+    fail();
+    ASSERT_EQ(submit(), 1);
+    complete();
+    ASSERT_EQ(submit(), 1);
+    fail();
+    EXPECT_EQ(told.take(), "mark failed 7 5\n");
+}
+
+class FullJournalTest : public JournalTest {
+  protected:
+    FullJournalTest() : JournalTest(1) {}
+};
+
+TEST_F(FullJournalTest, WithoutASpareSegmentItWantsOneAndGivesUpWhenToldSo) {
+    begin();
+    EXPECT_EQ(journal.room_bytes(), segment_bytes - 2 * block_bytes);
+    for (std::uint64_t id = 2; !journal.wants_segment(); ++id) {
+        append(id, 60'000);
+        while (submit() > 0) {
+            complete();
+        }
+    }
+    (void)told.take();
+    journal.give_up(ENOSPC, told);
+    EXPECT_TRUE(told.take().starts_with("failed "));
+    EXPECT_FALSE(journal.wants_segment());
+}
+
+} // namespace
+} // namespace ringmx::spool

@@ -1,0 +1,247 @@
+#include "spool/recovery.h"
+
+#include "base/crc32c.h"
+#include "spool/scanner.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <gtest/gtest.h>
+#include <string>
+#include <vector>
+
+namespace ringmx::spool {
+namespace {
+
+// A segment's octets, made by hand.
+class Image {
+  public:
+    Image(std::uint32_t generation, std::uint64_t life) {
+        header_ = {.nonce = Nonce{static_cast<std::byte>(generation), static_cast<std::byte>(life)},
+                   .generation = generation,
+                   .life = life,
+                   .size_bytes = 64 * block_bytes};
+        octets.resize(header_.size_bytes);
+        encode_segment_header(header_,
+                              std::span<std::byte, block_bytes>(octets.data(), block_bytes));
+    }
+
+    void at_block(std::uint64_t block) { end_ = block * block_bytes; }
+    // Where it stands.
+    std::uint64_t add(RecordType type, std::uint64_t id, std::uint64_t sequence,
+                      std::string_view body) {
+        const std::uint64_t offset = end_;
+        const auto bytes = static_cast<std::uint32_t>(record_header_bytes + body.size());
+        encode_record_header(
+            {.type = type,
+             .record_bytes = bytes,
+             .nonce = header_.nonce,
+             .offset = offset,
+             .sequence = sequence,
+             .id = id},
+            crc32c(0, as_bytes(body)),
+            std::span<std::byte, record_header_bytes>(&octets[offset], record_header_bytes));
+        std::ranges::copy(as_bytes(body), octets.begin() + static_cast<std::ptrdiff_t>(
+                                                               offset + record_header_bytes));
+        end_ = round_up(offset + bytes, record_alignment);
+        return offset;
+    }
+    std::uint64_t add_message(std::uint64_t id, std::uint64_t sequence,
+                              std::uint32_t recipients = 1,
+                              const std::vector<ChunkPlace>& chunks = {}) {
+        StoredMessage message;
+        message.accepted_at = WallTime(Duration(static_cast<std::int64_t>(id)));
+        message.recipients.resize(recipients);
+        message.chunks = chunks;
+        std::string body;
+        append_message_body(body, message);
+        return add(RecordType::message, id, sequence, body);
+    }
+    void add_mark(std::uint64_t sequence, const Mark& mark) {
+        std::string body;
+        append_mark(body, mark);
+        (void)add(RecordType::marks, 0, sequence, body);
+    }
+    [[nodiscard]] SegmentReader reader() const {
+        return [this](std::uint64_t offset, std::span<std::byte> out) -> std::int64_t {
+            const std::size_t count = std::min<std::size_t>(
+                out.size(), octets.size() - std::min<std::size_t>(offset, octets.size()));
+            std::copy_n(octets.begin() + static_cast<std::ptrdiff_t>(offset), count, out.begin());
+            return static_cast<std::int64_t>(count);
+        };
+    }
+    [[nodiscard]] const SegmentHeader& header() const { return header_; }
+    [[nodiscard]] SegmentName name() const {
+        return {header_.generation, header_.worker, header_.life};
+    }
+
+    std::vector<std::byte> octets;
+
+  private:
+    SegmentHeader header_;
+    std::uint64_t end_ = block_bytes;
+};
+
+struct Recovered {
+    Recovery recovery;
+    std::vector<ScanResult> scans;
+};
+
+void recover(Recovered& into, const std::vector<const Image*>& images) {
+    SegmentScanner scanner;
+    for (const Image* image : images) {
+        into.recovery.begin_segment(static_cast<std::uint32_t>(into.scans.size()), image->header());
+        into.scans.push_back(
+            scanner.scan(image->reader(), [&](const RecordHeader& header, Bytes body) {
+                into.recovery.record(header, body);
+            }));
+    }
+    into.recovery.finish();
+}
+
+std::vector<std::uint64_t> ids(Recovered& recovered) {
+    std::vector<std::uint64_t> found;
+    for (const RecoveredMessage& message : recovered.recovery.messages()) {
+        found.push_back(message.id);
+    }
+    return found;
+}
+
+using Ids = std::vector<std::uint64_t>;
+
+TEST(Scanner, FindsRecordsBehindHolesAndTornOnes) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    const std::uint64_t torn = image.add_message(2, 2);
+    image.at_block(5);
+    (void)image.add_message(3, 3);
+    image.octets[torn + record_header_bytes] ^= std::byte{1};
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1, 3}));
+    EXPECT_EQ(recovered.scans[0].records, 2U);
+    EXPECT_EQ(recovered.scans[0].torn, 1U);
+}
+
+TEST(Scanner, WhatIsNoSegmentIsNotLookedAt) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    image.octets[20] ^= std::byte{1};
+    SegmentScanner scanner;
+    const ScanResult result =
+        scanner.scan(image.reader(), [](const RecordHeader&, Bytes) { FAIL(); });
+    EXPECT_FALSE(result.header);
+}
+
+TEST(Scanner, ACutFileGivesWhatIsThere) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    image.at_block(3);
+    const std::uint64_t last = image.add_message(2, 2);
+    image.octets.resize(last + record_header_bytes + 3);
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1}));
+}
+
+TEST(Scanner, BlocksThatCannotBeReadAreCountedAndTheRestIsFound) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    image.at_block(10);
+    (void)image.add_message(2, 2);
+    const SegmentReader whole = image.reader();
+    const SegmentReader flawed = [&](std::uint64_t offset,
+                                     std::span<std::byte> out) -> std::int64_t {
+        const std::uint64_t bad = 5 * block_bytes;
+        return offset <= bad && bad < offset + out.size() ? -EIO : whole(offset, out);
+    };
+    SegmentScanner scanner;
+    std::uint64_t records = 0;
+    const ScanResult result = scanner.scan(flawed, [&](const RecordHeader&, Bytes) { ++records; });
+    EXPECT_EQ(records, 2U);
+    EXPECT_EQ(result.unreadable_blocks, 1U);
+    EXPECT_EQ(result.error, EIO);
+}
+
+TEST(Recovery, MarksEndMessagesWhereverTheyLie) {
+    Image first(1, 1);
+    Image second(2, 1);
+    (void)first.add_message(1, 1);
+    (void)first.add_message(2, 2, 2);
+    (void)first.add_message(3, 3);
+    second.add_mark(1,
+                    {.kind = MarkKind::delivered, .id = 1, .recipient = 0, .home = first.name()});
+    second.add_mark(2,
+                    {.kind = MarkKind::delivered, .id = 2, .recipient = 1, .home = first.name()});
+    second.add_mark(3, {.kind = MarkKind::removed, .id = 3, .home = first.name()});
+    Recovered recovered;
+    recover(recovered, {&second, &first});
+    ASSERT_EQ(ids(recovered), (Ids{2}));
+    const RecoveredMessage& message = recovered.recovery.messages()[0];
+    ASSERT_EQ(message.settled.size(), 1U);
+    EXPECT_EQ(message.settled[0].index, 1U);
+    EXPECT_EQ(message.settled[0].state, RecipientState::delivered);
+    ASSERT_EQ(recovered.recovery.marked(0).size(), 1U);
+    EXPECT_EQ(recovered.recovery.marked(0)[0].home, first.name());
+    EXPECT_EQ(recovered.recovery.marked(0)[0].marks, 3U);
+}
+
+TEST(Recovery, HoldReleaseAndFailureHoldInTheirOrder) {
+    Image image(1, 1);
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        (void)image.add_message(id, id);
+    }
+    image.add_mark(10, {.kind = MarkKind::hold, .id = 1});
+    image.add_mark(11, {.kind = MarkKind::failed, .id = 2, .recipient = 0, .reply = "550 no"});
+    image.add_mark(12, {.kind = MarkKind::failed, .id = 3, .recipient = 0, .reply = "550 no"});
+    image.add_mark(13, {.kind = MarkKind::release, .id = 3, .at = WallTime(9s)});
+    Recovered recovered;
+    recover(recovered, {&image});
+    ASSERT_EQ(ids(recovered), (Ids{1, 2, 3}));
+    const auto& messages = recovered.recovery.messages();
+    EXPECT_TRUE(messages[0].is_on_hold);
+    ASSERT_EQ(messages[1].settled.size(), 1U);
+    EXPECT_EQ(messages[1].settled[0].state, RecipientState::failed);
+    EXPECT_EQ(messages[1].settled[0].reply, "550 no");
+    EXPECT_TRUE(messages[2].settled.empty());
+    EXPECT_EQ(messages[2].expires_from, WallTime(9s));
+}
+
+TEST(Recovery, OfAMovedMessageTheLatestRecordCounts) {
+    Image old(1, 1);
+    Image moved(1, 2);
+    (void)old.add_message(1, 1);
+    const std::uint64_t place = moved.add_message(1, 5);
+    Recovered recovered;
+    recover(recovered, {&moved, &old});
+    ASSERT_EQ(ids(recovered), (Ids{1}));
+    EXPECT_EQ(recovered.recovery.messages()[0].segment, 0U);
+    EXPECT_EQ(recovered.recovery.messages()[0].offset, place);
+}
+
+TEST(Recovery, AMessageWithoutOneOfItsChunksIsDamaged) {
+    Image image(1, 1);
+    const std::uint64_t chunk = image.add(RecordType::chunk, 1, 1, "content");
+    const auto bytes = static_cast<std::uint32_t>(record_header_bytes + 7);
+    (void)image.add_message(1, 2, 1, {{1, chunk, bytes}});
+    (void)image.add_message(2, 3, 1, {{1, chunk, bytes}});
+    (void)image.add_message(3, 4, 1, {{1, chunk + block_bytes, bytes}});
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1}));
+    std::vector<std::uint64_t> damaged = recovered.recovery.damaged();
+    std::ranges::sort(damaged);
+    EXPECT_EQ(damaged, (Ids{2, 3})) << "the chunk is another message's, or not there";
+}
+
+TEST(Recovery, AMarkForARecipientThatIsNotThereChangesNothing) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    image.add_mark(2, {.kind = MarkKind::delivered, .id = 1, .recipient = 5});
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1}));
+    EXPECT_EQ(recovered.recovery.unreadable_records(), 1U);
+}
+
+} // namespace
+} // namespace ringmx::spool
