@@ -100,6 +100,10 @@ struct ClientSession::State {
     std::uint32_t recipients_accepted = 0; // of the transaction, by the replies so far
     Phase phase = Phase::greeting;
     bool lmtp = false;
+    bool content_open = false; // 354 came, the content's end is not sent yet
+    // What is left of the input came when nothing was unanswered: it answers no command that the
+    // owner queues meanwhile.
+    bool is_surplus = false;
     ClientCommand command = ClientCommand::greeting;
 
     void expect(ClientCommand expected, std::uint32_t count, bool is_per_recipient = false);
@@ -134,11 +138,18 @@ ClientSession::Step ClientSession::receive(Bytes input) {
         case ReplyParser::Outcome::malformed:
             state.phase = State::Phase::broken;
             break;
-        case ReplyParser::Outcome::reply:
-            if (const ClientEvent event = state.take_reply(); event != ClientEvent::need_input) {
+        case ReplyParser::Outcome::reply: {
+            const bool has_more = consumed < input.size();
+            const ClientEvent event = state.take_reply();
+            if (event != ClientEvent::need_input) {
+                state.is_surplus = has_more && state.runs.empty();
                 return {event, consumed};
             }
+            if (has_more) { // EHLO's answer can't have come before EHLO was sent
+                state.phase = State::Phase::broken;
+            }
             break;
+        }
         }
     }
     return {ClientEvent::malformed, consumed};
@@ -170,7 +181,7 @@ ClientEvent ClientSession::State::take_greeting() {
 
 ClientEvent ClientSession::State::take_hello() {
     const Reply& reply = parser.reply();
-    if (reply.severity() == 5 && phase == Phase::hello && !lmtp) {
+    if (reply.severity() >= 4 && reply.code != 421 && phase == Phase::hello && !lmtp) {
         say_hello("HELO ");
         phase = Phase::hello_again;
         return ClientEvent::need_input;
@@ -206,7 +217,13 @@ ClientEvent ClientSession::State::take_answer() {
     const Reply& reply = parser.reply();
     const unsigned severity = reply.severity();
     supply_class();
-    if (runs.empty()) {
+    const bool is_early = runs.empty() && !is_surplus && content_open && severity >= 4;
+    if (is_early && reply.code != 421) {
+        content_open = false;
+        command = ClientCommand::content;
+        return ClientEvent::reply;
+    }
+    if (std::exchange(is_surplus, false) || runs.empty()) {
         command = ClientCommand::unsolicited;
         if (reply.code == 421) {
             return ClientEvent::reply;
@@ -234,6 +251,8 @@ ClientEvent ClientSession::State::take_answer() {
         recipients_accepted = 0;
     } else if (command == ClientCommand::recipient && severity == 2) {
         ++recipients_accepted;
+    } else if (command == ClientCommand::data) {
+        content_open = severity == 3;
     }
     return ClientEvent::reply;
 }
@@ -314,6 +333,7 @@ void ClientSession::chunk(std::uint64_t size_bytes, bool last) {
 }
 
 void ClientSession::content_sent(std::uint32_t recipients_accepted) {
+    state_->content_open = false;
     const std::uint32_t replies = state_->lmtp ? std::max(recipients_accepted, 1U) : 1U;
     state_->expect(ClientCommand::content, replies);
 }

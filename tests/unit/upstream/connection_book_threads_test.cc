@@ -81,7 +81,7 @@ struct Crowd {
             }
             in_use.fetch_sub(1);
             if (answer.lease.fresh) {
-                book.dial_succeeded(answer.lease);
+                book.transaction_answered(answer.lease);
             }
             if ((random >> 20U) % 4 == 0) {
                 book.retire(answer.lease);
