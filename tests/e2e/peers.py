@@ -189,10 +189,10 @@ userdb {{
 
 
 class HaProxy(Program):
-    """Two ports in front of one address: PROXY version 1 and version 2."""
+    """Three ports in front of one address: PROXY version 1, version 2, and version 2 with a checksum and with checks by SMTP, which say LOCAL."""
 
     def __init__(self, folder, target_port):
-        self.v1_port, self.v2_port = free_port(), free_port()
+        self.v1_port, self.v2_port, self.checked_port = free_port(), free_port(), free_port()
         path = pathlib.Path(folder) / "haproxy.cfg"
         path.write_text(f"""
 defaults
@@ -206,9 +206,13 @@ listen one
 listen two
     bind 127.0.0.1:{self.v2_port}
     server gateway 127.0.0.1:{target_port} send-proxy-v2
+listen three
+    bind 127.0.0.1:{self.checked_port}
+    option smtpchk EHLO haproxy.example
+    server gateway 127.0.0.1:{target_port} send-proxy-v2 proxy-v2-options crc32c check inter 100ms fall 1 check-send-proxy
 """)
         super().__init__([program("haproxy"), "-db", "-f", path], folder, "haproxy")
-        self.ports = (self.v1_port, self.v2_port)
+        self.ports = (self.v1_port, self.v2_port, self.checked_port)
         for port in self.ports:
             started(self, port)
 

@@ -112,7 +112,8 @@ class InFront(PeerCase):
 
     def through(self, balancer, gateway_port):
         content = message_text(100000).replace(b"\n", b"\r\n")
-        for number, port in enumerate(self.keep(balancer(self.folder, gateway_port)).ports, 1):
+        running = self.keep(balancer(self.folder, gateway_port))
+        for number, port in enumerate(running.ports, 1):
             with self.subTest(balancer=balancer.__name__, port=number):
                 count = len(self.proxied_backend.delivered())
                 with smtplib.SMTP("127.0.0.1", port, source_address=(f"127.0.3.{number}", 0), timeout=20) as smtp:
@@ -120,6 +121,7 @@ class InFront(PeerCase):
                 message = self.proxied_backend.wait_messages(count + 1)[-1]
                 self.assertIn(f"127.0.3.{number}", message.trace)
                 self.assertEqual(message.original, content)
+        return running
 
     def setUp(self):
         super().setUp()
@@ -129,7 +131,11 @@ class InFront(PeerCase):
 
     @needs("haproxy")
     def test_haproxy_with_send_proxy_and_send_proxy_v2(self):
-        self.through(HaProxy, self.gateway_under_test.ports[0])
+        haproxy = self.through(HaProxy, self.gateway_under_test.ports[0])
+        # Its checks go on by themselves: each is a connection, and one that failed would be told.
+        before = self.gateway_under_test.metric("ringmx_connections_total")
+        wait_until(lambda: self.gateway_under_test.metric("ringmx_connections_total") > before + 3, what="checks by HAProxy")
+        self.assertNotIn("DOWN", haproxy.log())
 
     @needs("nginx")
     def test_nginx_stream_with_proxy_protocol(self):
