@@ -1,6 +1,7 @@
 """ringmx-sink: takes mail, counts it, keeps it, records it, and misbehaves on demand (contract, section 8)."""
 
 import json
+import pathlib
 import random
 import re
 import signal
@@ -204,6 +205,24 @@ class Sink(EndToEnd):
         self.assertEqual(sorted(line.split()[0] for line in lines), sorted(f"{number}@test" for number in range(acknowledged)))
         for line in lines:
             self.assertRegex(line, r"\A\S+ [1-9][0-9]* [0-9a-f]{8}\Z")
+
+    def test_what_is_recorded_was_acknowledged_though_the_sink_is_stopped(self):
+        sent, record = self.folder / "sent", self.folder / "record"
+        for _ in range(5):
+            for path in (sent, record):
+                path.unlink(missing_ok=True)
+            sink = self.sink("--record", record)
+            load = Program([BIN / "ringmx-load", "--to", f"127.0.0.1:{sink.port}", "--pipelining", "--connections", "50", "--messages", "1000000",
+                            "--size", "1KiB", "--record", sent], self.folder, "load")
+            self.addCleanup(load.stop)
+            wait_until(lambda: record.stat().st_size > 10000, what="messages")
+            self.assertEqual(sink.stop(), 0, sink.log())
+            load.signal(signal.SIGINT)
+            load.wait()
+            acknowledged = {line.split()[0] for line in sent.read_text().splitlines() if not line.endswith(" unacknowledged")}
+            recorded = {line.split()[0] for line in record.read_text().splitlines()}
+            self.assertEqual(recorded - acknowledged, set())
+            self.assertEqual(acknowledged - recorded, set())
 
     def test_refused_and_dropped_messages_are_neither_recorded_nor_counted(self):
         record, totals = self.folder / "record", self.folder / "totals.json"
@@ -435,6 +454,12 @@ class Personalities(EndToEnd):
                 codes.append(client.cmd("RCPT TO:<c@d>").code)
             time.sleep(0.002)
         self.assertEqual(codes, [450] + [250] * 15)
+
+    def test_the_manual_s_example_is_one(self):
+        manual = (pathlib.Path(__file__).resolve().parents[2] / "gateway" / "docs" / "benchmarking.md").read_text()
+        personality = json.loads(re.search(r"```json\n(.*?)```", manual, re.S).group(1))
+        self.assertGreater(len(personality), 4)
+        self.assertEqual(self.sink(personality).stop(), 0)
 
     def test_faults_of_all_files_are_exit_2(self):
         for index, text in enumerate(('{"mail": {"tempfial": 1}, "greylist": {"delay": 5}}', "{")):

@@ -149,12 +149,14 @@ Connection::Wish Connection::meet(Phase phase) {
     return behavior.delay > Duration::zero() ? Wish::wait : conclude();
 }
 
-// The session has answered EHLO already; its reply is the last in the output.
+// The session has answered EHLO already; its reply is the last in the output: to EHLO from
+// the line with the host name on, to HELO one line.
 void Connection::hold_hello() {
     std::string& output = session_.output();
-    const std::size_t begin = output.rfind(
-        fmt::format("250{}{}\r\n", session_.esmtp() ? '-' : ' ', ledger_.server.hostname));
-    RINGMX_ASSERT(begin != std::string::npos);
+    const std::size_t begin = session_.esmtp()
+                                  ? output.rfind(fmt::format("250-{}\r\n", ledger_.server.hostname))
+                                  : output.rfind('\n', output.size() - 2) + 1; // none before it: 0
+    RINGMX_ASSERT(begin < output.size());
     held_hello_ = output.substr(begin);
     output.resize(begin);
 }

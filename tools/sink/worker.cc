@@ -82,6 +82,10 @@ void Worker::run() {
     while (!is_stopping_ || !is_idle()) {
         const std::span<const ring::Completion> completions = loop_.turn(turn_end());
         ledger_.now = loop_.now();
+        // Now that the last turn's replies are on their way: what was recorded has been answered.
+        if (!is_stopping_ && life_.load(std::memory_order_acquire) != Life::running) {
+            begin_stop();
+        }
         for (const ring::Completion& completion : completions) {
             take(completion);
         }
@@ -98,9 +102,6 @@ void Worker::run() {
         });
         rearm_listeners();
         write_record();
-        if (!is_stopping_ && life_.load(std::memory_order_acquire) != Life::running) {
-            begin_stop();
-        }
     }
     // The port must not go while the other thread still wakes it.
     life_.wait(Life::stop_requested);
