@@ -55,6 +55,7 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
 std::vector<std::unique_ptr<Backend>> backends_of(const Options& options) {
     const auto now = std::chrono::steady_clock::now().time_since_epoch(); // the ring's clock too
     std::vector<std::unique_ptr<Backend>> backends;
+    backends.reserve(options.personalities.size());
     for (const Personality& personality : options.personalities) {
         backends.push_back(std::make_unique<Backend>(personality, Instant(now)));
     }
