@@ -114,6 +114,7 @@ class SinkPersonalityFiles : public testing::Test {
             words.insert(words.end(), {"--personality", folder_ + "/" + name});
         }
         std::vector<const char*> arguments;
+        arguments.reserve(words.size());
         for (const std::string& word : words) {
             arguments.push_back(word.c_str());
         }
