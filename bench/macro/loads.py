@@ -38,11 +38,12 @@ class SmtpSource:
 class RingmxLoad:
     """ringmx-load, closed loop; records what it sent where the backend records what it took."""
 
-    def __init__(self, program, octets, connections, kept, options=(), records=False):
+    def __init__(self, program, octets, connections, kept, options=(), records=False,
+                 recipient="user%@example.com"):
         self.octets = octets
         self.arguments = [program, "--connections", str(connections), "--size", str(octets),
-                          "--from", "sender@example.com", "--rcpt", "user%@example.com",
-                          "--timeout", "60s", *options]
+                          "--from", "sender@example.com", "--rcpt", recipient, "--timeout", "60s",
+                          *options]
         if not kept:
             self.arguments += ["--messages-per-connection", "1"]
         self.records = records

@@ -5,6 +5,7 @@ Everything started here is ended here, by its own process id.
 
 import contextlib
 import os
+import random
 import resource
 import shutil
 import signal
@@ -18,10 +19,20 @@ from failed import Failed
 TICK = os.sysconf("SC_CLK_TCK")
 
 
+given_ports = set()
+
+
 def free_port():
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens at and this program has not given out before. It is below those
+    that the kernel takes for outgoing connections: between now and its use none can take it."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with contextlib.closing(socket.socket()) as probe:
+            if port not in given_ports:
+                with contextlib.suppress(OSError):
+                    probe.bind(("127.0.0.1", port))
+                    given_ports.add(port)
+                    return port
 
 
 def program(name):
