@@ -17,6 +17,10 @@ SUBJECTS = {"discard": "ringmx-sink", "forward": "ringmx", "durable": "ringmx-sp
 CLIENTS = {"source": None, "lockstep": (), "pipelining": ("--pipelining",),
            "chunking": ("--pipelining", "--chunking")}
 BACKENDS = ("smtp-sink", "chunking", "plain")
+IN_WORDS = {
+    "source": "smtp-source", "lockstep": "lock-step", "pipelining": "pipelining",
+    "chunking": "pipelining BDAT", "smtp-sink": "smtp-sink", "plain": "no CHUNKING",
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,11 @@ class Scene:
     def title(self):
         size = {"k": "KiB", "m": "MiB"}[self.size[-1]]
         text = (f"{self.size[:-1]} {size}, {self.connections:,} connections"
-                f"{'' if self.kept else ', one a message'}, {self.client}")
-        return text + (f" to {self.backend}" if self.does == "forward" else "")
+                f"{'' if self.kept else ', one a message'}, {IN_WORDS[self.client]}")
+        if self.does == "forward":
+            text += " to " + ("CHUNKING" if self.backend == "chunking" else
+                              IN_WORDS[self.backend])
+        return text
 
     def load(self, stand, records):
         options = CLIENTS[self.client]

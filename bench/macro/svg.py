@@ -93,8 +93,8 @@ def bars(title, groups, unit):
     names = list(dict.fromkeys(name for _, members in groups for name, _ in members))
     rows = sum(len(members) + 2 for _, members in groups)
     canvas = Canvas(title, TOP + rows * ROW + 40)
-    axis = Axis([value for _, members in groups for _, value in members], LEFT, WIDTH - RIGHT,
-                log=True)
+    values = [value for _, members in groups for _, value in members]
+    axis = Axis([*values, min(values) / 1.5], LEFT, WIDTH - RIGHT, log=True)
     bottom = TOP + rows * ROW
     for tick in axis.ticks():
         canvas.line(axis.place(tick), TOP, axis.place(tick), bottom)
@@ -120,7 +120,7 @@ def intervals(title, rows, unit):
     its bound (the upright mark) has met it."""
     canvas = Canvas(title, TOP + len(rows) * ROW + 56)
     values = [value for _, low, _, high, bound in rows for value in (low, high, bound or high)]
-    axis = Axis([*values, 1], 460, WIDTH - 40, log=False)
+    axis = Axis([*values, 1], 500, WIDTH - 40, log=False)
     bottom = TOP + len(rows) * ROW
     for tick in axis.ticks():
         canvas.line(axis.place(tick), TOP - 6, axis.place(tick), bottom)
