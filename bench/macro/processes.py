@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -92,6 +93,8 @@ class Processes:
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="ringmx-macro-", dir=self.scratch)
         os.chmod(self.folder, 0o755)  # peers that run as users of their own look into it
+        # Asked to end, it unwinds and so ends what it has started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         return self
