@@ -21,7 +21,7 @@ class SmtpSource:
     """Postfix's generator: lock-step, DATA."""
 
     def __init__(self, octets, connections, kept):
-        self.octets = octets
+        self.octets, self.kept = octets, kept
         self.arguments = ["smtp-source", "-s", str(connections), "-l", str(octets), "-f",
                           "sender@example.com", "-t", "user@example.com", "-M", "client.example"]
         if kept:
@@ -40,7 +40,7 @@ class RingmxLoad:
 
     def __init__(self, program, octets, connections, kept, options=(), records=False,
                  recipient="user%@example.com"):
-        self.octets = octets
+        self.octets, self.kept = octets, kept
         self.arguments = [program, "--connections", str(connections), "--size", str(octets),
                           "--from", "sender@example.com", "--rcpt", recipient, "--timeout", "60s",
                           *options]

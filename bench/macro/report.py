@@ -42,6 +42,9 @@ def ratio_rows(found):
             yield (one["title"], name, figure(ratio["median"], 2),
                    f"{ratio['low']:.2f} to {ratio['high']:.2f}",
                    "" if ratio["bound"] is None else figure(ratio["bound"], 2), verdict)
+        if one["calls"]:
+            yield (one["title"], "(system calls a message)", figure(one["calls"]["count"], 2),
+                   "counted once", figure(one["calls"]["bound"], 2), one["calls"]["verdict"])
 
 
 def left_out(found):

@@ -9,9 +9,10 @@ import loads
 
 KIB, MIB = 1024, 1024 * 1024
 SIZES = {"1k": KIB, "4k": 4 * KIB, "64k": 64 * KIB, "1m": MIB}
-CLASSES = ("discard", "forward", "durable")
+CLASSES = ("send", "discard", "forward", "durable")
 # What each class is measured for: its cost is divided by each peer's.
-SUBJECTS = {"discard": "ringmx-sink", "forward": "ringmx", "durable": "ringmx-spool"}
+SUBJECTS = {"send": "ringmx-load", "discard": "ringmx-sink", "forward": "ringmx",
+            "durable": "ringmx-spool"}
 # smtp-source and ringmx-load, in lock-step; ringmx-load with the envelope in one send; and with
 # the whole message in it.
 CLIENTS = {"source": None, "lockstep": (), "pipelining": ("--pipelining",),
@@ -30,9 +31,10 @@ class Scene:
     connections: int
     kept: bool
     client: str
-    backend: str  # "none" unless the class forwards
+    backend: str  # "none" where nothing is passed on
     bounds: dict = field(default_factory=dict, compare=False)  # {peer: the most of its cost}
     peers: tuple = field(default=(), compare=False)            # none: all of the class
+    calls: float | None = field(default=None, compare=False)   # the most system calls a message
 
     @property
     def octets(self):
@@ -66,8 +68,14 @@ FAST = ("ringmx", "floor", "nginx", "haproxy")  # what the scenes of many connec
 
 
 def forward(size, connections, kept, client, backend, bounds=None, peers=()):
+    calls = 1.0 if connections == 100 and kept and size == "4k" else None
     return Scene("forward", size, connections, kept, client, backend,
-                 {"floor": 1.3, **(bounds or {})}, peers)
+                 {"floor": 1.3, **(bounds or {})}, peers, calls)
+
+
+def send(size, connections, kept, bound=0.50):
+    return Scene("send", size, connections, kept, "lockstep", "plain",
+                 {"smtp-source": bound, "floor-load": 1.3})
 
 
 def discard(size, connections, kept, client, bound=None):
@@ -80,6 +88,8 @@ def durable(size, connections, kept, client):
 
 
 DEFAULT = (
+    send("4k", 20, True),
+    send("4k", 20, False),
     discard("4k", 20, True, "source", 0.40),
     discard("1m", 20, True, "source", 0.10),
     discard("4k", 100, True, "pipelining"),
@@ -118,7 +128,7 @@ def product(classes, sizes, connections, kept, clients, backends):
     found = []
     for does, size, count, keep, client in itertools.product(classes, sizes, connections, kept,
                                                              clients):
-        for backend in backends if does == "forward" else ("none",):
+        for backend in {"forward": backends, "send": ("plain",)}.get(does, ("none",)):
             scene = Scene(does, size, count, keep, client, backend)
             found.append(aims.get(scene, scene))
     return found

@@ -79,7 +79,7 @@ class Stand(processes.Processes):
         server = self.servers[name]
         self.lost.setdefault(name)
         if server.measured:
-            cpu_us, per_second = server.measured(load.octets, messages)
+            cpu_us, per_second = server.measured(load, messages)
             return Sample(cpu_us, per_second)
         pid = server.process.pid
         before, start = self.arrived(server), time.monotonic()

@@ -53,11 +53,13 @@ class Bench(EndToEnd):
         for scene in found["results"]:
             self.assertEqual([(name, figures["lost"]) for name, figures in scene["servers"].items()], [("ringmx", 0), ("floor", 0)])
 
-    def test_run_discards_and_says_what_is_absent(self):
+    def test_run_sends_discards_and_says_what_is_absent(self):
         found, table, _ = self.bench(
-            "macro/run", "--class", "discard,durable", "--servers", "ringmx-sink,floor-sink,ringmx-spool,floor-log", "--client", "lockstep",
-            "--connections", "4", "--rounds", "1", "--seconds", "0.05", "--no-count", "--scratch", self.folder)
-        discard, durable = found["results"]
+            "macro/run", "--class", "send,discard,durable", "--servers",
+            "ringmx-load,floor-load,ringmx-sink,floor-sink,ringmx-spool,floor-log", "--client", "lockstep", "--connections", "4",
+            "--rounds", "1", "--seconds", "0.05", "--no-count", "--scratch", self.folder)
+        send, discard, durable = found["results"]
+        self.assertEqual(sorted(send["servers"]), ["floor-load", "ringmx-load"])
         self.assertEqual(sorted(discard["servers"]), ["floor-sink", "ringmx-sink"])
         self.assertIn("floor-log", durable["servers"])
         for name, reason in durable["skipped"].items():

@@ -116,6 +116,7 @@ def result(**others):
             "servers": {"ringmx": {**figures, **others},
                         "nginx": {**figures, "cpu_us_per_message": 40.0, "audit": None}},
             "ratios": {"nginx": judging.compare([20.0], [40.0], 0.6)},
+            "calls": {"bound": 1.0, "count": 1.5, "verdict": "missed"},
             "skipped": {"haraka": "npm is not installed"}, "failed": {}}
 
 
@@ -134,6 +135,7 @@ class Tables(unittest.TestCase):
         self.assertIn("| 4 KiB & <20> | ringmx | 20.0 | 9000 | 2.0 | – | 1.50 | 0, audited |", text)
         self.assertIn("| 4 KiB & <20> | nginx | 0.50 | 0.50 to 0.50 | 0.60 | met |", text)
         self.assertIn("| haraka | skipped: npm is not installed | 4 KiB & <20> |", text)
+        self.assertIn("| (system calls a message) | 1.50 | counted once | 1.00 | missed |", text)
         self.assertIn("by strace", text)
         self.assertIn("g++ 12", text)
 

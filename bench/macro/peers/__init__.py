@@ -1,8 +1,9 @@
 """The programs that are measured, a module a kind. One more is one more entry in ALL."""
 
-from peers import floors, haraka, postfix, proxies, ringmx, sinks
+from peers import floors, generators, haraka, postfix, proxies, ringmx, sinks
 
 ALL = (
+    generators.RingmxLoad(), generators.SmtpSource(), generators.FloorLoad(),
     sinks.RingmxSink(), sinks.SmtpSink(), sinks.FloorSink(),
     ringmx.Ringmx("ringmx", "forward", "backend"),
     ringmx.Ringmx("other", "forward", "backend"),

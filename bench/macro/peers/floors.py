@@ -48,8 +48,9 @@ class FloorLog(Floor):
         batch = max(1, stand.connections // 2)
         program, path = stand.program(self.program_name), stand.path("floor-log.segment")
 
-        def measured(octets, messages):
-            done = subprocess.run([program, path, str(messages), str(octets), str(batch), "2"],
+        def measured(load, messages):
+            done = subprocess.run([program, path, str(messages), str(load.octets), str(batch),
+                                   "2"],
                                   capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise Failed(f"floor_log: {done.stderr.strip()}")

@@ -13,12 +13,12 @@ class Server:
     port: int
     kept: Any = None
     emptied: Any = None
-    measured: Any = None  # measures itself: no client can
+    measured: Any = None  # by itself, given a load and a number of messages: no client can
 
 
 class Peer:
     name = ""
-    does = ""          # discard, forward or durable
+    does = ""          # send, discard, forward or durable
     by_default = True
     audited = True     # passes content on as RFC 5321 has it
 
