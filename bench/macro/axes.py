@@ -10,8 +10,8 @@ import backends
 import loads
 import processes
 from failed import Failed
-from peers import ringmx
-from peers.peer import Server
+from programs import ringmx
+from programs.peer import Server
 from surroundings import ROOT
 
 KIB, MIB = 1024, 1024 * 1024

@@ -1,6 +1,6 @@
 """The tables and plots of bench/macro/run, from its results as they are in the JSON."""
 
-import peers
+import programs
 import svg
 from results import figure, table
 from surroundings import describe, package_version
@@ -13,8 +13,8 @@ RATIO_HEADS = ("load", "against", "median ratio:", "spread:", "aim:", "verdict")
 def versions(found):
     """Of the peers that were measured, and of Postfix, whose generator and sink take part."""
     names = {name for one in found for name in one["servers"]}
-    known = dict(peers.BY_NAME[name].version() for name in sorted(names)
-                 if peers.BY_NAME[name].version)
+    known = dict(programs.BY_NAME[name].version() for name in sorted(names)
+                 if programs.BY_NAME[name].version)
     return {"postfix": package_version("postfix"), **known}
 
 

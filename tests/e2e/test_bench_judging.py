@@ -17,7 +17,7 @@ import results  # noqa: E402
 import scenes  # noqa: E402
 import stand  # noqa: E402
 import svg  # noqa: E402
-from peers.peer import Server  # noqa: E402
+from programs.peer import Server  # noqa: E402
 
 
 class Judging(unittest.TestCase):

@@ -9,7 +9,7 @@ import pwd
 import grp
 
 import processes
-from peers.peer import Peer, Server
+from programs.peer import Peer, Server
 from surroundings import command_output
 
 MAIN = """compatibility_level = 3.6

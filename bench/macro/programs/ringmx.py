@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import processes
-from peers.peer import Peer, Server
+from programs.peer import Peer, Server
 
 
 def configuration(port, backend_ports, admin, workers=1, acknowledge="backend", spool=None):

@@ -3,7 +3,7 @@
 import os
 
 import processes
-from peers.peer import Peer, Server
+from programs.peer import Peer, Server
 from surroundings import command_output, first_line
 
 NGINX_MODULE = "/usr/lib/nginx/modules/ngx_mail_module.so"

@@ -1,6 +1,6 @@
 """The programs that are measured, a module a kind. One more is one more entry in ALL."""
 
-from peers import floors, generators, haraka, postfix, proxies, ringmx, sinks
+from programs import floors, generators, haraka, postfix, proxies, ringmx, sinks
 
 ALL = (
     generators.RingmxLoad(), generators.SmtpSource(), generators.FloorLoad(),

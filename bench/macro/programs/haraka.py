@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import processes
-from peers.peer import Peer, Server
+from programs.peer import Peer, Server
 from surroundings import ROOT
 
 CACHE = os.path.join(ROOT, "build", "peers", "haraka")

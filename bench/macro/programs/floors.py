@@ -5,7 +5,7 @@ import subprocess
 
 import processes
 from failed import Failed
-from peers.peer import Peer, Server
+from programs.peer import Peer, Server
 
 # The relay with as few exchanges as client and backend allow, and with never fewer than two, three.
 RELAYS = (("floor", 1), ("floor-2", 2), ("floor-3", 3))

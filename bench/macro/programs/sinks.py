@@ -3,8 +3,8 @@
 import os
 
 import processes
-from peers.floors import Floor
-from peers.peer import Peer, Server
+from programs.floors import Floor
+from programs.peer import Peer, Server
 
 
 class RingmxSink(Peer):

@@ -7,8 +7,8 @@ import time
 import loads
 import processes
 from failed import Failed
-from peers.floors import Floor
-from peers.peer import Peer, Server
+from programs.floors import Floor
+from programs.peer import Peer, Server
 
 
 def measured(command, folder, messages):
