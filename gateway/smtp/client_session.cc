@@ -101,7 +101,7 @@ struct ClientSession::State {
     Phase phase = Phase::greeting;
     bool lmtp = false;
     bool content_open = false; // 354 came, the content's end is not sent yet
-    // What is left of the input came when nothing was unanswered: it answers no command that the
+    // The reply that is coming began when nothing was unanswered: it answers no command that the
     // owner queues meanwhile.
     bool is_surplus = false;
     ClientCommand command = ClientCommand::greeting;
@@ -129,6 +129,9 @@ ClientSession& ClientSession::operator=(ClientSession&&) noexcept = default;
 ClientSession::Step ClientSession::receive(Bytes input) {
     State& state = *state_;
     std::size_t consumed = 0;
+    if (state.phase == State::Phase::open && state.runs.empty() && !input.empty()) {
+        state.is_surplus = true;
+    }
     while (state.phase != State::Phase::broken) {
         const ReplyParser::Step step = state.parser.parse(input.subspan(consumed));
         consumed += step.consumed;
@@ -217,13 +220,14 @@ ClientEvent ClientSession::State::take_answer() {
     const Reply& reply = parser.reply();
     const unsigned severity = reply.severity();
     supply_class();
-    const bool is_early = runs.empty() && !is_surplus && content_open && severity >= 4;
-    if (is_early && reply.code != 421) {
-        content_open = false;
-        command = ClientCommand::content;
-        return ClientEvent::reply;
-    }
-    if (std::exchange(is_surplus, false) || runs.empty()) {
+    if (std::exchange(is_surplus, false)) {
+        const bool in_content =
+            content_open || (!runs.empty() && runs[first_run].command == ClientCommand::content);
+        if (in_content && severity >= 4 && reply.code != 421) {
+            content_open = false;
+            command = ClientCommand::content;
+            return ClientEvent::reply;
+        }
         command = ClientCommand::unsolicited;
         if (reply.code == 421) {
             return ClientEvent::reply;
@@ -231,6 +235,7 @@ ClientEvent ClientSession::State::take_answer() {
         phase = Phase::broken;
         return ClientEvent::need_input;
     }
+    RINGMX_ASSERT(!runs.empty());
     Run& run = runs[first_run];
     command = run.command;
     // 2xx to DATA would leave it open whether content may follow; 3xx to anything else asks for

@@ -90,14 +90,13 @@ void Delivery::acquire() {
         pool_index_ = next->pool_index;
         choice_hash_ = next->key_hash;
     }
-    const upstream::Request request{.pool = &pool().upstream,
-                                    .key_hash = choice_hash_,
-                                    .client_key = client_key_,
-                                    .transaction = self_.packed(),
-                                    .deadline =
-                                        worker_.now() + snapshot_->settings->timeouts.backend_wait,
-                                    .preferred =
-                                        accepted_ > 0 ? backend_index_ : upstream::no_backend};
+    const upstream::Request request{
+        .pool = &pool().upstream,
+        .key_hash = choice_hash_,
+        .client_key = client_key_,
+        .transaction = self_.packed(),
+        .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait,
+        .preferred = accepted_ > 0 ? backend_index_ : upstream::no_backend};
     const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
     if (answer.verdict == upstream::Verdict::wait) {
         waiting_ = true;

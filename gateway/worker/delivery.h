@@ -133,8 +133,8 @@ class Delivery {
     [[nodiscard]] bool wants_backend() const;
     [[nodiscard]] bool same_choice(const Recipient& recipient) const;
     void unavailable(std::optional<observe::ForwardFailure> kind);
-    void drop_connection(); // leaves it in the cleanest way that its state allows
-    void start_over();      // forgets the attempt; what was accepted is to be replayed
+    void drop_connection();   // leaves it in the cleanest way that its state allows
+    void start_over();        // forgets the attempt; what was accepted is to be replayed
     void change_connection(); // leaves it in good order, the envelope goes on over another one
 
     // The envelope.

@@ -84,7 +84,8 @@ bool Delivery::same_choice(const Recipient& recipient) const {
         return !mail_answered_ || asked_first_ < asked_.size() || accepted_here_ > 0;
     }
     const std::uint32_t slot = upstream::SlotTable::slot_of(recipient.key_hash);
-    return recipient.key_hash == choice_hash_ || pool().upstream.table.first(slot) == backend_index_;
+    return recipient.key_hash == choice_hash_ ||
+           pool().upstream.table.first(slot) == backend_index_;
 }
 
 // What this backend offers takes the recipient; else the reply that says why not.

@@ -80,7 +80,7 @@ struct Crowd {
                 std::this_thread::yield();
             }
             in_use.fetch_sub(1);
-            if (answer.lease.fresh) {
+            if (answer.verdict == Verdict::dial) {
                 book.transaction_answered(answer.lease);
             }
             if ((random >> 20U) % 4 == 0) {
