@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
@@ -95,6 +96,35 @@ class Sink(EndToEnd):
         client.expect("250")
         client.expect("250")
         client.cmd("NOOP", "250")
+
+    def test_without_json_the_totals_are_all_that_stdout_has(self):
+        command = [BIN / "ringmx-sink", "--listen", f"127.0.0.1:{free_port()}"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sink:
+            self.assertIn("listening on", sink.stderr.readline())
+            sink.terminate()
+            totals, _ = sink.communicate(timeout=60)
+        self.assertEqual(set(json.loads(totals)), {"connections", "messages", "recipients", "bytes", "unique", "duplicates"})
+
+    def test_a_message_without_message_id_has_a_line_in_the_record_and_was_never_sent(self):
+        record, sent = self.folder / "record", self.folder / "sent"
+        sink = self.sink("--record", record)
+        with Client(address(sink.port)) as client:
+            client.ehlo()
+            client.message("a@example.com", body=b"Subject: x\r\n\r\nx\r\n")
+        self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertEqual(record.read_text(), "- 0 00000000\n")
+        sent.write_text("")
+        audit = subprocess.run([BIN / "ringmx-load", "audit", sent, record], capture_output=True, text=True, check=False)
+        self.assertEqual(audit.returncode, 1, audit.stdout + audit.stderr)
+        self.assertIn("(without a Message-ID)", audit.stdout)
+
+    def test_two_sinks_with_workers_do_not_share_an_address(self):
+        first = self.sink("--workers", "2")
+        second = subprocess.run([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{first.port}", "--workers", "2"],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("Address already in use", second.stderr)
+        self.assertEqual(first.stop(), 0, first.log())
 
     def test_port_0_and_unix_paths_are_announced_and_workers_share_them(self):
         path = self.folder / "sink.socket"

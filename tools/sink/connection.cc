@@ -369,13 +369,15 @@ void Connection::acknowledge(std::size_t recipients) {
     ++totals.messages;
     totals.recipients += recipients;
     totals.bytes += session_.content_bytes();
-    if (reader_.message_id().empty()) {
+    const bool has_id = !reader_.message_id().empty();
+    if (has_id) {
+        totals.ids.insert(reader_.message_id());
+    } else {
         ++totals.messages_without_id;
-        return;
     }
-    totals.ids.insert(reader_.message_id());
     if (ledger_.record.is_open()) {
-        ledger_.record.add(reader_.message_id(), reader_.octets(), reader_.checksum());
+        ledger_.record.add(has_id ? reader_.message_id() : no_message_id, reader_.octets(),
+                           reader_.checksum());
     }
 }
 

@@ -1,7 +1,7 @@
 // ringmx-sink: an SMTP or LMTP backend that accepts, counts, checks, and can misbehave on purpose.
 //
 // Opens everything first (a fault ends it with 1 and one line), says "listening on ADDRESS" for
-// each listener on stdout, then waits for SIGTERM or SIGINT, stops its workers, and writes the
+// each listener on stderr, then waits for SIGTERM or SIGINT, stops its workers, and writes the
 // totals. TCP addresses are listened at by each worker by itself (SO_REUSEPORT), a Unix path's
 // socket is shared.
 #include "ring/sockets.h"
@@ -35,6 +35,12 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
             }
             descriptors.push_back(copy);
             continue;
+        }
+        if (workers > 1 && index == 0 &&
+            !address.is_unix) { // else two sinks would share the mail in silence
+            if (const Expected<void> free = ring::check_free(address); !free) {
+                return std::unexpected(free.error());
+            }
         }
         const Expected<int> descriptor = ring::listen_patiently(address, backlog, workers > 1);
         if (!descriptor) {
@@ -189,9 +195,8 @@ int main(int count, char** arguments) {
         return fail(workers.error());
     }
     for (const SocketAddress& address : options->listen) {
-        fmt::print("listening on {}\n", address.text());
+        fmt::print(stderr, "listening on {}\n", address.text());
     }
-    std::fflush(stdout);
     run(*workers, ending);
 
     Totals totals;

@@ -137,6 +137,11 @@ std::expected<Options, Ending> finish(Options options, const RawOptions& raw) {
         return std::unexpected(fault("--tempfail, --reject, --disconnect: found nan, expected a "
                                      "probability from 0 to 1"));
     }
+    if (raw.tempfail + raw.reject + raw.disconnect > 1) {
+        return std::unexpected(
+            fault("--tempfail, --reject, --disconnect: each message meets one of "
+                  "them at most, expected a sum of at most 1"));
+    }
     Personality given;
     PhaseBehavior& end_of_data = given.at(Phase::end_of_data);
     end_of_data.share(Mischief::tempfail) = raw.tempfail;

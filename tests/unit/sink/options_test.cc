@@ -89,6 +89,7 @@ TEST(SinkOptions, AFaultIsOneLineAndExit2) {
         {"--listen", "127.0.0.1:1", "--workers", "0"},
         {"--listen", "127.0.0.1:1", "--tempfail", "1.5"},
         {"--listen", "127.0.0.1:1", "--tempfail", "nan"},
+        {"--listen", "127.0.0.1:1", "--tempfail", "0.6", "--reject", "0.6"},
         {"--listen", "127.0.0.1:1", "--delay", "soon"},
         {"--listen", "127.0.0.1:1", "--tls", "chain,key"},
     };

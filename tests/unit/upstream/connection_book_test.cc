@@ -240,8 +240,8 @@ TEST_F(ConnectionBookTest, AnIdleConnectionServesAsTheTrial) {
 }
 
 TEST_F(ConnectionBookTest, ATrialThatIsGivenBackUnansweredIsOfferedAgain) {
-    take_out(0);
     const Request made = request(0);
+    take_out(0);
     Answer trial = here.acquire(made, {}, start + 6s);
     ASSERT_TRUE(trial.lease.trial);
     ASSERT_EQ(here.give_back(trial.lease, 5, start + 6s).kept, Kept::idle);
