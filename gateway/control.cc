@@ -430,8 +430,9 @@ std::string Control::unready() const {
         std::ranges::all_of(snapshot_->settings->listeners, [](const ListenerSettings& listener) {
             return listener.acknowledge == Acknowledge::backend;
         });
-    const bool has_one = std::ranges::any_of(
-        snapshot_->pools, [](const auto& pool) { return upstream::has_backend(pool->upstream); });
+    const bool has_one = std::ranges::any_of(snapshot_->pools, [this](const auto& pool) {
+        return upstream::has_backend(pool->upstream, loop_.now());
+    });
     return needs_backend && !has_one ? "no pool has a backend that is up" : std::string{};
 }
 
@@ -471,7 +472,7 @@ bool Control::is_up(const observe::BackendRow& row) const {
             const auto found = std::ranges::find(pool->rows, &row);
             if (found != pool->rows.end()) {
                 return pool->upstream.states[static_cast<std::size_t>(found - pool->rows.begin())]
-                    ->is_up();
+                    ->is_offered(loop_.now());
             }
         }
     }

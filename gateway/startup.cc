@@ -19,20 +19,6 @@ namespace {
 constexpr int client_backlog = 4096; // the kernel cuts it to net.core.somaxconn
 constexpr int admin_backlog = 128;
 
-// With SO_REUSEPORT a second gateway of the same user would share the address in silence; a plain
-// bind sees it.
-Expected<void> check_free(const SocketAddress& address) {
-    if (address.port == 0) {
-        return {};
-    }
-    const Expected<int> descriptor = ring::listen_patiently(address, 1, false);
-    if (!descriptor) {
-        return std::unexpected(descriptor.error());
-    }
-    ring::close_socket(*descriptor);
-    return {};
-}
-
 Expected<void> learn_port(int descriptor, SocketAddress& address) {
     if (address.port == 0 && !address.is_unix) {
         const Expected<SocketAddress> bound = ring::local_address(descriptor);
@@ -47,7 +33,7 @@ Expected<void> learn_port(int descriptor, SocketAddress& address) {
 Expected<void> bind_listener(const ListenerSettings& listener, std::uint32_t index,
                              BoundSockets& sockets) {
     SocketAddress address = listener.address;
-    if (const auto free = check_free(address); !free) {
+    if (const auto free = ring::check_free(address); !free) {
         return free;
     }
     for (std::vector<worker::ListeningSocket>& own : sockets.workers) {

@@ -5,7 +5,7 @@
 //
 // One reply for each command, one send for the replies to what came at once. Nothing is parsed but
 // line ends and the first letter of a command, nothing is checked, counted, logged or limited: it
-// takes well-behaved clients only, lock-step or pipelining.
+// takes well-behaved clients only, lock-step or pipelining, with DATA or BDAT.
 #include "bare_ring.h"
 
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace {
 using namespace floor_bench;
 
 constexpr std::string_view greeting = "220 floor ESMTP\r\n";
-constexpr std::string_view hello = "250-floor\r\n250-PIPELINING\r\n250 8BITMIME\r\n";
+constexpr std::string_view hello =
+    "250-floor\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME\r\n";
 constexpr std::string_view bye = "221 2.0.0 Bye\r\n";
 constexpr std::string_view accepted_once = "250 2.0.0 Ok\r\n";
 constexpr std::string_view go = "354 Go\r\n";
@@ -27,9 +28,10 @@ constexpr std::uint64_t send_tag = 1; // and 0: accept; else a connection's addr
 
 struct Connection {
     int descriptor = -1;
-    bool in_content = false;
-    std::string line; // while it is cut
-    std::string tail; // the content's last octets, fewer than end_of_data has
+    bool in_content = false;          // of DATA
+    std::size_t chunk_left_bytes = 0; // of BDAT
+    std::string line;                 // while it is cut
+    std::string tail;                 // the content's last octets, fewer than end_of_data has
 };
 
 class Program {
@@ -89,13 +91,14 @@ class Program {
     void received(Connection& connection, std::string_view octets) {
         accepted_count_ = 0;
         while (!octets.empty()) {
-            octets.remove_prefix(connection.in_content ? content(connection, octets)
-                                                       : command(connection, octets));
+            octets.remove_prefix(connection.in_content             ? content(connection, octets)
+                                 : connection.chunk_left_bytes > 0 ? chunk(connection, octets)
+                                                                   : command(connection, octets));
         }
         say(connection, "");
     }
 
-    // Both return how many octets they took.
+    // All three return how many octets they took.
     std::size_t content(Connection& connection, std::string_view octets) {
         const std::size_t kept = connection.tail.size();
         connection.tail += octets.substr(0, end_of_data.size() - 1);
@@ -120,6 +123,13 @@ class Program {
         return taken;
     }
 
+    std::size_t chunk(Connection& connection, std::string_view octets) {
+        const std::size_t taken = std::min(octets.size(), connection.chunk_left_bytes);
+        connection.chunk_left_bytes -= taken;
+        accepted_count_ += connection.chunk_left_bytes == 0 ? 1U : 0U;
+        return taken;
+    }
+
     std::size_t command(Connection& connection, std::string_view octets) {
         const std::size_t end = octets.find('\n');
         if (end == std::string_view::npos) {
@@ -137,6 +147,12 @@ class Program {
             connection.in_content = true;
             connection.tail = "\r\n";
             say(connection, go);
+            break;
+        case 'B':
+            connection.line += octets.substr(0, end);
+            connection.chunk_left_bytes =
+                std::strtoul(connection.line.c_str() + std::strlen("BDAT "), nullptr, 10);
+            accepted_count_ += connection.chunk_left_bytes == 0 ? 1U : 0U;
             break;
         default: // HELO, MAIL, RCPT, RSET, NOOP
             ++accepted_count_;

@@ -1,75 +1,25 @@
 #include "config/config.h"
 
-#include "config/json_place.h"
+#include "config/json_file.h"
 #include "config/schema.h"
 
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include <fcntl.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-#include <expected>
 #include <system_error>
 
 namespace ringmx::config {
 
 namespace {
 
-constexpr std::string_view blanks = " \t\r\n";
-
 Loaded single_fault(std::string text) {
     Loaded loaded;
     loaded.faults.push_back(Fault{.pointer = "", .text = std::move(text)});
     return loaded;
-}
-
-// The whole file, or what is wrong with it. A pipe is welcome: the bound is on what is read, not on
-// what stat says.
-std::expected<std::string, std::string> read_whole(const std::filesystem::path& file) {
-    const auto failed = [] {
-        return std::unexpected(
-            fmt::format("can't be read ({}), expected a readable JSON file", std::strerror(errno)));
-    };
-    const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        return failed();
-    }
-    constexpr std::size_t step_bytes = 64 * 1024;
-    std::string content;
-    while (content.size() <= config_bytes_max) {
-        const std::size_t held_bytes = content.size();
-        content.resize(held_bytes + step_bytes);
-        const ssize_t got = read(descriptor, content.data() + held_bytes, step_bytes);
-        content.resize(held_bytes + (got > 0 ? static_cast<std::size_t>(got) : 0));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            const auto fault = failed();
-            close(descriptor);
-            return fault;
-        }
-        if (got == 0) {
-            close(descriptor);
-            return content;
-        }
-    }
-    close(descriptor);
-    return std::unexpected(fmt::format(
-        "is over {} MiB, expected less (long lists of recipients belong in a recipients_file)",
-        config_bytes_max >> 20U));
-}
-
-std::string syntax_fault(std::string_view json, simdjson::error_code code) {
-    if (const auto place = first_json_error(json)) {
-        return fmt::format("line {}, column {}: {}", place->line, place->column, place->text);
-    }
-    return fmt::format("can't be read as JSON: {}", simdjson::error_message(code));
 }
 
 } // namespace
@@ -85,26 +35,15 @@ Loaded load(const std::filesystem::path& file) {
 }
 
 Loaded parse(std::string_view json, const std::filesystem::path& folder, Files files) {
-    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-    if (json.starts_with(byte_order_mark)) {
-        json.remove_prefix(byte_order_mark.size());
-    }
-    if (json.size() > config_bytes_max) {
-        return single_fault("is too large, expected less");
-    }
-    if (json.find_first_not_of(blanks) == std::string_view::npos) {
-        return single_fault("is empty, expected a JSON object with \"pools\" and \"routes\"");
-    }
     simdjson::dom::parser parser;
-    simdjson::dom::element root;
-    if (const auto code = parser.parse(json.data(), json.size()).get(root);
-        code != simdjson::SUCCESS) {
-        return single_fault(syntax_fault(json, code));
+    const auto root = parse_json(parser, json, "a JSON object with \"pools\" and \"routes\"");
+    if (!root) {
+        return single_fault(root.error());
     }
     Faults faults;
     Sources sources{.folder = folder, .listener_indices = {}, .routes = {}};
     auto settings = std::make_shared<Settings>();
-    read_settings(root, *settings, sources, faults);
+    read_settings(*root, *settings, sources, faults);
     cross_check(*settings, sources, files, faults);
     Loaded loaded;
     loaded.faults = std::move(faults).take();

@@ -3,8 +3,7 @@
 //   const config::Loaded loaded = config::load("ringmx.json");
 //   if (!loaded.settings) { stderr << config::report("ringmx.json", loaded.faults); exit 2 }
 //
-// In:     a file of config_bytes_max octets at most; RFC 8259 JSON in UTF-8 (a byte order mark is
-//         skipped), keys as the interface page's section 3 has them. Relative paths inside are
+// In:     a file as json_file.h takes it, keys as the interface page's section 3 has them. Relative paths inside are
 //         relative to the file's folder.
 // Out:    settings, or faults (never both); warnings are for the operator and stop nothing.
 // Thread: any, one call at a time each; reads the file and the recipients files, so it blocks on
@@ -25,10 +24,6 @@
 #include <vector>
 
 namespace ringmx::config {
-
-// Millions of recipients belong into a recipients_file, which is read in one pass; this is held in
-// memory several times.
-inline constexpr std::size_t config_bytes_max = 64 * 1024 * 1024;
 
 struct Loaded {
     std::shared_ptr<const Settings> settings; // null when there are faults

@@ -18,8 +18,6 @@ using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-constexpr Duration duration_min = 100ms;
-
 constexpr std::string_view expected_network =
     "a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", without host bits";
 
@@ -148,7 +146,7 @@ std::optional<std::uint64_t> ObjectReader::whole_number(std::string_view key, st
     return std::nullopt;
 }
 
-void ObjectReader::duration(std::string_view key, Duration& into, Zero zero) {
+void ObjectReader::duration(std::string_view key, Duration& into, Zero zero, Duration minimum) {
     const auto found = member(key);
     std::string_view text;
     if (!found) {
@@ -157,14 +155,14 @@ void ObjectReader::duration(std::string_view key, Duration& into, Zero zero) {
     if (found->get(text) == SUCCESS) {
         const auto value = parse_duration(text);
         const bool is_off = value == Duration{0} && zero == Zero::is_off;
-        if (value && (is_off || *value >= duration_min)) {
+        if (value && (is_off || *value >= minimum)) {
             into = *value;
             return;
         }
     }
     fault(key, mismatch(*found,
-                        fmt::format("a duration from \"100ms\" to \"{}d\" (units ms, s, m, h, d){}",
-                                    duration_days_max,
+                        fmt::format("a duration from \"{}ms\" to \"{}d\" (units ms, s, m, h, d){}",
+                                    minimum / 1ms, duration_days_max,
                                     zero == Zero::is_off ? ", or \"0\" for off" : "")));
 }
 

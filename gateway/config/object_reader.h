@@ -35,6 +35,8 @@ template <typename E> struct Choice {
 
 enum class Zero : std::uint8_t { is_off, is_out_of_range };
 
+inline constexpr Duration duration_min = 100ms; // of whatever a gateway waits for
+
 class ObjectReader {
   public:
     ObjectReader(Faults& faults, std::string pointer, simdjson::dom::element element);
@@ -63,7 +65,8 @@ class ObjectReader {
             into = static_cast<T>(*value);
         }
     }
-    void duration(std::string_view key, Duration& into, Zero zero = Zero::is_out_of_range);
+    void duration(std::string_view key, Duration& into, Zero zero = Zero::is_out_of_range,
+                  Duration minimum = duration_min);
     void size(std::string_view key, std::uint64_t& into, std::uint64_t minimum,
               std::uint64_t maximum);
     void rate(std::string_view key, Rate& into);

@@ -137,6 +137,18 @@ Expected<int> listen_patiently(const SocketAddress& address, int backlog, bool r
     return descriptor;
 }
 
+Expected<void> check_free(const SocketAddress& address) {
+    if (address.port == 0) {
+        return {};
+    }
+    const Expected<int> descriptor = listen_patiently(address, 1, false);
+    if (!descriptor) {
+        return std::unexpected(descriptor.error());
+    }
+    close_socket(*descriptor);
+    return {};
+}
+
 void raise_descriptor_limit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {

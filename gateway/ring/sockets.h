@@ -22,6 +22,9 @@ namespace ringmx::ring {
 // process that was killed, and the listeners in it, a moment after the process is gone. Blocks.
 [[nodiscard]] Expected<int> listen_patiently(const SocketAddress& address, int backlog,
                                              bool reuse_port);
+// Nobody listens there. With SO_REUSEPORT a second program of the same user would share the address in
+// silence; a plain bind sees it. Port 0 is always free. Blocks as listen_patiently() does.
+[[nodiscard]] Expected<void> check_free(const SocketAddress& address);
 // The soft limit of open files becomes the hard one: its default of 1,024 is for programs that use
 // select(). Where that fails it stays, and opening says so.
 void raise_descriptor_limit();

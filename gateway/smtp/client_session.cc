@@ -100,6 +100,10 @@ struct ClientSession::State {
     std::uint32_t recipients_accepted = 0; // of the transaction, by the replies so far
     Phase phase = Phase::greeting;
     bool lmtp = false;
+    bool content_open = false; // 354 came, the content's end is not sent yet
+    // The reply that is coming began when nothing was unanswered: it answers no command that the
+    // owner queues meanwhile.
+    bool is_surplus = false;
     ClientCommand command = ClientCommand::greeting;
 
     void expect(ClientCommand expected, std::uint32_t count, bool is_per_recipient = false);
@@ -125,6 +129,9 @@ ClientSession& ClientSession::operator=(ClientSession&&) noexcept = default;
 ClientSession::Step ClientSession::receive(Bytes input) {
     State& state = *state_;
     std::size_t consumed = 0;
+    if (state.phase == State::Phase::open && state.runs.empty() && !input.empty()) {
+        state.is_surplus = true;
+    }
     while (state.phase != State::Phase::broken) {
         const ReplyParser::Step step = state.parser.parse(input.subspan(consumed));
         consumed += step.consumed;
@@ -134,11 +141,18 @@ ClientSession::Step ClientSession::receive(Bytes input) {
         case ReplyParser::Outcome::malformed:
             state.phase = State::Phase::broken;
             break;
-        case ReplyParser::Outcome::reply:
-            if (const ClientEvent event = state.take_reply(); event != ClientEvent::need_input) {
+        case ReplyParser::Outcome::reply: {
+            const bool has_more = consumed < input.size();
+            const ClientEvent event = state.take_reply();
+            if (event != ClientEvent::need_input) {
+                state.is_surplus = has_more && state.runs.empty();
                 return {event, consumed};
             }
+            if (has_more) { // EHLO's answer can't have come before EHLO was sent
+                state.phase = State::Phase::broken;
+            }
             break;
+        }
         }
     }
     return {ClientEvent::malformed, consumed};
@@ -170,7 +184,7 @@ ClientEvent ClientSession::State::take_greeting() {
 
 ClientEvent ClientSession::State::take_hello() {
     const Reply& reply = parser.reply();
-    if (reply.severity() == 5 && phase == Phase::hello && !lmtp) {
+    if (reply.severity() >= 4 && reply.code != 421 && phase == Phase::hello && !lmtp) {
         say_hello("HELO ");
         phase = Phase::hello_again;
         return ClientEvent::need_input;
@@ -206,7 +220,14 @@ ClientEvent ClientSession::State::take_answer() {
     const Reply& reply = parser.reply();
     const unsigned severity = reply.severity();
     supply_class();
-    if (runs.empty()) {
+    if (std::exchange(is_surplus, false)) {
+        const bool in_content =
+            content_open || (!runs.empty() && runs[first_run].command == ClientCommand::content);
+        if (in_content && severity >= 4 && reply.code != 421) {
+            content_open = false;
+            command = ClientCommand::content;
+            return ClientEvent::reply;
+        }
         command = ClientCommand::unsolicited;
         if (reply.code == 421) {
             return ClientEvent::reply;
@@ -214,6 +235,7 @@ ClientEvent ClientSession::State::take_answer() {
         phase = Phase::broken;
         return ClientEvent::need_input;
     }
+    RINGMX_ASSERT(!runs.empty());
     Run& run = runs[first_run];
     command = run.command;
     // 2xx to DATA would leave it open whether content may follow; 3xx to anything else asks for
@@ -234,6 +256,8 @@ ClientEvent ClientSession::State::take_answer() {
         recipients_accepted = 0;
     } else if (command == ClientCommand::recipient && severity == 2) {
         ++recipients_accepted;
+    } else if (command == ClientCommand::data) {
+        content_open = severity == 3;
     }
     return ClientEvent::reply;
 }
@@ -314,6 +338,7 @@ void ClientSession::chunk(std::uint64_t size_bytes, bool last) {
 }
 
 void ClientSession::content_sent(std::uint32_t recipients_accepted) {
+    state_->content_open = false;
     const std::uint32_t replies = state_->lmtp ? std::max(recipients_accepted, 1U) : 1U;
     state_->expect(ClientCommand::content, replies);
 }

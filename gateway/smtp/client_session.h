@@ -7,12 +7,14 @@
 // between the commands (after the reply 354, or straight behind bdat()).
 //
 // Life: the owner connects, then receive(): the greeting; then the session queues EHLO (or LHLO) by
-// itself, falls back to HELO when EHLO is refused (any 5xx: RFC 5321, 3.2 and 4.1.1.1), and gives
-// `ready` or `failed`. From then on it only does as it is told.
+// itself, falls back to HELO when EHLO is refused (RFC 5321, 3.2 and 4.1.1.1), and gives `ready` or
+// `failed`. From then on it only does as it is told.
 //
 // Replies that can't be what they answer are `malformed` too: 3xx to anything but DATA, 2xx to
 // DATA. A 421 that answers nothing is an event `reply` with command() `unsolicited` (the backend is
-// closing: RFC 5321, 3.8); any other reply that answers nothing is `malformed`.
+// closing: RFC 5321, 3.8); any other reply that answers nothing is `malformed`, save a refusal
+// between 354 and the content's end, which is the answer to the content. A reply that had begun to
+// come when nothing was unanswered answers nothing, whatever the owner queues meanwhile.
 //
 // Bounds: a reply of more than ReplyParser::reply_bytes_max octets in all, or a line over
 //         ReplyParser::line_bytes_max, or anything that is no reply, is `malformed`: the connection

@@ -82,8 +82,7 @@ std::size_t quoted_string_bytes(std::string_view text) {
 
 std::size_t local_part_bytes(std::string_view text) {
     const bool is_quoted = text.starts_with('"');
-    const std::size_t bytes = is_quoted ? quoted_string_bytes(text) : dot_string_bytes(text);
-    return bytes <= local_part_bytes_max ? bytes : 0;
+    return is_quoted ? quoted_string_bytes(text) : dot_string_bytes(text);
 }
 
 bool is_label(std::string_view label) {

@@ -145,6 +145,12 @@ bool BackendState::is_up() const {
     return !health.out_by_probes && !health.out_by_traffic;
 }
 
+bool BackendState::is_offered(Instant now) const {
+    const Health health = unpacked(health_.load());
+    return !health.out_by_probes &&
+           (!health.out_by_traffic || now >= instant_at(health.comeback_ticks));
+}
+
 std::optional<Instant> BackendState::comeback_at() const {
     const Health health = unpacked(health_.load());
     return health.out_by_traffic ? std::optional(instant_at(health.comeback_ticks)) : std::nullopt;

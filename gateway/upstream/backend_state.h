@@ -7,7 +7,8 @@
 // - traffic: `failures` failed connections in a row take it out. After a wait (interval, then
 //   doubled up to 5m) one connection is tried: the trial. If it succeeds the backend is back, if
 //   it fails the doubled wait begins. Probes don't shorten that. What counts as a failure is the
-//   caller's judgement; what ringmx aborts itself is abandoned().
+//   caller's judgement; what ringmx aborts itself is abandoned(). A success is a transaction's
+//   first answer.
 //
 // Connections: try_begin() takes one of max_connections, end() gives it back and names a worker
 //   that waits for one. A worker that is told `full` sets its flag by wait_for_connection() and
@@ -75,8 +76,11 @@ class alignas(64) BackendState {
 
     // Whether a connection may be begun or reused now (a due trial counts as usable).
     [[nodiscard]] bool usable(Instant now) const;
-    // Neither cause has it out: for metrics and /readyz.
+    // Neither cause has it out.
     [[nodiscard]] bool is_up() const;
+    // For metrics and /readyz: up, or its wait is over and the next transaction tries it. A balancer
+    // that sends nothing until it is told "ready" would else wait for ever.
+    [[nodiscard]] bool is_offered(Instant now) const;
 
     // `ok` and `trial` hold a connection until end(). A trial must be settled by exactly one of
     // connection_succeeded, connection_failed, abandoned.

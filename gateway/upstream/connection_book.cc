@@ -23,11 +23,10 @@ Answer ConnectionBook::acquire(const Request& request, std::span<const std::uint
     return answer;
 }
 
-void ConnectionBook::dial_succeeded(Lease& lease) {
+void ConnectionBook::transaction_answered(Lease& lease) {
     RINGMX_ASSERT(lease.held);
     lease.state().connection_succeeded(lease.trial);
     lease.trial = false;
-    lease.fresh = false;
 }
 
 void ConnectionBook::dial_failed(Lease& lease, Instant now) {
@@ -68,9 +67,8 @@ GiveBack ConnectionBook::give_back(Lease& lease, ConnectionHandle connection, In
     RINGMX_ASSERT(lease.held);
     const Pool& pool = *lease.pool;
     Lane& lane = lane_at(pool, lease.backend_index);
-    if (lease.trial || lease.fresh) {
-        dial_succeeded(lease);
-    }
+    lease.state().abandoned(lease.trial); // it was left before it could show anything
+    lease.trial = false;
     release_share(pool, *lane.state, lease.share_ticket);
     lease.held = false;
     const bool wanted = is_wanted_elsewhere(lane);

@@ -9,8 +9,8 @@
 // - retire(): the connection is closed without a verdict on health (worn out, drained, unclean
 //   end);
 // - dial_failed(): the fresh connection failed before any transaction: a failure of health.
-// After dial the worker tells dial_succeeded() once the backend has greeted and taken EHLO or
-// LHLO.
+// The worker tells transaction_answered() once the backend has answered a command of the
+// transaction: EHLO proves no more than a probe does.
 // A reused connection that drops or says 421 is no verdict: dial again under the same Lease.
 // After wait, next_grant() names the transaction, with a Lease or with refuse; cancel() when it
 // gives up by itself.
@@ -57,7 +57,6 @@ struct Lease {
     std::uint32_t share_ticket = SharedCounters::untracked_ticket;
     bool held = false;  // given, and not settled yet
     bool trial = false; // the backend was out; this connection decides
-    bool fresh = false; // it was dialled, and dial_succeeded() was not told yet
 
     [[nodiscard]] const BackendSettings& backend() const {
         return pool->settings.backends[backend_index];
@@ -71,6 +70,8 @@ struct Request {
     std::uint64_t client_key = 0; // ClientTicket::client_key; 0 for exempt clients, under no share
     TransactionHandle transaction = 0;
     Instant deadline = never; // now + backend_wait
+    // The backend that has the transaction already: before all others, while it is not tried.
+    std::uint32_t preferred = no_backend;
 };
 
 enum class Verdict : std::uint8_t {
@@ -118,10 +119,10 @@ class ConnectionBook {
     [[nodiscard]] Answer acquire(const Request& request, std::span<const std::uint16_t> tried,
                                  Instant now);
 
-    // All but dial_succeeded settle the lease; it goes on naming its backend. A connection counts
+    // All but transaction_answered settle the lease; it goes on naming its backend. A connection counts
     // against max_connections until connection_ended(): dial_failed() and retire() say that too,
     // after all others that part with a connection it is the caller's to say, once it is closed.
-    void dial_succeeded(Lease& lease);
+    void transaction_answered(Lease& lease);
     void dial_failed(Lease& lease, Instant now);
     void retire(Lease& lease);
     void let_go(Lease& lease); // the connection is about to be closed

@@ -31,6 +31,13 @@ Answer ConnectionBook::choose(const Request& request, std::span<const std::uint1
     if (request.pool->settings.hold || request.pool->table.weighted().empty()) {
         return {};
     }
+    if (request.preferred != no_backend && !contains(tried, request.preferred)) {
+        Answer answer;
+        blocked = try_backend(request, request.preferred, queued, answer, now);
+        if (blocked != Step::passed_over) {
+            return answer;
+        }
+    }
     return request.pool->settings.hash == HashKey::none
                ? choose_in_turn(request, tried, queued, blocked, now)
                : choose_by_slot(request, tried, queued, blocked, now);
@@ -198,7 +205,6 @@ ConnectionBook::Step ConnectionBook::begin_dial(const Request& request, Lane& la
     }
     answer.verdict = Verdict::dial;
     answer.lease.trial = begin == Begin::trial;
-    answer.lease.fresh = true;
     return Step::taken;
 }
 

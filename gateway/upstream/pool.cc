@@ -29,9 +29,11 @@ Pool::Pool(const PoolSettings& pool_settings, BackendRegistry& registry)
     }
 }
 
-bool has_backend(const Pool& pool) {
-    return std::ranges::any_of(pool.table.weighted(),
-                               [&](std::uint16_t index) { return pool.states[index]->is_up(); });
+bool has_backend(const Pool& pool, Instant now) {
+    return !pool.settings.hold &&
+           std::ranges::any_of(pool.table.weighted(), [&](std::uint16_t index) {
+               return pool.states[index]->is_offered(now);
+           });
 }
 
 } // namespace ringmx::upstream

@@ -28,8 +28,8 @@ struct Pool {
     std::uint32_t client_share;
 };
 
-// Whether some backend with a weight is up: "no pool at all has a backend" is when this is false
-// for every pool.
-[[nodiscard]] bool has_backend(const Pool& pool);
+// Whether some backend with a weight is offered, and the pool is not on hold: "no pool at all has a
+// backend" is when this is false for every pool.
+[[nodiscard]] bool has_backend(const Pool& pool, Instant now);
 
 } // namespace ringmx::upstream

@@ -103,10 +103,15 @@ void BackendConnection::expect_nothing() {
     timer_.cancel();
 }
 
+void BackendConnection::transaction_answered() { worker_.book().transaction_answered(lease_); }
+
+std::uint32_t BackendConnection::rejections_left() const {
+    const std::uint32_t rejections_max = pool_->settings().rejections_per_connection;
+    return rejections_max - std::min(rejections_, rejections_max);
+}
+
 bool BackendConnection::worn_out() const {
-    const PoolSettings& settings = pool_->settings();
-    return messages_ >= settings.messages_per_connection ||
-           rejections_ >= settings.rejections_per_connection;
+    return messages_ >= pool_->settings().messages_per_connection || rejections_left() == 0;
 }
 
 void BackendConnection::settle(bool failed) {
@@ -305,8 +310,8 @@ void BackendConnection::received(const Slice& octets) {
         rest = rest.subspan(step.consumed);
         switch (step.event) {
         case ClientEvent::need_input:
-            if (state_ == State::greeting && !send_commands()) {
-                lost(ForwardFailure::dropped, ENOMEM); // our own want
+            if (state_ == State::greeting && !session_.output().empty()) {
+                say_hello();
             }
             return;
         case ClientEvent::ready:
@@ -327,10 +332,18 @@ void BackendConnection::received(const Slice& octets) {
     }
 }
 
+// EHLO or HELO, with a time of its own for the answer.
+void BackendConnection::say_hello() {
+    if (!send_commands()) {
+        lost(ForwardFailure::dropped, ENOMEM); // our own want
+        return;
+    }
+    expect_within(snapshot_->settings->timeouts.backend_reply);
+}
+
 void BackendConnection::became_ready() {
     pool_->traits[lease_.backend_index]->learn(capabilities());
     expect_nothing();
-    worker_.book().dial_succeeded(lease_);
     state_ = State::busy;
     if (Delivery* const waiting = delivery()) {
         waiting->on_ready();

@@ -65,6 +65,10 @@ class BackendConnection {
     void expect_within(Duration time);
     void expect_nothing();
     void count_rejection() { ++rejections_; }
+    // Of rejections_per_connection.
+    [[nodiscard]] std::uint32_t rejections_left() const;
+    // A command of the transaction has its answer: the backend does its work.
+    void transaction_answered();
 
     // The delivery has done with it. `clean`: no transaction is open and no reply outstanding;
     // `resettable`: RSET would make it so.
@@ -99,6 +103,7 @@ class BackendConnection {
     void connect_next();
     void connect_failed();
     void received(const Slice& octets);
+    void say_hello();
     void became_ready();
     void take_reply();
     void lost(observe::ForwardFailure kind, int error);

@@ -90,12 +90,13 @@ void Delivery::acquire() {
         pool_index_ = next->pool_index;
         choice_hash_ = next->key_hash;
     }
-    const upstream::Request request{.pool = &pool().upstream,
-                                    .key_hash = choice_hash_,
-                                    .client_key = client_key_,
-                                    .transaction = self_.packed(),
-                                    .deadline =
-                                        worker_.now() + snapshot_->settings->timeouts.backend_wait};
+    const upstream::Request request{
+        .pool = &pool().upstream,
+        .key_hash = choice_hash_,
+        .client_key = client_key_,
+        .transaction = self_.packed(),
+        .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait,
+        .preferred = accepted_ > 0 ? backend_index_ : upstream::no_backend};
     const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
     if (answer.verdict == upstream::Verdict::wait) {
         waiting_ = true;
@@ -138,7 +139,7 @@ void Delivery::take(const upstream::Answer& answer) {
         return;
     case upstream::Verdict::wait:
     case upstream::Verdict::refuse:
-        unavailable(ForwardFailure::no_backend);
+        unavailable(tried_.empty() ? std::optional(ForwardFailure::no_backend) : std::nullopt);
         return;
     }
 }
@@ -169,8 +170,10 @@ void Delivery::on_sent(BackendConnection& sender) {
 
 // No backend takes it now. While nobody is accepted this is the verdict on one recipient, and the
 // next one chooses anew.
-void Delivery::unavailable(ForwardFailure kind) {
-    count_failure(kind);
+void Delivery::unavailable(std::optional<ForwardFailure> kind) {
+    if (kind) { // else the attempts that failed are counted
+        count_failure(*kind);
+    }
     tried_.clear();
     if (accepted_ > 0) {
         doom(replies::unavailable, RejectReason::backend_unavailable);
@@ -269,6 +272,12 @@ void Delivery::start_over() {
     if (content_begun_) {
         content_.rewind();
     }
+}
+
+void Delivery::change_connection() {
+    drop_connection();
+    start_over();
+    again_ = true;
 }
 
 void Delivery::on_lost(BackendConnection& lost, ForwardFailure kind) {

@@ -40,6 +40,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -131,13 +132,15 @@ class Delivery {
     void dial(const upstream::Lease& lease);
     [[nodiscard]] bool wants_backend() const;
     [[nodiscard]] bool same_choice(const Recipient& recipient) const;
-    void unavailable(observe::ForwardFailure kind);
-    void drop_connection(); // leaves it in the cleanest way that its state allows
-    void start_over();      // forgets the attempt; what was accepted is to be replayed
+    void unavailable(std::optional<observe::ForwardFailure> kind);
+    void drop_connection();   // leaves it in the cleanest way that its state allows
+    void start_over();        // forgets the attempt; what was accepted is to be replayed
+    void change_connection(); // leaves it in good order, the envelope goes on over another one
 
     // The envelope.
     void ask();
     [[nodiscard]] bool may_ask(Recipient& recipient);
+    [[nodiscard]] std::optional<smtp::Reply> want_of(const Recipient& recipient);
     void mail_reply(const smtp::Reply& reply);
     void recipient_reply(const smtp::Reply& reply);
     void settle_recipient(Recipient& recipient, const smtp::Reply& reply, smtp::AnswerSource source,

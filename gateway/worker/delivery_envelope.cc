@@ -10,6 +10,7 @@
 #include "base/domain.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ringmx::worker {
 
@@ -73,14 +74,31 @@ void Delivery::refuse_recipient(const smtp::Reply& reply, bool unknown, Recipien
     advance();
 }
 
+// Whether the backend that the connection is to would be chosen for this recipient alone. In turn,
+// whoever has refused all others is not chosen again.
 bool Delivery::same_choice(const Recipient& recipient) const {
     if (recipient.pool_index != pool_index_) {
         return false;
     }
-    const upstream::SlotTable& table = pool().upstream.table;
+    if (pool().settings().hash == HashKey::none) {
+        return !mail_answered_ || asked_first_ < asked_.size() || accepted_here_ > 0;
+    }
+    const std::uint32_t slot = upstream::SlotTable::slot_of(recipient.key_hash);
     return recipient.key_hash == choice_hash_ ||
-           table.first(upstream::SlotTable::slot_of(recipient.key_hash)) ==
-               table.first(upstream::SlotTable::slot_of(choice_hash_));
+           pool().upstream.table.first(slot) == backend_index_;
+}
+
+// What this backend offers takes the recipient; else the reply that says why not.
+std::optional<smtp::Reply> Delivery::want_of(const Recipient& recipient) {
+    const smtp::Capabilities& offered = connection()->capabilities();
+    if (mail_.declared_size_bytes && offered.size && offered.size_bytes_max > 0 &&
+        *mail_.declared_size_bytes > offered.size_bytes_max) {
+        return replies::too_large;
+    }
+    if (!offered.smtputf8 && (!is_ascii(recipient.mailbox) || !is_ascii(mail_.reverse_path))) {
+        return replies::needs_smtputf8;
+    }
+    return std::nullopt;
 }
 
 // Whether this recipient's RCPT may go up on the connection now. What it may not be asked at all it
@@ -88,8 +106,12 @@ bool Delivery::same_choice(const Recipient& recipient) const {
 bool Delivery::may_ask(Recipient& recipient) {
     const bool undecided = asked_first_ < asked_.size();
     const bool is_lmtp = pool().settings().protocol == Protocol::lmtp;
-    if (recipient.fate == Fate::accepted) {
-        return true; // again, on another connection
+    const std::optional<smtp::Reply> want = want_of(recipient);
+    if (recipient.fate == Fate::accepted) { // again, on another connection
+        if (want) {
+            envelope_changed();
+        }
+        return !want;
     }
     if (accepted_ > 0) {
         if (recipient.pool_index != pool_index_ || is_lmtp) {
@@ -102,25 +124,16 @@ bool Delivery::may_ask(Recipient& recipient) {
             return false; // it depends on the answer to the one before
         }
     } else if (!same_choice(recipient)) {
-        drop_connection();
-        start_over();
+        change_connection();
         tried_.clear();
-        again_ = true;
         return false;
     }
-    const smtp::Capabilities& offered = connection()->capabilities();
-    if (mail_.declared_size_bytes && offered.size && offered.size_bytes_max > 0 &&
-        *mail_.declared_size_bytes > offered.size_bytes_max) {
-        settle_recipient(recipient, replies::too_large, AnswerSource::own, false,
-                         RecipientReason::size);
-        return false;
+    if (want) {
+        settle_recipient(recipient, *want, AnswerSource::own, false,
+                         want->code == replies::too_large.code ? RecipientReason::size
+                                                               : RecipientReason::backend_reject);
     }
-    if (!offered.smtputf8 && (!is_ascii(recipient.mailbox) || !is_ascii(mail_.reverse_path))) {
-        settle_recipient(recipient, replies::needs_smtputf8, AnswerSource::own, false,
-                         RecipientReason::backend_reject);
-        return false;
-    }
-    return true;
+    return !want;
 }
 
 // Sends MAIL and as many RCPT as may go now: all in one go where the backend takes pipelining, else
@@ -141,6 +154,14 @@ void Delivery::ask() {
         const bool reply_due = (mail_sent_ && !mail_answered_) || asked_first_ < asked_.size();
         if (mail_refusal_.code != 0 || (reply_due && !pipelining)) {
             break; // a refused MAIL is settled when its last reply is in
+        }
+        const std::size_t undecided = asked_.size() - asked_first_;
+        if (undecided > 0 && undecided >= current->rejections_left()) {
+            break; // were they all refused, the next one belongs to another connection
+        }
+        if (mail_answered_ && undecided == 0 && current->rejections_left() == 0) {
+            change_connection();
+            break;
         }
         if (!may_ask(recipient)) {
             if (recipient.fate == Fate::refused) {
@@ -193,7 +214,9 @@ void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command,
         advance();
         return;
     }
-    heard_something_ = true;
+    if (!std::exchange(heard_something_, true)) {
+        from.transaction_answered();
+    }
     if (from.session().unanswered() == 0) {
         from.expect_nothing();
     }
@@ -274,7 +297,9 @@ void Delivery::recipient_reply(const smtp::Reply& reply) {
         ++accepted_here_;
         if (recipient.fate == Fate::asked) {
             recipient.fate = Fate::accepted;
-            ++accepted_;
+            if (++accepted_ == 1) {
+                choice_hash_ = recipient.key_hash; // it fixes the backend
+            }
             recipient.source = AnswerSource::backend;
             recipient.reply = smtp::OwnedReply(reply);
             worker_.counters().recipients_accepted_total.add();

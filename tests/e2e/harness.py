@@ -249,7 +249,7 @@ def parse_metrics(text):
 def run(*arguments, timeout=60, **options):
     """Runs a program to its end."""
     return subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True, errors="replace", timeout=timeout,
-                          stdin=subprocess.DEVNULL, **options)
+                          **{"stdin": subprocess.DEVNULL, **options})
 
 
 SIGNS_OF_A_CRASH = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|[Aa]ssertion|terminate called")

@@ -1,9 +1,10 @@
-"""Other people's programs as peers: Postfix's smtp-source and smtp-sink, Dovecot, HAProxy, each private to a test's temp folder."""
+"""Other people's programs as peers: Postfix's smtp-source and smtp-sink, Dovecot, HAProxy, nginx, each private to a test's temp folder."""
 
 import grp
 import imaplib
 import os
 import pathlib
+import poplib
 import pwd
 import re
 import shutil
@@ -64,10 +65,10 @@ class SmtpSink(Program):
 
 
 class Dovecot(Program):
-    """A private Dovecot: LMTP in, IMAP out, Maildir in the folder; every user has the password "secret"."""
+    """A private Dovecot: LMTP in, IMAP and POP3 out, Maildir in the folder; every user has the password "secret"."""
 
     def __init__(self, folder):
-        self.lmtp_port, self.imap_port = free_port(), free_port()
+        self.lmtp_port, self.imap_port, self.pop3_port = free_port(), free_port(), free_port()
         base = pathlib.Path(folder) / "dovecot"
         for name in ("run", "mail", "state"):
             (base / name).mkdir(parents=True)
@@ -87,7 +88,7 @@ class Dovecot(Program):
 base_dir = {base}/run
 state_dir = {base}/state
 log_path = /dev/stderr
-protocols = imap lmtp
+protocols = imap pop3 lmtp
 default_login_user = {login}
 default_internal_user = {internal}
 default_internal_group = {group}
@@ -101,6 +102,16 @@ service imap-login {{
     port = {self.imap_port}
   }}
   inet_listener imaps {{
+    port = 0
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    {'listen' if modern else 'address'} = 127.0.0.1
+    port = {self.pop3_port}
+  }}
+  inet_listener pop3s {{
     port = 0
   }}
 }}
@@ -150,8 +161,8 @@ userdb {{
         path = base / "dovecot.conf"
         path.write_text(text)
         super().__init__([program("dovecot"), "-F", "-c", path], folder, "dovecot")
-        started(self, self.lmtp_port)
-        started(self, self.imap_port)
+        for port in (self.lmtp_port, self.imap_port, self.pop3_port):
+            started(self, port)
 
     def mailbox(self, user):
         """All messages of a user, read over IMAP, octet for octet."""
@@ -165,11 +176,23 @@ userdb {{
             imap.logout()
 
 
+    def over_pop3(self, user):
+        """The same over POP3, which gives lines."""
+        pop3 = poplib.POP3("127.0.0.1", self.pop3_port, timeout=20)
+        poplib._MAXLINE = 1 << 20  # its bound on a line is no bound of the protocol
+        try:
+            pop3.user(user)
+            pop3.pass_("secret")
+            return [b"".join(line + b"\r\n" for line in pop3.retr(number)[1]) for number in range(1, pop3.stat()[0] + 1)]
+        finally:
+            pop3.quit()
+
+
 class HaProxy(Program):
-    """Two ports in front of one address: PROXY version 1 and version 2."""
+    """Three ports in front of one address: PROXY version 1, version 2, and version 2 with a checksum and with checks by SMTP, which say LOCAL."""
 
     def __init__(self, folder, target_port):
-        self.v1_port, self.v2_port = free_port(), free_port()
+        self.v1_port, self.v2_port, self.checked_port = free_port(), free_port(), free_port()
         path = pathlib.Path(folder) / "haproxy.cfg"
         path.write_text(f"""
 defaults
@@ -183,7 +206,38 @@ listen one
 listen two
     bind 127.0.0.1:{self.v2_port}
     server gateway 127.0.0.1:{target_port} send-proxy-v2
+listen three
+    bind 127.0.0.1:{self.checked_port}
+    option smtpchk EHLO haproxy.example
+    server gateway 127.0.0.1:{target_port} send-proxy-v2 proxy-v2-options crc32c check inter 100ms fall 1 check-send-proxy
 """)
         super().__init__([program("haproxy"), "-db", "-f", path], folder, "haproxy")
-        started(self, self.v1_port)
-        started(self, self.v2_port)
+        self.ports = (self.v1_port, self.v2_port, self.checked_port)
+        for port in self.ports:
+            started(self, port)
+
+
+class Nginx(Program):
+    """One port in front of one address, by PROXY version 1: nginx speaks no other towards its upstreams."""
+
+    def __init__(self, folder, target_port):
+        self.ports = (free_port(),)
+        path = pathlib.Path(folder) / "nginx.conf"
+        module = next(pathlib.Path("/usr/lib/nginx/modules").glob("ngx_stream_module.so"), None)
+        path.write_text(f"""
+{f'load_module {module};' if module else ''}
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ }}
+stream {{
+    server {{
+        listen 127.0.0.1:{self.ports[0]};
+        proxy_pass 127.0.0.1:{target_port};
+        proxy_protocol on;
+    }}
+}}
+""")
+        super().__init__([program("nginx"), "-p", folder, "-e", "stderr", "-c", path], folder, "nginx")
+        started(self, self.ports[0])

@@ -1,14 +1,19 @@
 """ringmx-load against ringmx-sink and through the gateway: counts, records and audit, open and closed loop, failures, reports."""
 
+import html
 import json
 import re
+import shutil
 import signal
+import struct
+import tempfile
 import unittest
+import zlib
 
 from harness import BIN, SIGNS_OF_A_CRASH, EndToEnd, Program, config, free_port, pool, run, wait_until
 
 
-class Load(EndToEnd):
+class Loading(EndToEnd):
     def sink(self, *options, listen=None):
         port = free_port()
         sink = Program([BIN / "ringmx-sink", "--listen", listen or f"127.0.0.1:{port}", *options], self.folder, "sink")
@@ -29,6 +34,8 @@ class Load(EndToEnd):
         self.assertEqual(found["accepted"] + found["tempfailed"] + found["rejected"] + found["errors"], found["sent"])
         return found
 
+
+class Load(Loading):
     def audit(self, sent, *received, code=0):
         result = run(BIN / "ringmx-load", "audit", sent, *received)
         self.assertEqual(result.returncode, code, result.stdout + result.stderr)
@@ -205,6 +212,114 @@ class Load(EndToEnd):
         self.load(to, "--messages", 10)
         gateway.wait_metric("ringmx_connections_open", 0)
         gateway.wait_metric("ringmx_messages_forwarded_total", 14)
+
+
+# Runs in a copy of the report: everything that is drawn, with its extents, and everything that was asked for over a network. Then only
+# the first plot is left, for the screenshot.
+PROBE = """<script>
+const drawn = [...document.querySelectorAll("figure > svg")].map(svg => ({
+  box: svg.getBoundingClientRect().toJSON(),
+  lines: [...svg.querySelectorAll("path.line")].map(line => line.getTotalLength()),
+  texts: [...svg.querySelectorAll("text.tick")].map(text => ({...text.getBoundingClientRect().toJSON(), text: text.textContent})),
+  hovers: svg.querySelectorAll("rect.hover > title").length,
+}));
+const found = {drawn, asked: performance.getEntriesByType("resource").map(entry => entry.name),
+               overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth};
+document.body.replaceChildren(document.querySelector("figure > svg"));
+document.body.insertAdjacentHTML("beforeend", '<pre id="found" hidden></pre>');
+document.getElementById("found").textContent = JSON.stringify(found);
+</script>"""
+
+# Whatever the page would fetch or run beside the probe is refused, and told on the console.
+POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"""
+
+
+def pixels(png):
+    """The rows of a PNG of 8 bits a channel, as lists of tuples."""
+    position, chunks = 8, {}
+    while position < len(png):
+        length, kind = struct.unpack(">I4s", png[position:position + 8])
+        chunks[kind] = chunks.get(kind, b"") + png[position + 8:position + 8 + length]
+        position += 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    step = {2: 3, 6: 4}[colour]
+    assert depth == 8
+    octets, above = zlib.decompress(chunks[b"IDAT"]), bytes(width * step)
+    for row in range(height):
+        start = row * (width * step + 1)
+        kind, line = octets[start], bytearray(octets[start + 1:start + 1 + width * step])
+        for index in range(len(line) if kind else 0):
+            left = line[index - step] if index >= step else 0
+            corner = above[index - step] if index >= step else 0
+            if kind == 4:
+                guess = left + above[index] - corner
+                nearest = min((abs(guess - left), 0, left), (abs(guess - above[index]), 1, above[index]), (abs(guess - corner), 2, corner))[2]
+            else:
+                nearest = (0, left, above[index], (left + above[index]) // 2)[kind]
+            line[index] = (line[index] + nearest) & 255
+        above = bytes(line)
+        yield [tuple(line[index:index + 3]) for index in range(0, len(line), step)]
+
+
+class Report(Loading):
+    """--html, as a browser shows it."""
+
+    def browse(self, report, width, height):
+        """(what the probe found, the screenshot)"""
+        program = shutil.which("chromium")
+        self.assertTrue(program, "chromium is not there: tools/setup installs it")
+        page, shot = self.folder / "probed.html", self.folder / "shot.png"
+        text = report.read_text(encoding="utf-8")
+        self.assertIn("</body>", text)
+        page.write_text(text.replace("<head>", "<head>" + POLICY).replace("</body>", PROBE + "</body>"), encoding="utf-8")
+        with tempfile.TemporaryDirectory() as profile:
+            result = run(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                         "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--enable-logging=stderr", "--hide-scrollbars",
+                         f"--window-size={width},{height}", "--dump-dom", f"--screenshot={shot}", page.as_uri(), timeout=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotRegex(result.stderr, r"CONSOLE")
+        found = re.search(r'<pre id="found" hidden="">(.*?)</pre>', result.stdout, re.S)
+        self.assertTrue(found, result.stdout[-2000:])
+        return json.loads(html.unescape(found.group(1))), shot.read_bytes()
+
+    def test_a_browser_draws_the_plots(self):
+        report = self.folder / "report.html"
+        self.load(self.sink("--delay", "5ms", "--tempfail", "0.1"), "--rate", "200", "--duration", "2s", "--connections", 10, "--html", report, code=1)
+        for width in (400, 1100):
+            with self.subTest(width=width):
+                found, shot = self.browse(report, width, 330)
+                self.assertEqual(found["asked"], [], "a report is whole by itself")
+                self.assertEqual(found["overflow"], 0, "the page is wider than the window")
+                self.assertEqual(len(found["drawn"]), 3, "latency and throughput over time, latency by percentile")
+                for plot in found["drawn"]:
+                    self.assertGreater(plot["box"]["width"], 500)
+                    self.assertGreater(plot["box"]["height"], 150)
+                    self.assertGreaterEqual(len(plot["lines"]), 2)
+                    for length in plot["lines"]:
+                        self.assertGreater(length, 100)
+                    self.assertGreaterEqual(plot["hovers"], 2)
+                    self.check_texts(plot)
+        # At the full width, where lines are not thinned.
+        colours = [pixel for row in pixels(shot) for pixel in row]
+        self.assertGreater(colours.count((0x00, 0x72, 0xb2)), 100, "the median's line is not to be seen")
+        self.assertGreater(colours.count((0xd5, 0x5e, 0x00)), 100, "the 99th percentile's line is not to be seen")
+
+    def check_texts(self, plot):
+        """Labels can be read, lie inside the drawing, and don't lie on one another."""
+        box, texts = plot["box"], plot["texts"]
+        self.assertGreater(len(texts), 6)
+        for text in texts:
+            self.assertGreater(text["width"], 4, text)
+            self.assertGreater(text["height"], 7, text)
+            self.assertGreaterEqual(text["left"], box["left"] - 1, text)
+            self.assertLessEqual(text["right"], box["right"] + 1, text)
+            self.assertGreaterEqual(text["top"], box["top"] - 1, text)
+            self.assertLessEqual(text["bottom"], box["bottom"] + 1, text)
+        for index, one in enumerate(texts):
+            for other in texts[index + 1:]:
+                over = min(one["right"], other["right"]) - max(one["left"], other["left"])
+                high = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
+                self.assertFalse(over > 2 and high > 2, (one, other))  # a line's box is higher than its letters
 
 
 if __name__ == "__main__":

@@ -5,63 +5,9 @@ import os
 import smtplib
 import unittest
 
-from harness import BIN, LONG, EndToEnd, Program, config, free_port, pool, run, wait_until
-from peers import Dovecot, HaProxy, SmtpSink, program, smtp_source, started
-
-LOAD = {"exempt": ["127.0.0.0/8"]}
-
-
-def needs(*names):
-    missing = [name for name in names if program(name) is None]
-    return unittest.skipIf(missing, f"{', '.join(missing)} is not installed (tools/setup)")
-
-
-def message_text(octets):
-    """A message of about that size with LF line ends: dots, long lines, empty lines, 8-bit octets."""
-    head = b"From: <source@example.net>\nTo: <user@example.com>\nSubject: size %d\n\n" % octets
-    lines = [b".", b"..", b"", b".dot", b"x" * 900, "grün".encode(), b"plain text of an ordinary line", b"\ttab"]
-    body, size, index = [head], len(head), 0
-    while size < octets:
-        body.append(lines[index % len(lines)] + b"\n")
-        size += len(body[-1])
-        index += 1
-    return b"".join(body)
-
-
-class PeerCase(EndToEnd):
-    def keep(self, what):
-        self.addCleanup(what.stop)
-        return what
-
-    def message_file(self, octets):
-        path = self.folder / f"message.{octets}"
-        path.write_bytes(message_text(octets))
-        return path
-
-    def sink(self, *options):
-        """ringmx-sink that stores what it takes."""
-        port = free_port()
-        store = self.folder / f"store-{port}"
-        store.mkdir()
-        sink = self.keep(Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", "--store", store, *options], self.folder, "sink"))
-        sink.port, sink.store = port, store
-        return started(sink, port)
-
-    def gateway_to(self, port, listener=None, workers=2, **settings):
-        return self.gateway(config({"main": pool(f"127.0.0.1:{port}", max_connections=200, **settings)}, listener=listener, workers=workers, limits=LOAD))
-
-    def stored(self, sink):
-        """All that the sink took, once it has ended."""
-        self.assertEqual(sink.stop(), 0, sink.log())
-        return [path.read_bytes() for path in sink.store.glob("*.eml")]
-
-    def behind_the_trace(self, data):
-        """What follows the first field, which must be ours."""
-        self.assertTrue(data.startswith(b"Received: "), data[:200])
-        lines = data.split(b"\n")
-        end = next(index for index in range(1, len(lines)) if not lines[index].startswith((b" ", b"\t")))
-        return b"\n".join(lines[end:])
-
+from harness import LONG, config, pool, run, wait_until
+from peer_case import LOAD, PeerCase, message_text, needs
+from peers import Dovecot, HaProxy, Nginx, SmtpSink, smtp_source
 
 @needs("smtp-source", "smtp-sink")
 class Postfix(PeerCase):
@@ -161,19 +107,39 @@ class DovecotLmtp(PeerCase):
         self.assertEqual(len(dovecot.mailbox("one@example.com")), 1)
 
 
-@needs("haproxy")
-class HaProxyInFront(PeerCase):
-    def test_both_versions_of_the_proxy_protocol(self):
-        backend = self.backend()
-        gateway = self.gateway(config({"main": pool(backend)}, listener={"proxy_protocol": {"trusted": ["127.0.0.1/32"], "timeout": "5s"}}))
-        haproxy = self.keep(HaProxy(self.folder, gateway.ports[0]))
+class InFront(PeerCase):
+    """A balancer before the gateway: what it says of the client's address is what the trace field says."""
+
+    def through(self, balancer, gateway_port):
         content = message_text(100000).replace(b"\n", b"\r\n")
-        for number, port in enumerate((haproxy.v1_port, haproxy.v2_port), 1):
-            with smtplib.SMTP("127.0.0.1", port, source_address=(f"127.0.3.{number}", 0), timeout=20) as smtp:
-                smtp.sendmail("a@example.net", ["b@example.com"], content)
-            message = backend.wait_messages(number)[-1]
-            self.assertIn(f"127.0.3.{number}", message.trace)
-            self.assertEqual(message.original, content)
+        running = self.keep(balancer(self.folder, gateway_port))
+        for number, port in enumerate(running.ports, 1):
+            with self.subTest(balancer=balancer.__name__, port=number):
+                count = len(self.proxied_backend.delivered())
+                with smtplib.SMTP("127.0.0.1", port, source_address=(f"127.0.3.{number}", 0), timeout=20) as smtp:
+                    smtp.sendmail("a@example.net", ["b@example.com"], content)
+                message = self.proxied_backend.wait_messages(count + 1)[-1]
+                self.assertIn(f"127.0.3.{number}", message.trace)
+                self.assertEqual(message.original, content)
+        return running
+
+    def setUp(self):
+        super().setUp()
+        self.proxied_backend = self.backend()
+        self.gateway_under_test = self.gateway(config({"main": pool(self.proxied_backend)},
+                                                      listener={"proxy_protocol": {"trusted": ["127.0.0.1/32"], "timeout": "5s"}}))
+
+    @needs("haproxy")
+    def test_haproxy_with_send_proxy_and_send_proxy_v2(self):
+        haproxy = self.through(HaProxy, self.gateway_under_test.ports[0])
+        # Its checks go on by themselves: each is a connection, and one that failed would be told.
+        before = self.gateway_under_test.metric("ringmx_connections_total")
+        wait_until(lambda: self.gateway_under_test.metric("ringmx_connections_total") > before + 3, what="checks by HAProxy")
+        self.assertNotIn("DOWN", haproxy.log())
+
+    @needs("nginx")
+    def test_nginx_stream_with_proxy_protocol(self):
+        self.through(Nginx, self.gateway_under_test.ports[0])
 
 
 if __name__ == "__main__":

@@ -68,12 +68,13 @@ def matches(expected, line):
 
 
 class ScriptedDialogs(EndToEnd):
-    def play(self, script):
-        limits = {"message_size": 1000000}
+    def started_for(self, settings):
+        """A gateway and its backend that behave as a script's settings say."""
+        limits = {"message_size": 1000000, "exempt": ["127.0.0.0/8"]}
         replies = {"RCPT": {None: "250 2.1.5 Ok"}, "END": ["250 2.0.0 Ok: queued as ID"]}
         sections = {}
         messages = []
-        for words in script.settings:
+        for words in settings:
             if words[0] == "limit":
                 limits[LIMITS[words[1]]] = int(words[2])
             elif words[0] == "rcpt":
@@ -84,7 +85,9 @@ class ScriptedDialogs(EndToEnd):
                 sections["smtp"] = {"bare_newline": "normalize"}
         if messages:
             replies["END"] = messages
-        gateway, backend = self.simple(replies, hostname="mx1.example.com", limits=limits, **sections)
+        return self.simple(replies, hostname="mx1.example.com", limits=limits, **sections)
+
+    def play(self, script, gateway, backend):
         client = self.client(gateway, ehlo=False)
         if script.switched("hello") or script.switched("begin"):
             client.ehlo()
@@ -92,24 +95,38 @@ class ScriptedDialogs(EndToEnd):
             client.cmd("MAIL FROM:<from@example.com>", "250")
             client.cmd("RCPT TO:<to@example.com>", "250")
         for flight in script.flights:
+            taken = len(backend.delivered())
             client.send(flight["client"])
             for expected in flight["expected"]:
                 line = client.line().decode("utf-8", "replace").rstrip("\r\n")
                 self.assertTrue(matches(expected, line), f"{script.name}: expected '{expected}', got '{line}'")
             if flight["content"] is not None:
-                message = backend.wait_messages(1)[-1]
+                message = backend.wait_messages(taken + 1)[-1]
                 # What a script calls the content is its wire form: stuffed by DATA, as it is in chunks.
                 self.assertIn(message.original, (unstuff(flight["content"]), flight["content"]), script.name)
             if flight["closes"]:
                 client.expect_closed()
         self.assertTrue(script.flights[-1]["closes"] or client.silent(0.02), f"{script.name}: more than the script says: {client.input!r}")
+        client.close()
 
 
 def add_tests():
-    for index, script in enumerate(read_scripts()):
+    """A test for each set of settings: its scripts are played one after the other, each on a connection of its own."""
+    groups = {}
+    for script in read_scripts():
         if script.playable():
-            name = f"test_{index:03}_" + re.sub(r"\W+", "_", script.name.lower())
-            setattr(ScriptedDialogs, name, lambda self, script=script: self.play(script))
+            settings = tuple(tuple(words) for words in script.settings if words[0] not in ("hello", "begin"))
+            groups.setdefault(settings, []).append(script)
+    for number, (settings, scripts) in enumerate(groups.items()):
+
+        def test(self, settings=settings, scripts=scripts):
+            gateway, backend = self.started_for(settings)
+            for script in scripts:
+                with self.subTest(script.name):
+                    self.play(script, gateway, backend)
+
+        name = re.sub(r"\W+", "_", " ".join(" ".join(words) for words in settings).lower()) or "as_it_comes"
+        setattr(ScriptedDialogs, f"test_{number:02}_{name}", test)
 
 
 add_tests()

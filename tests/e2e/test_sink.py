@@ -1,14 +1,16 @@
 """ringmx-sink: takes mail, counts it, keeps it, records it, and misbehaves on demand (contract, section 8)."""
 
 import json
+import pathlib
 import random
 import re
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
-from harness import BIN, SANITIZED, SIGNS_OF_A_CRASH, EndToEnd, Program, address, free_port, run, wait_until
+from harness import BIN, SANITIZED, SIGNS_OF_A_CRASH, EndToEnd, Program, address, config, free_port, pool, run, wait_until
 from smtp_client import Client, stuff
 
 
@@ -94,6 +96,35 @@ class Sink(EndToEnd):
         client.expect("250")
         client.expect("250")
         client.cmd("NOOP", "250")
+
+    def test_without_json_the_totals_are_all_that_stdout_has(self):
+        command = [BIN / "ringmx-sink", "--listen", f"127.0.0.1:{free_port()}"]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sink:
+            self.assertIn("listening on", sink.stderr.readline())
+            sink.terminate()
+            totals, _ = sink.communicate(timeout=60)
+        self.assertEqual(set(json.loads(totals)), {"connections", "messages", "recipients", "bytes", "unique", "duplicates"})
+
+    def test_a_message_without_message_id_has_a_line_in_the_record_and_was_never_sent(self):
+        record, sent = self.folder / "record", self.folder / "sent"
+        sink = self.sink("--record", record)
+        with Client(address(sink.port)) as client:
+            client.ehlo()
+            client.message("a@example.com", body=b"Subject: x\r\n\r\nx\r\n")
+        self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertEqual(record.read_text(), "- 0 00000000\n")
+        sent.write_text("")
+        audit = subprocess.run([BIN / "ringmx-load", "audit", sent, record], capture_output=True, text=True, check=False)
+        self.assertEqual(audit.returncode, 1, audit.stdout + audit.stderr)
+        self.assertIn("(without a Message-ID)", audit.stdout)
+
+    def test_two_sinks_with_workers_do_not_share_an_address(self):
+        first = self.sink("--workers", "2")
+        second = subprocess.run([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{first.port}", "--workers", "2"],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("Address already in use", second.stderr)
+        self.assertEqual(first.stop(), 0, first.log())
 
     def test_port_0_and_unix_paths_are_announced_and_workers_share_them(self):
         path = self.folder / "sink.socket"
@@ -204,6 +235,24 @@ class Sink(EndToEnd):
         self.assertEqual(sorted(line.split()[0] for line in lines), sorted(f"{number}@test" for number in range(acknowledged)))
         for line in lines:
             self.assertRegex(line, r"\A\S+ [1-9][0-9]* [0-9a-f]{8}\Z")
+
+    def test_what_is_recorded_was_acknowledged_though_the_sink_is_stopped(self):
+        sent, record = self.folder / "sent", self.folder / "record"
+        for _ in range(5):
+            for path in (sent, record):
+                path.unlink(missing_ok=True)
+            sink = self.sink("--record", record)
+            load = Program([BIN / "ringmx-load", "--to", f"127.0.0.1:{sink.port}", "--pipelining", "--connections", "50", "--messages", "1000000",
+                            "--size", "1KiB", "--record", sent], self.folder, "load")
+            self.addCleanup(load.stop)
+            wait_until(lambda: record.stat().st_size > 10000, what="messages")
+            self.assertEqual(sink.stop(), 0, sink.log())
+            load.signal(signal.SIGINT)
+            load.wait()
+            acknowledged = {line.split()[0] for line in sent.read_text().splitlines() if not line.endswith(" unacknowledged")}
+            recorded = {line.split()[0] for line in record.read_text().splitlines()}
+            self.assertEqual(recorded - acknowledged, set())
+            self.assertEqual(acknowledged - recorded, set())
 
     def test_refused_and_dropped_messages_are_neither_recorded_nor_counted(self):
         record, totals = self.folder / "record", self.folder / "totals.json"
@@ -330,6 +379,159 @@ class Sink(EndToEnd):
             result = run(BIN / "ringmx-sink", *arguments)
             self.assertEqual(result.returncode, 2, result)
             self.assertTrue(result.stderr.strip())
+
+
+class Personalities(EndToEnd):
+    """Listeners that misbehave, each by its own file; the rules themselves are the unit tests'."""
+
+    PHASES = ("connect", "ehlo", "mail", "rcpt", "data", "content", "end_of_data")
+    MISCHIEFS = ("disconnect", "busy", "malformed", "endless_line", "endless_reply", "silence", "tempfail", "reject")
+
+    def sink(self, *personalities, options=()):
+        """One process that listens for each of the personalities."""
+        arguments = [BIN / "ringmx-sink", *options]
+        self.ports = [free_port() for _ in personalities]
+        for index, (port, personality) in enumerate(zip(self.ports, personalities)):
+            path = self.folder / f"personality.{index}.json"
+            path.write_text(json.dumps(personality))
+            arguments += ["--listen", f"127.0.0.1:{port}", "--personality", path]
+        sink = Program(arguments, self.folder, "sink")
+        self.addCleanup(sink.stop)
+        wait_until(lambda: sink.log().count("listening on") == len(self.ports) or not sink.running(), what="the listeners")
+        self.assertTrue(sink.running(), sink.log())
+        return sink
+
+    def client(self, index, **options):
+        client = Client(address(self.ports[index]), **options)
+        self.addCleanup(client.close)
+        return client
+
+    def test_each_listener_has_its_own(self):
+        sink = self.sink({}, {"rcpt": {"reject": 1}}, {"connect": {"tempfail": 1}}, {"data": {"malformed": 1}})
+        good, refusing = self.client(0), self.client(1)
+        good.ehlo()
+        good.message("a@example.com")
+        refusing.ehlo()
+        refusing.cmd("MAIL FROM:<a@b>", "250")
+        refusing.cmd("RCPT TO:<a@b>", "550 5.7.1")
+        closed = self.client(2, greet=False)
+        closed.expect("451")
+        closed.expect_closed()
+        wild = self.client(3)
+        wild.ehlo()
+        wild.envelope("a@example.com")
+        wild.send(b"DATA\r\n")
+        with self.assertRaisesRegex(AssertionError, "not a reply line"):
+            wild.reply()
+        wild.send(b"NOOP\r\n")
+        self.assertTrue(wild.silent())
+        self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertEqual(json.loads(sink.log().splitlines()[-1]),
+                         {"connections": 4, "messages": 1, "recipients": 1, "bytes": 21, "unique": 1, "duplicates": 0, "unanswered": 0})
+
+    def test_endless_replies_have_no_end_and_silence_no_word(self):
+        sink = self.sink({"ehlo": {"endless_line": 1}}, {"ehlo": {"endless_reply": 1}}, {"ehlo": {"silence": 1}})
+        line, reply, silent = (self.client(index) for index in range(3))
+        for client in (line, reply, silent):
+            client.send(b"EHLO me\r\n")
+        wanted = 1 << 20
+        for client, pattern in ((line, rb"250 x+"), (reply, rb"(250-And there is more\r\n)+.{0,22}")):
+            while len(client.input) < wanted:
+                client.input += client.socket.recv(65536)
+            self.assertRegex(client.input, re.compile(rb"\A" + pattern + rb"\Z", re.S))
+        self.assertTrue(silent.silent())
+        silent.half_close()  # it is not held on to: who leaves is let go
+        silent.expect_closed()
+        for client in (line, reply):
+            client.close()
+        wait_until(lambda: sink.descriptors() < 12, what="the end of the connections")
+        self.assertLess(sink.rss_bytes() if not SANITIZED else 0, 100 << 20)
+
+    def test_an_unanswered_message_is_stored_and_neither_counted_nor_recorded(self):
+        store, record = self.folder / "store", self.folder / "record"
+        sink = self.sink({"end_of_data": {"unanswered": 1}}, options=("--store", store, "--record", record))
+        client = self.client(0)
+        client.ehlo()
+        client.envelope("a@example.com")
+        client.cmd("DATA", "354")
+        client.send(b"Message-ID: <1@test>\r\n\r\n.\r\n")
+        client.expect_closed()
+        self.assertEqual(sink.stop(), 0, sink.log())
+        self.assertEqual([path.read_bytes() for path in store.glob("*.eml")], [b"Message-ID: <1@test>\r\n\r\n"])
+        self.assertEqual(record.read_text(), "")
+        counted = json.loads(sink.log().splitlines()[-1])
+        self.assertEqual((counted["messages"], counted["unanswered"]), (0, 1))
+
+    def test_idle_connections_are_closed_with_a_word_or_without(self):
+        self.sink({"idle": {"timeout": "200ms"}}, {"idle": {"timeout": "200ms", "reply": False}})
+        told, cut = self.client(0), self.client(1)
+        for _ in range(3):  # as long as it talks it is not idle
+            told.cmd("NOOP", "250")
+            time.sleep(0.1)
+        told.expect("421 4.4.2")
+        told.expect_closed()
+        cut.expect_closed()
+
+    def test_a_storm_is_of_all_workers_and_greylists_are_shared(self):
+        self.sink({"storm": {"every": "1h", "lasts": "1h"}}, {"greylist": {"delay": "1ms"}}, options=("--workers", "2"))
+        for _ in range(8):
+            self.client(0, greet=False).expect("421 4.3.2")
+        codes = []
+        for _ in range(16):  # the kernel spreads them over both workers
+            with Client(address(self.ports[1])) as client:
+                client.ehlo()
+                client.cmd("MAIL FROM:<a@b>", "250")
+                codes.append(client.cmd("RCPT TO:<c@d>").code)
+            time.sleep(0.002)
+        self.assertEqual(codes, [450] + [250] * 15)
+
+    def test_the_manual_s_example_is_one(self):
+        manual = (pathlib.Path(__file__).resolve().parents[2] / "gateway" / "docs" / "benchmarking.md").read_text()
+        personality = json.loads(re.search(r"```json\n(.*?)```", manual, re.S).group(1))
+        self.assertGreater(len(personality), 4)
+        self.assertEqual(self.sink(personality).stop(), 0)
+
+    def test_faults_of_all_files_are_exit_2(self):
+        for index, text in enumerate(('{"mail": {"tempfial": 1}, "greylist": {"delay": 5}}', "{")):
+            (self.folder / f"bad.{index}").write_text(text)
+        result = run(BIN / "ringmx-sink", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--personality", self.folder / "bad.0",
+                     "--personality", self.folder / "bad.1")
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertRegex(result.stderr, r'(?s)\A\S+bad\.0: 2 faults, not started\n  /mail/tempfial: unknown key, did you mean "tempfail"\?\n'
+                                        r'  /greylist/delay: found 5, .*bad\.1: 1 fault, not started\n  line 1, column 2: ')
+
+    def test_a_gateway_survives_every_mischief_in_every_phase(self):
+        """Whoever it is that misbehaves, the client gets an answer, nothing else suffers, and what is acknowledged has arrived."""
+        cases = [(phase, mischief) for phase in self.PHASES for mischief in self.MISCHIEFS] + [("end_of_data", "unanswered")]
+        record = self.folder / "record"
+        self.sink({}, *({phase: {mischief: 1}} for phase, mischief in cases), options=("--no-chunking", "--record", record))
+        pools = {"good": pool(f"127.0.0.1:{self.ports[0]}")}
+        routes = [{"recipients": ["good.example"], "pool": "good"}]
+        for (phase, mischief), port in zip(cases, self.ports[1:]):
+            name = f"{phase}-{mischief}".replace("_", "-")
+            pools[name] = pool(f"127.0.0.1:{port}")
+            routes.append({"recipients": [f"{name}.example"], "pool": name})
+        gateway = self.gateway(config(pools, routes=routes, limits={"exempt": ["127.0.0.0/8"]},
+                                      timeouts={"backend_reply": "300ms", "backend_end_of_data": "300ms", "backend_wait": "300ms"}))
+        body = b"Message-ID: <%d@test>\r\nSubject: x\r\n\r\n" + 300 * (70 * b"x" + b"\r\n")
+        for number, (phase, mischief) in enumerate(cases):
+            with self.subTest(phase=phase, mischief=mischief):
+                with Client(gateway.smtp) as client:
+                    client.ehlo()
+                    client.cmd("MAIL FROM:<a@b.example>", "250")
+                    answer = client.cmd(f"RCPT TO:<u@{phase}-{mischief}.example>".replace("_", "-"))
+                    if answer.code == 250:
+                        answer = client.cmd("DATA")
+                    if answer.code == 354:
+                        client.send(stuff(body % number) + b".\r\n")
+                        answer = client.reply()
+                    # A refusal that the backend gives to what was asked is passed on; anything else is a passing failure.
+                    is_passed_on = mischief == "reject" and phase in ("mail", "rcpt", "data", "content", "end_of_data")
+                    self.assertEqual(answer.code, 550 if is_passed_on else 451, answer)
+                    client.cmd("RSET", "250")
+                    client.message("a@good.example", body=body % (1000 + number))
+        recorded = sorted(line.split()[0] for line in record.read_text().splitlines())
+        self.assertEqual(recorded, sorted(f"{1000 + number}@test" for number in range(len(cases))))
 
 
 if __name__ == "__main__":

@@ -184,10 +184,11 @@ class Conversation {
 std::string converse(Bytes script, unsigned choice, std::size_t piece_bytes) {
     Conversation conversation((choice & 1U) != 0);
     if ((choice & 2U) != 0) {
-        const std::string_view greeting =
-            (choice & 4U) != 0 ? "220 b\r\n250 b\r\n"
-                               : "220 b\r\n250-b\r\n250-SIZE\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
-        RINGMX_ASSERT(conversation.feed(ringmx::as_bytes(greeting), piece_bytes));
+        const std::string_view hello =
+            (choice & 4U) != 0 ? "250 b\r\n"
+                               : "250-b\r\n250-SIZE\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
+        RINGMX_ASSERT(conversation.feed(ringmx::as_bytes("220 b\r\n"), piece_bytes));
+        RINGMX_ASSERT(conversation.feed(ringmx::as_bytes(hello), piece_bytes));
         RINGMX_ASSERT(conversation.is_ready());
     }
     while (!script.empty()) {
@@ -198,7 +199,9 @@ std::string converse(Bytes script, unsigned choice, std::size_t piece_bytes) {
             continue;
         }
         const std::size_t count = std::min<std::size_t>((step >> 4U) * 8U + 1, script.size());
-        if (!conversation.feed(script.first(count), piece_bytes)) {
+        // EHLO's answer is none when it comes with the greeting: there the pieces matter.
+        const std::size_t pieces = conversation.is_ready() ? piece_bytes : count;
+        if (!conversation.feed(script.first(count), std::max<std::size_t>(pieces, 1))) {
             break;
         }
         script = script.subspan(count);

@@ -91,6 +91,14 @@ void ScriptedBackend::begin_data(const std::string& reply) {
     }
 }
 
+void ScriptedBackend::interject(const std::string& reply) {
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        if (!session->gone) {
+            session->socket->write(reply);
+        }
+    }
+}
+
 void ScriptedBackend::accept(SimSocket& socket) {
     ++connections;
     Session& session = *sessions_.emplace_back(std::make_unique<Session>());

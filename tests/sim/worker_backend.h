@@ -65,6 +65,8 @@ class ScriptedBackend {
     void go_on(); // until then
     // Says `reply` (354) to a DATA that `answer` left without one.
     void begin_data(const std::string& reply);
+    // On every open connection, whatever was asked.
+    void interject(const std::string& reply);
 
   private:
     enum class State { commands, data, chunk, over };

@@ -1,6 +1,7 @@
 #include "load/record_stream.h"
 
 #include "base/escape.h"
+#include "record/record_file.h"
 
 #include <cerrno>
 #include <charconv>
@@ -37,7 +38,7 @@ bool parse_record(std::string_view line, Record& record) {
     if (!id || !octets || !read_number(*octets, 10, record.octets)) {
         return false;
     }
-    record.id = *id;
+    record.id = *id == no_message_id ? std::string_view() : *id;
     const std::size_t blank = line.find(' ');
     const std::string_view checksum = line.substr(0, blank);
     record.is_acknowledged = blank == std::string_view::npos;

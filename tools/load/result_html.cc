@@ -46,7 +46,7 @@ th,td{padding:5px 12px;border-bottom:1px solid var(--line);text-align:right;whit
 th{color:var(--soft);font-weight:500}
 th:first-child,td.text,th.text{text-align:left}td.text{white-space:normal;overflow-wrap:anywhere}
 tbody th{color:var(--ink);font-weight:400}
-th:first-child{padding-left:0}
+th:first-child,td:first-child{padding-left:0}
 .whole th,.whole td{font-weight:600}
 figure{margin:0;overflow-x:auto}
 svg{display:block;width:100%;height:auto}figure>svg{min-width:620px}

@@ -18,6 +18,9 @@
 
 namespace ringmx {
 
+// What stands for the id of a message that has none: no sender's record has it.
+inline constexpr std::string_view no_message_id = "-";
+
 class RecordFile {
   public:
     static constexpr std::size_t gathered_bytes_max = 256 * 1024;

@@ -1,6 +1,9 @@
 #include "sink/connection.h"
 
+#include "base/assert.h"
+
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <fmt/format.h>
 #include <utility>
@@ -15,12 +18,37 @@ using smtp::ServerEvent;
 constexpr Reply sender_ok{250, {2, 1, 0}, "Ok"};
 constexpr Reply recipient_ok{250, {2, 1, 5}, "Ok"};
 constexpr Reply message_taken{250, {2, 0, 0}, "Ok"};
-constexpr Reply message_tempfailed{451, {4, 3, 0}, "Try again later, as asked for by --tempfail"};
-constexpr Reply message_rejected{550, {5, 7, 1}, "Refused, as asked for by --reject"};
 constexpr Reply message_not_stored{451, {4, 3, 0}, "The message can't be stored"};
+constexpr Reply tempfailed{451, {4, 3, 0}, "Try again later, as asked for"};
+constexpr Reply rejected{550, {5, 7, 1}, "Refused, as asked for"};
+constexpr Reply busy{421, {4, 3, 2}, "Too busy, as asked for"};
+constexpr Reply greylisted{450, {4, 2, 0}, "Greylisted, try again later"};
+constexpr Reply idle_too_long{421, {4, 4, 2}, "Idle for too long"};
 
 // Plays no part in what is tested; only keeps a transaction's memory bounded.
 constexpr std::uint32_t recipients_max = 100'000;
+
+// No code, and octets that have no place in a reply.
+constexpr std::string_view malformed_reply = "2x0=\x01\xff Ok\n\r\r\n";
+
+template <std::size_t bytes> constexpr std::array<char, bytes> repeated(std::string_view text) {
+    std::array<char, bytes> filled{};
+    for (std::size_t index = 0; index < bytes; ++index) {
+        filled[index] = text[index % text.size()];
+    }
+    return filled;
+}
+
+constexpr std::string_view endless_reply_line = "250-And there is more\r\n";
+constexpr auto endless_reply = repeated<endless_reply_line.size() * 256>(endless_reply_line);
+constexpr auto endless_line = repeated<endless_reply.size()>("x");
+
+const Reply& reply_of(Mischief verdict, const Reply& otherwise) {
+    if (verdict == Mischief::tempfail) {
+        return tempfailed;
+    }
+    return verdict == Mischief::reject ? rejected : otherwise;
+}
 
 } // namespace
 
@@ -44,55 +72,182 @@ Ledger::Ledger(const Options& settings, unsigned worker)
 
 double Ledger::draw() { return static_cast<double>(random() >> 11U) * 0x1p-53; }
 
-Connection::Connection(Ledger& ledger)
-    : ledger_(ledger), session_(ledger.server), reader_(ledger.record.is_open()) {
+Connection::Connection(Ledger& ledger, Backend& backend)
+    : ledger_(ledger), backend_(backend), session_(ledger.server),
+      reader_(ledger.record.is_open()) {
     ++ledger_.totals.connections;
-    session_.greet();
 }
+
+Connection::Wish Connection::greet() { return meet(Phase::connect); }
 
 Connection::Step Connection::receive(Bytes input) {
     std::size_t consumed = 0;
     for (;;) {
         const smtp::ServerSession::Step step = session_.receive(input.subspan(consumed));
         consumed += step.consumed;
+        Wish wish = Wish::need_input;
         switch (step.event) {
         case ServerEvent::need_input:
             return {Wish::need_input, consumed};
-        case ServerEvent::blocked: // every answer but a message's is given at once
-            return {Wish::wait, consumed};
+        case ServerEvent::blocked:
+            RINGMX_ASSERT(false); // whatever is asked is answered before more is read
+            break;
+        case ServerEvent::hello:
+            draft_ = {};
+            wish = meet(Phase::ehlo);
+            break;
         case ServerEvent::mail:
             begin_message();
-            session_.answer_mail(sender_ok);
+            wish = meet(Phase::mail);
             break;
         case ServerEvent::recipient:
-            if (ledger_.store) {
-                envelope_.rcpt_to.push_back(session_.recipient().mailbox);
-            }
-            session_.answer_recipient(recipient_ok, AnswerSource::own, false);
+            wish = meet(Phase::rcpt);
             break;
         case ServerEvent::data:
-            session_.answer_data(smtp::start_data);
+            wish = meet(Phase::data);
             break;
         case ServerEvent::content:
             take_content(step);
+            if (!is_content_met_ &&
+                session_.content_bytes() > backend_.personality.content_after_bytes) {
+                is_content_met_ = true;
+                wish = meet(Phase::content);
+            }
             break;
         case ServerEvent::content_end:
-            if (ledger_.options.delay > Duration::zero()) {
-                return {Wish::wait, consumed};
-            }
-            if (!conclude()) {
-                return {Wish::drop, consumed};
-            }
+            reader_.finish();
+            wish = meet(Phase::end_of_data);
             break;
-        case ServerEvent::hello:
         case ServerEvent::content_refused:
         case ServerEvent::reset:
             draft_ = {};
             break;
         case ServerEvent::close:
-            return {Wish::close, consumed};
+            wish = Wish::close;
+            break;
+        }
+        if (wish != Wish::need_input) {
+            return {wish, consumed};
         }
     }
+}
+
+// The client has come to this phase: decides what is to happen, and does it unless it is to wait.
+Connection::Wish Connection::meet(Phase phase) {
+    const PhaseBehavior& behavior = backend_.personality.at(phase);
+    phase_ = phase;
+    mischief_ = Mischief::none;
+    if ((phase == Phase::connect || phase == Phase::mail) &&
+        backend_.personality.is_storm(ledger_.now - backend_.begun)) {
+        mischief_ = Mischief::busy;
+    } else if (behavior.is_drawn()) {
+        mischief_ = behavior.mischief_at(ledger_.draw());
+    }
+    if (phase == Phase::ehlo) {
+        hold_hello();
+    }
+    return behavior.delay > Duration::zero() ? Wish::wait : conclude();
+}
+
+// The session has answered EHLO already; its reply is the last in the output: to EHLO from
+// the line with the host name on, to HELO one line.
+void Connection::hold_hello() {
+    std::string& output = session_.output();
+    const std::size_t begin = session_.esmtp()
+                                  ? output.rfind(fmt::format("250-{}\r\n", ledger_.server.hostname))
+                                  : output.rfind('\n', output.size() - 2) + 1; // none before it: 0
+    RINGMX_ASSERT(begin < output.size());
+    held_hello_ = output.substr(begin);
+    output.resize(begin);
+}
+
+Connection::Wish Connection::conclude() {
+    std::string& output = session_.output();
+    switch (mischief_) {
+    case Mischief::none:
+    case Mischief::tempfail:
+    case Mischief::reject:
+        return behave();
+    case Mischief::busy:
+        return end(busy);
+    case Mischief::unanswered:
+        keep_unanswered();
+        return Wish::close;
+    case Mischief::disconnect:
+        draft_ = {};
+        return Wish::close;
+    case Mischief::malformed:
+        output += malformed_reply;
+        return Wish::mute;
+    case Mischief::endless_line:
+        output += "250 ";
+        return Wish::flood;
+    case Mischief::endless_reply:
+        return Wish::flood;
+    case Mischief::silence:
+        return Wish::mute;
+    case Mischief::count:
+        break;
+    }
+    RINGMX_ASSERT(false);
+    return Wish::close;
+}
+
+// Answers as a backend may, if only by a refusal.
+Connection::Wish Connection::behave() {
+    const bool is_refusal = mischief_ != Mischief::none;
+    switch (phase_) {
+    case Phase::connect:
+        if (is_refusal) {
+            return end(reply_of(mischief_, busy));
+        }
+        session_.greet();
+        break;
+    case Phase::ehlo:
+        if (is_refusal) {
+            smtp::append_reply(session_.output(), reply_of(mischief_, busy));
+        } else {
+            session_.output() += held_hello_;
+        }
+        break;
+    case Phase::mail:
+        session_.answer_mail(reply_of(mischief_, sender_ok));
+        break;
+    case Phase::rcpt:
+        answer_recipient();
+        break;
+    case Phase::data:
+        session_.answer_data(reply_of(mischief_, smtp::start_data));
+        break;
+    case Phase::content:
+        if (is_refusal) {
+            return end(reply_of(mischief_, busy));
+        }
+        break;
+    case Phase::end_of_data:
+        answer_message();
+        break;
+    case Phase::count:
+        RINGMX_ASSERT(false);
+    }
+    return Wish::need_input;
+}
+
+Connection::Wish Connection::end(const Reply& reply) {
+    draft_ = {};
+    session_.fail(reply);
+    return Wish::close;
+}
+
+void Connection::expire() {
+    if (backend_.personality.idle_reply) {
+        session_.fail(idle_too_long);
+    }
+}
+
+std::string_view Connection::flood() const {
+    const auto& text = mischief_ == Mischief::endless_line ? endless_line : endless_reply;
+    return {text.data(), text.size()};
 }
 
 void Connection::begin_message() {
@@ -100,6 +255,7 @@ void Connection::begin_message() {
     unstuffer_ = {};
     draft_ = {};
     store_error_.reset();
+    is_content_met_ = false;
     if (ledger_.store) {
         const smtp::MailCommand& mail = session_.mail();
         envelope_ = {.mail_from = mail.reverse_path,
@@ -110,6 +266,20 @@ void Connection::begin_message() {
                      .smtputf8 = mail.smtputf8,
                      .body = mail.body};
     }
+}
+
+void Connection::answer_recipient() {
+    const std::string& mailbox = session_.recipient().mailbox;
+    Greylist& greylist = backend_.greylist;
+    Reply reply = reply_of(mischief_, recipient_ok);
+    if (mischief_ == Mischief::none && greylist.is_on() &&
+        !greylist.passes(session_.mail().reverse_path, mailbox, ledger_.now)) {
+        reply = greylisted;
+    }
+    if (ledger_.store && reply.severity() == 2) {
+        envelope_.rcpt_to.push_back(mailbox);
+    }
+    session_.answer_recipient(reply, AnswerSource::own, false);
 }
 
 void Connection::take_content(const smtp::ServerSession::Step& step) {
@@ -140,57 +310,39 @@ bool Connection::open_draft() {
     return draft_.is_open();
 }
 
-Connection::Verdict Connection::draw_verdict() {
-    const Options& options = ledger_.options;
-    if (options.tempfail + options.reject == 0) {
-        return Verdict::taken;
-    }
-    // A dropped message gets no verdict, so that the draws here share what is left.
-    const double draw = ledger_.draw() * (1 - options.disconnect);
-    if (draw < options.tempfail) {
-        return Verdict::tempfailed;
-    }
-    return draw < options.tempfail + options.reject ? Verdict::rejected : Verdict::taken;
-}
-
-bool Connection::conclude() {
-    reader_.finish();
-    if (ledger_.options.disconnect > 0 && ledger_.draw() < ledger_.options.disconnect) {
-        draft_ = {};
-        return false;
-    }
+// What was drawn for the message is its verdict; in LMTP each recipient draws its own.
+void Connection::answer_message() {
+    const PhaseBehavior& behavior = backend_.personality.at(Phase::end_of_data);
+    const bool is_lmtp = ledger_.options.lmtp;
     const std::uint32_t recipients = session_.recipients_accepted();
-    verdicts_.assign(ledger_.options.lmtp ? recipients : 1U, Verdict::taken);
-    std::size_t taken = 0;
-    for (Verdict& verdict : verdicts_) {
-        verdict = draw_verdict();
-        taken += verdict == Verdict::taken ? 1U : 0U;
+    verdicts_.clear();
+    for (std::uint32_t index = 0; index < (is_lmtp ? recipients : 1U); ++index) {
+        const bool is_own = is_lmtp && behavior.is_drawn();
+        const Mischief verdict = is_own ? behavior.verdict_at(ledger_.draw()) : mischief_;
+        verdicts_.push_back(&reply_of(verdict, message_taken));
     }
+    auto taken = static_cast<std::uint32_t>(std::ranges::count(verdicts_, &message_taken));
     if (taken > 0 && ledger_.store && !store_message()) {
-        std::ranges::replace(verdicts_, Verdict::taken, Verdict::not_stored);
+        std::ranges::replace(verdicts_, &message_taken, &message_not_stored);
         taken = 0;
     }
     draft_ = {};
     if (taken > 0) {
-        acknowledge(ledger_.options.lmtp ? taken : recipients);
+        acknowledge(is_lmtp ? taken : recipients);
     }
-    for (const Verdict verdict : verdicts_) {
-        switch (verdict) {
-        case Verdict::taken:
-            session_.answer_message(message_taken);
-            break;
-        case Verdict::tempfailed:
-            session_.answer_message(message_tempfailed);
-            break;
-        case Verdict::rejected:
-            session_.answer_message(message_rejected);
-            break;
-        case Verdict::not_stored:
-            session_.answer_message(message_not_stored);
-            break;
-        }
+    for (const Reply* verdict : verdicts_) {
+        session_.answer_message(*verdict);
     }
-    return true;
+}
+
+// It is in the store if there is one, and nowhere else: nobody was told.
+void Connection::keep_unanswered() {
+    verdicts_.assign(session_.recipients_accepted(), &message_taken);
+    if (ledger_.store) {
+        (void)store_message();
+    }
+    draft_ = {};
+    ++ledger_.totals.unanswered;
 }
 
 bool Connection::store_message() {
@@ -198,7 +350,7 @@ bool Connection::store_message() {
     if (ledger_.options.lmtp) {
         std::size_t index = 0;
         std::erase_if(envelope_.rcpt_to,
-                      [&](const std::string&) { return verdicts_[index++] != Verdict::taken; });
+                      [&](const std::string&) { return verdicts_[index++] != &message_taken; });
     }
     if (open_draft()) { // which an empty message has not done yet
         const Expected<std::string> name =
@@ -217,13 +369,15 @@ void Connection::acknowledge(std::size_t recipients) {
     ++totals.messages;
     totals.recipients += recipients;
     totals.bytes += session_.content_bytes();
-    if (reader_.message_id().empty()) {
+    const bool has_id = !reader_.message_id().empty();
+    if (has_id) {
+        totals.ids.insert(reader_.message_id());
+    } else {
         ++totals.messages_without_id;
-        return;
     }
-    totals.ids.insert(reader_.message_id());
     if (ledger_.record.is_open()) {
-        ledger_.record.add(reader_.message_id(), reader_.octets(), reader_.checksum());
+        ledger_.record.add(has_id ? reader_.message_id() : no_message_id, reader_.octets(),
+                           reader_.checksum());
     }
 }
 

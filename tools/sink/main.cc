@@ -1,7 +1,7 @@
 // ringmx-sink: an SMTP or LMTP backend that accepts, counts, checks, and can misbehave on purpose.
 //
 // Opens everything first (a fault ends it with 1 and one line), says "listening on ADDRESS" for
-// each listener on stdout, then waits for SIGTERM or SIGINT, stops its workers, and writes the
+// each listener on stderr, then waits for SIGTERM or SIGINT, stops its workers, and writes the
 // totals. TCP addresses are listened at by each worker by itself (SO_REUSEPORT), a Unix path's
 // socket is shared.
 #include "ring/sockets.h"
@@ -9,6 +9,7 @@
 #include "sink/worker.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
@@ -35,6 +36,12 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
             descriptors.push_back(copy);
             continue;
         }
+        if (workers > 1 && index == 0 &&
+            !address.is_unix) { // else two sinks would share the mail in silence
+            if (const Expected<void> free = ring::check_free(address); !free) {
+                return std::unexpected(free.error());
+            }
+        }
         const Expected<int> descriptor = ring::listen_patiently(address, backlog, workers > 1);
         if (!descriptor) {
             return std::unexpected(descriptor.error());
@@ -51,15 +58,27 @@ Expected<std::vector<int>> listen_at(SocketAddress& address, unsigned workers) {
     return descriptors;
 }
 
-Expected<std::vector<std::unique_ptr<Worker>>> open_workers(Options& options) {
-    std::vector<std::vector<int>> listeners(options.workers);
-    for (SocketAddress& address : options.listen) {
-        const Expected<std::vector<int>> descriptors = listen_at(address, options.workers);
+std::vector<std::unique_ptr<Backend>> backends_of(const Options& options) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch(); // the ring's clock too
+    std::vector<std::unique_ptr<Backend>> backends;
+    backends.reserve(options.personalities.size());
+    for (const Personality& personality : options.personalities) {
+        backends.push_back(std::make_unique<Backend>(personality, Instant(now)));
+    }
+    return backends;
+}
+
+Expected<std::vector<std::unique_ptr<Worker>>>
+open_workers(Options& options, const std::vector<std::unique_ptr<Backend>>& backends) {
+    std::vector<std::vector<Worker::Listening>> listeners(options.workers);
+    for (std::size_t place = 0; place < options.listen.size(); ++place) {
+        const Expected<std::vector<int>> descriptors =
+            listen_at(options.listen[place], options.workers);
         if (!descriptors) {
             return std::unexpected(descriptors.error());
         }
         for (unsigned index = 0; index < options.workers; ++index) {
-            listeners[index].push_back((*descriptors)[index]);
+            listeners[index].push_back({(*descriptors)[index], *backends[place]});
         }
     }
     std::vector<std::unique_ptr<Worker>> workers;
@@ -86,8 +105,9 @@ Expected<void> try_json(const std::string& path) {
     return {};
 }
 
-Expected<void> write_totals(const Totals& totals, const std::string& path) {
-    const std::string text = totals.json();
+Expected<void> write_totals(const Totals& totals, const Options& options) {
+    const std::string& path = options.json;
+    const std::string text = totals.json(options.has_personality_files);
     if (path.empty()) {
         fmt::print("{}", text);
         std::fflush(stdout);
@@ -169,14 +189,14 @@ int main(int count, char** arguments) {
     if (const Expected<void> json = try_json(options->json); !json) {
         return fail(json.error());
     }
-    Expected<std::vector<std::unique_ptr<Worker>>> workers = open_workers(*options);
+    const std::vector<std::unique_ptr<Backend>> backends = backends_of(*options);
+    Expected<std::vector<std::unique_ptr<Worker>>> workers = open_workers(*options, backends);
     if (!workers) {
         return fail(workers.error());
     }
     for (const SocketAddress& address : options->listen) {
-        fmt::print("listening on {}\n", address.text());
+        fmt::print(stderr, "listening on {}\n", address.text());
     }
-    std::fflush(stdout);
     run(*workers, ending);
 
     Totals totals;
@@ -188,6 +208,6 @@ int main(int count, char** arguments) {
             ::unlink(address.path.c_str());
         }
     }
-    const Expected<void> written = write_totals(totals, options->json);
+    const Expected<void> written = write_totals(totals, *options);
     return written ? 0 : fail(written.error());
 }

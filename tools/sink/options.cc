@@ -1,6 +1,7 @@
 #include "sink/options.h"
 
 #include "base/units.h"
+#include "sink/personality_file.h"
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -18,6 +19,10 @@ constexpr const char* description =
 // What CLI11 leaves as text because it has our own form.
 struct RawOptions {
     std::vector<std::string> listen;
+    std::vector<std::string> personality;
+    double tempfail = 0;
+    double reject = 0;
+    double disconnect = 0;
     std::string delay = "0";
     std::string tls;
     bool no_pipelining = false;
@@ -43,18 +48,23 @@ void declare(CLI::App& app, Options& options, RawOptions& raw) {
                    "write each message to DIR/NAME.eml, its envelope to DIR/NAME.envelope; made if "
                    "missing")
         ->type_name("DIR");
-    app.add_option("--tempfail", options.tempfail, "probability of 451 at the end of data")
+    app.add_option("--tempfail", raw.tempfail, "probability of 451 at the end of data")
         ->type_name("P")
         ->check(probability);
-    app.add_option("--reject", options.reject, "probability of 550 at the end of data")
+    app.add_option("--reject", raw.reject, "probability of 550 at the end of data")
         ->type_name("P")
         ->check(probability);
-    app.add_option("--disconnect", options.disconnect,
+    app.add_option("--disconnect", raw.disconnect,
                    "probability of a drop instead of the final reply")
         ->type_name("P")
         ->check(probability);
     app.add_option("--delay", raw.delay, "wait before each final reply, such as 250ms or 2s")
         ->type_name("T");
+    app.add_option("--personality", raw.personality,
+                   "how a backend misbehaves, phase by phase, from a JSON file; given once for all "
+                   "listeners, or once for each in their order")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
     app.add_flag("--no-pipelining", raw.no_pipelining, "don't offer PIPELINING");
     app.add_flag("--no-chunking", raw.no_chunking, "don't offer CHUNKING");
     app.add_option("--json", options.json, "write the totals to FILE instead of stdout")
@@ -81,6 +91,30 @@ std::optional<SocketAddress> parse_listen(std::string_view text) {
     return SocketAddress::parse(text);
 }
 
+// Of every file, so that one run shows all faults.
+std::optional<Ending> read_personalities(Options& options, const std::vector<std::string>& files) {
+    const std::size_t listeners = options.listen.size();
+    if (files.size() > 1 && files.size() != listeners) {
+        return fault(
+            fmt::format("--personality: found {} for {} listeners, expected one for all or "
+                        "one for each",
+                        files.size(), listeners));
+    }
+    options.has_personality_files = !files.empty();
+    Ending ending{2, ""};
+    for (std::size_t index = 0; index < files.size(); ++index) {
+        const std::vector<config::Fault> faults =
+            load_personality(files[index], options.personalities[index]);
+        if (!faults.empty()) {
+            ending.text += config::report(files[index], faults);
+        }
+    }
+    if (files.size() == 1) {
+        options.personalities.assign(listeners, Personality(options.personalities.front()));
+    }
+    return ending.text.empty() ? std::nullopt : std::optional(std::move(ending));
+}
+
 std::expected<Options, Ending> finish(Options options, const RawOptions& raw) {
     if (!raw.tls.empty()) {
         return std::unexpected(fault("--tls is not built yet; leave it out"));
@@ -99,10 +133,24 @@ std::expected<Options, Ending> finish(Options options, const RawOptions& raw) {
         return std::unexpected(fault(fmt::format(
             "--delay: found '{}', expected a duration such as 250ms or 2s", raw.delay)));
     }
-    options.delay = *delay;
-    if (std::isnan(options.tempfail + options.reject + options.disconnect)) {
+    if (std::isnan(raw.tempfail + raw.reject + raw.disconnect)) {
         return std::unexpected(fault("--tempfail, --reject, --disconnect: found nan, expected a "
                                      "probability from 0 to 1"));
+    }
+    if (raw.tempfail + raw.reject + raw.disconnect > 1) {
+        return std::unexpected(
+            fault("--tempfail, --reject, --disconnect: each message meets one of "
+                  "them at most, expected a sum of at most 1"));
+    }
+    Personality given;
+    PhaseBehavior& end_of_data = given.at(Phase::end_of_data);
+    end_of_data.share(Mischief::tempfail) = raw.tempfail;
+    end_of_data.share(Mischief::reject) = raw.reject;
+    end_of_data.share(Mischief::disconnect) = raw.disconnect;
+    end_of_data.delay = *delay;
+    options.personalities.assign(options.listen.size(), given);
+    if (std::optional<Ending> bad = read_personalities(options, raw.personality)) {
+        return std::unexpected(std::move(*bad));
     }
     options.offer_pipelining = !raw.no_pipelining;
     options.offer_chunking = !raw.no_chunking;

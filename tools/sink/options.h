@@ -1,14 +1,15 @@
 // The command line of ringmx-sink.
 //
 // parse_options() gives the options, or the text and the exit code that the program ends with:
-// --help and --version (0, to stdout), or one line that names the fault and the mend (2, to
-// stderr).
+// --help and --version (0, to stdout), or one line that names the fault and the mend, or a report
+// of a personality file's faults (2, to stderr).
 // Thread: the main one.
-// Source: section 8 of the contract's load tools; --seed and --hostname are additions.
+// Source: section 8 of the contract's load tools; --seed, --hostname and --personality are
+// additions.
 #pragma once
 
 #include "base/address.h"
-#include "base/instant.h"
+#include "sink/personality.h"
 
 #include <cstdint>
 #include <expected>
@@ -23,12 +24,10 @@ struct Options {
     bool lmtp = false;
     bool offer_pipelining = true;
     bool offer_chunking = true;
-    // Of a message's final replies; what is left of 1 is taken. Where they add up to more, the
-    // first in the order disconnect, tempfail, reject has its share.
-    double tempfail = 0;
-    double reject = 0;
-    double disconnect = 0;
-    Duration delay{0};  // before a final reply
+    // One for each of `listen`: what the command line says of the end of data, and over that what
+    // the listener's file says.
+    std::vector<Personality> personalities;
+    bool has_personality_files = false;
     std::string store;  // folder; empty: nothing is stored
     std::string json;   // file; empty: stdout
     std::string record; // file; empty: no record

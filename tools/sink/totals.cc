@@ -10,15 +10,17 @@ void Totals::add(const Totals& other) {
     recipients += other.recipients;
     bytes += other.bytes;
     messages_without_id += other.messages_without_id;
+    unanswered += other.unanswered;
     ids.merge(other.ids);
 }
 
-std::string Totals::json() const {
+std::string Totals::json(bool with_unanswered) const {
     const std::uint64_t unique = ids.size() + messages_without_id;
     return fmt::format(
         "{{\"connections\": {}, \"messages\": {}, \"recipients\": {}, \"bytes\": {}, "
-        "\"unique\": {}, \"duplicates\": {}}}\n",
-        connections, messages, recipients, bytes, unique, messages - unique);
+        "\"unique\": {}, \"duplicates\": {}{}}}\n",
+        connections, messages, recipients, bytes, unique, messages - unique,
+        with_unanswered ? fmt::format(", \"unanswered\": {}", unanswered) : "");
 }
 
 } // namespace ringmx::sink

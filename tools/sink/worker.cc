@@ -26,11 +26,11 @@ constexpr Duration accept_pause = 100ms;
 
 } // namespace
 
-Worker::Peer::Peer(Handle handle, Ledger& ledger)
-    : stream(handle, operation_stream), connection(ledger), timer(handle.slot, *this) {}
+Worker::Peer::Peer(Handle handle, Ledger& ledger, Backend& backend)
+    : stream(handle, operation_stream), connection(ledger, backend), timer(handle.slot, *this) {}
 
 Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigned index,
-                                                 const std::vector<int>& listeners) {
+                                                 const std::vector<Listening>& listeners) {
     const Expected<ring::Features> features = ring::probe();
     if (!features) {
         return std::unexpected(features.error());
@@ -60,18 +60,18 @@ Expected<std::unique_ptr<Worker>> Worker::create(const Options& options, unsigne
 }
 
 Worker::Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
-               const std::vector<int>& listeners)
+               const std::vector<Listening>& listeners)
     : ledger_(options, index), port_(std::move(port)), pool_({.bytes_max = receive_bytes_max}),
       buffers_(pool_, *port_), loop_(*port_, pool_), timers_(port_->now()),
       peers_(connections_max) {
-    for (const int descriptor : listeners) {
-        listeners_.push_back({descriptor});
+    for (const Listening& listening : listeners) {
+        listeners_.push_back({listening});
     }
 }
 
 Worker::~Worker() {
     for (const Listener& listener : listeners_) {
-        ring::close_socket(listener.descriptor);
+        ring::close_socket(listener.listening.descriptor);
     }
 }
 
@@ -80,15 +80,17 @@ void Worker::run() {
         arm(listener);
     }
     while (!is_stopping_ || !is_idle()) {
-        for (const ring::Completion& completion : loop_.turn(turn_end())) {
+        const std::span<const ring::Completion> completions = loop_.turn(turn_end());
+        ledger_.now = loop_.now();
+        // Now that the last turn's replies are on their way: what was recorded has been answered.
+        if (!is_stopping_ && life_.load(std::memory_order_acquire) != Life::running) {
+            begin_stop();
+        }
+        for (const ring::Completion& completion : completions) {
             take(completion);
         }
-        timers_.advance(loop_.now(), [this](Timer& timer) {
-            Peer& peer = static_cast<ReplyTimer&>(timer).peer;
-            peer.is_waiting = false;
-            peer.is_dropped = !peer.connection.conclude();
-            advance(peer);
-        });
+        timers_.advance(loop_.now(),
+                        [this](Timer& timer) { take_timer(static_cast<PeerTimer&>(timer).peer); });
         buffers_.refill();
         buffers_.rearm_starved([this](ring::Token token) {
             Peer* peer = peers_.find({token.slot, token.generation});
@@ -100,9 +102,6 @@ void Worker::run() {
         });
         rearm_listeners();
         write_record();
-        if (!is_stopping_ && life_.load(std::memory_order_acquire) != Life::running) {
-            begin_stop();
-        }
     }
     // The port must not go while the other thread still wakes it.
     life_.wait(Life::stop_requested);
@@ -149,7 +148,7 @@ void Worker::begin_stop() {
 void Worker::arm(std::uint32_t listener) {
     ring::Operation operation{};
     operation.code = ring::Opcode::accept;
-    operation.descriptor = listeners_[listener].descriptor;
+    operation.descriptor = listeners_[listener].listening.descriptor;
     operation.token = {operation_accept, listener, 0};
     loop_.queue(operation);
     listeners_[listener].is_armed = true;
@@ -201,13 +200,15 @@ void Worker::take_accept(const ring::Completion& completion) {
     if (completion.result < 0) {
         return;
     }
-    Peer* peer = is_stopping_ ? nullptr : peers_.create(ledger_);
+    Peer* peer =
+        is_stopping_ ? nullptr : peers_.create(ledger_, listeners_[index].listening.backend);
     if (peer == nullptr) {
         port_->close(completion.result);
         return;
     }
     peer->stream.open(completion.result);
     peer->stream.receive(loop_);
+    obey(*peer, peer->connection.greet());
     advance(*peer);
 }
 
@@ -238,6 +239,21 @@ void Worker::take_stream(Peer& peer, ring::StreamOperation operation,
     advance(peer);
 }
 
+void Worker::take_timer(Peer& peer) {
+    if (peer.is_waiting) {
+        peer.is_waiting = false;
+        obey(peer, peer.connection.conclude());
+    } else {
+        // Idle. One that doesn't read is not waited for.
+        peer.is_dropped = peer.stream.unsent_bytes() > 0;
+        peer.is_closing = true;
+        if (!peer.is_mute) {
+            peer.connection.expire();
+        }
+    }
+    advance(peer);
+}
+
 // The one place from which a connection goes on, and the only one that closes it.
 void Worker::advance(Peer& peer) {
     if (!peer.is_dropped) {
@@ -248,35 +264,52 @@ void Worker::advance(Peer& peer) {
         peer.is_dropped = !peer.stream.send_text(loop_, output);
         output.clear();
     }
+    if (peer.is_flooding && !peer.is_dropped && peer.stream.unsent_bytes() == 0) {
+        peer.is_dropped = !peer.stream.send_text(loop_, peer.connection.flood());
+    }
     if (peer.has_ended && !peer.is_waiting && peer.input.empty()) {
         peer.is_closing = true;
     }
     if (peer.is_dropped || (peer.is_closing && peer.stream.unsent_bytes() == 0)) {
         close(peer);
-    } else {
-        settle_flow(peer);
+        return;
+    }
+    settle_flow(peer);
+    const Duration idle = peer.connection.idle_timeout();
+    if (idle > Duration::zero() && !peer.is_waiting) {
+        timers_.set(peer.timer, loop_.now() + idle);
     }
 }
 
 void Worker::read_input(Peer& peer) {
-    while (!peer.is_waiting && !peer.is_closing && !peer.is_dropped && !peer.input.empty() &&
+    while (!peer.is_waiting && !peer.is_closing && !peer.is_mute && !peer.input.empty() &&
            peer.stream.unsent_bytes() <= unsent_bytes_max) {
         const Connection::Step step = peer.connection.receive(peer.input.front().bytes());
         peer.input.consume(step.consumed);
-        switch (step.wish) {
-        case Connection::Wish::need_input:
-            break;
-        case Connection::Wish::wait:
-            peer.is_waiting = true;
-            timers_.set(peer.timer, loop_.now() + ledger_.options.delay);
-            break;
-        case Connection::Wish::close:
-            peer.is_closing = true;
-            break;
-        case Connection::Wish::drop:
-            peer.is_dropped = true;
-            break;
-        }
+        obey(peer, step.wish);
+    }
+    if (peer.is_mute) {
+        peer.input.clear();
+    }
+}
+
+void Worker::obey(Peer& peer, Connection::Wish wish) {
+    switch (wish) {
+    case Connection::Wish::need_input:
+        break;
+    case Connection::Wish::wait:
+        peer.is_waiting = true;
+        timers_.set(peer.timer, loop_.now() + peer.connection.delay());
+        break;
+    case Connection::Wish::close:
+        peer.is_closing = true;
+        break;
+    case Connection::Wish::flood:
+        peer.is_flooding = true;
+        [[fallthrough]];
+    case Connection::Wish::mute:
+        peer.is_mute = true;
+        break;
     }
 }
 

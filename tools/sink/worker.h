@@ -34,13 +34,18 @@ class Worker {
     static constexpr std::size_t receive_bytes_max = std::size_t{256} * 1024 * 1024;
     static constexpr std::uint32_t connections_max = 1'000'000; // the descriptors end sooner
 
-    // `options` outlives it. Takes over the listening descriptors, and opens record and store as
-    // the options say.
+    struct Listening {
+        int descriptor;
+        Backend& backend; // that clients meet there
+    };
+
+    // `options` and the backends outlive it. Takes over the listening descriptors, and opens record
+    // and store as the options say.
     [[nodiscard]] static Expected<std::unique_ptr<Worker>>
-    create(const Options& options, unsigned index, const std::vector<int>& listeners);
+    create(const Options& options, unsigned index, const std::vector<Listening>& listeners);
     // Over any port and an open ledger: what create() uses, and tests.
     Worker(const Options& options, unsigned index, std::unique_ptr<ring::Port> port,
-           const std::vector<int>& listeners);
+           const std::vector<Listening>& listeners);
     ~Worker();
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
@@ -51,24 +56,26 @@ class Worker {
 
   private:
     struct Peer;
-    struct ReplyTimer : Timer {
-        ReplyTimer(std::uint32_t slot, Peer& owner) : Timer(0, slot), peer(owner) {}
+    struct PeerTimer : Timer {
+        PeerTimer(std::uint32_t slot, Peer& owner) : Timer(0, slot), peer(owner) {}
         Peer& peer;
     };
     struct Peer {
-        Peer(Handle handle, Ledger& ledger);
+        Peer(Handle handle, Ledger& ledger, Backend& backend);
 
         ring::Stream stream;
         Connection connection;
-        ReplyTimer timer;
+        PeerTimer timer;         // of the delay, else of being idle
         SliceQueue input;        // not yet consumed
         bool is_waiting = false; // for the delay
         bool has_ended = false;  // the client sends no more
         bool is_closing = false; // after what is queued is sent
         bool is_dropped = false;
+        bool is_mute = false; // whatever comes is dropped
+        bool is_flooding = false;
     };
     struct Listener {
-        int descriptor;
+        Listening listening;
         bool is_armed = false;
         Instant rearm_at = never; // after an accept that failed
     };
@@ -78,7 +85,9 @@ class Worker {
     void take_accept(const ring::Completion& completion);
     void take_stream(Peer& peer, ring::StreamOperation operation,
                      const ring::Completion& completion, Slice octets);
+    void take_timer(Peer& peer);
     void advance(Peer& peer);
+    void obey(Peer& peer, Connection::Wish wish);
     void read_input(Peer& peer);
     void settle_flow(Peer& peer);
     void close(Peer& peer);

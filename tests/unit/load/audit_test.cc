@@ -127,7 +127,7 @@ TEST_F(LoadAudit, WhatWasNotSentIsFoundOnceHoweverOftenItCame) {
 }
 
 TEST_F(LoadAudit, AMessageWithoutMessageIdWasNotSent) {
-    const Audit result = audited("a@x 1 1\n", {"a@x 1 1\n 0 00000000\n 0 00000000\n"});
+    const Audit result = audited("a@x 1 1\n", {"a@x 1 1\n- 0 00000000\n- 0 00000000\n"});
     EXPECT_EQ(result.unsent.count, 2U);
     EXPECT_EQ(result.duplicates.count, 0U);
     EXPECT_EQ(result.received, 3U);

@@ -21,8 +21,11 @@ TEST(SinkOptions, DefaultsMisbehaveInNoWay) {
     EXPECT_TRUE(options->offer_pipelining);
     EXPECT_TRUE(options->offer_chunking);
     EXPECT_FALSE(options->lmtp);
-    EXPECT_EQ(options->tempfail + options->reject + options->disconnect, 0);
-    EXPECT_EQ(options->delay, Duration::zero());
+    ASSERT_EQ(options->personalities.size(), 1U);
+    for (const PhaseBehavior& behavior : options->personalities[0].phases) {
+        EXPECT_FALSE(behavior.is_drawn());
+        EXPECT_EQ(behavior.delay, Duration::zero());
+    }
 }
 
 TEST(SinkOptions, EveryOptionIsTaken) {
@@ -59,10 +62,14 @@ TEST(SinkOptions, EveryOptionIsTaken) {
     EXPECT_EQ(options->listen[1].text(), "unix:/x");
     EXPECT_TRUE(options->lmtp);
     EXPECT_EQ(options->workers, 3U);
-    EXPECT_EQ(options->tempfail, 0.25);
-    EXPECT_EQ(options->reject, 0.5);
-    EXPECT_EQ(options->disconnect, 0.25);
-    EXPECT_EQ(options->delay, 250ms);
+    ASSERT_EQ(options->personalities.size(), 2U);
+    for (Personality personality : options->personalities) {
+        PhaseBehavior& end_of_data = personality.at(Phase::end_of_data);
+        EXPECT_EQ(end_of_data.share(Mischief::tempfail), 0.25);
+        EXPECT_EQ(end_of_data.share(Mischief::reject), 0.5);
+        EXPECT_EQ(end_of_data.share(Mischief::disconnect), 0.25);
+        EXPECT_EQ(end_of_data.delay, 250ms);
+    }
     EXPECT_FALSE(options->offer_pipelining);
     EXPECT_FALSE(options->offer_chunking);
     EXPECT_EQ(options->store, "s");
@@ -82,6 +89,7 @@ TEST(SinkOptions, AFaultIsOneLineAndExit2) {
         {"--listen", "127.0.0.1:1", "--workers", "0"},
         {"--listen", "127.0.0.1:1", "--tempfail", "1.5"},
         {"--listen", "127.0.0.1:1", "--tempfail", "nan"},
+        {"--listen", "127.0.0.1:1", "--tempfail", "0.6", "--reject", "0.6"},
         {"--listen", "127.0.0.1:1", "--delay", "soon"},
         {"--listen", "127.0.0.1:1", "--tls", "chain,key"},
     };

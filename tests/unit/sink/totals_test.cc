@@ -29,11 +29,14 @@ TEST(Totals, AnIdThatTwoWorkersSawIsADuplicate) {
         one.bytes = 100;
         one.messages_without_id = 1;
         one.ids.insert("shared");
+        one.unanswered = 2;
         one.ids.insert("own" + std::to_string(worker));
         all.add(one);
     }
-    EXPECT_EQ(all.json(), "{\"connections\": 2, \"messages\": 6, \"recipients\": 8, "
-                          "\"bytes\": 200, \"unique\": 5, \"duplicates\": 1}\n");
+    const std::string six = "{\"connections\": 2, \"messages\": 6, \"recipients\": 8, "
+                            "\"bytes\": 200, \"unique\": 5, \"duplicates\": 1";
+    EXPECT_EQ(all.json(false), six + "}\n");
+    EXPECT_EQ(all.json(true), six + ", \"unanswered\": 4}\n");
 }
 
 } // namespace

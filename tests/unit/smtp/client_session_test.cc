@@ -60,11 +60,23 @@ std::vector<Seen> feed(ClientSession& session, const std::string& wire, std::siz
     return seen;
 }
 
+// Replies that come one after the other, each when it was asked for.
+std::vector<Seen> feed_each(ClientSession& session, const std::vector<std::string>& replies,
+                            std::size_t bytes) {
+    std::vector<Seen> all;
+    for (const std::string& reply : replies) {
+        const std::vector<Seen> seen = feed(session, reply, bytes);
+        all.insert(all.end(), seen.begin(), seen.end());
+    }
+    return all;
+}
+
 constexpr std::size_t piece_sizes[] = {1, 2, 3, 5, 7, 11, 4096};
 
 ClientSession ready_session(bool lmtp = false) {
     ClientSession session("mx1.example", lmtp);
-    const auto seen = feed(session, "220 b\r\n250-b\r\n250-PIPELINING\r\n250 CHUNKING\r\n", 4096);
+    const auto seen =
+        feed_each(session, {"220 b\r\n", "250-b\r\n250-PIPELINING\r\n250 CHUNKING\r\n"}, 4096);
     EXPECT_EQ(seen.size(), 1U);
     EXPECT_EQ(seen[0].event, ClientEvent::ready);
     session.output().clear();
@@ -103,11 +115,10 @@ TEST(ClientSession, AnyOtherGreetingFails) {
 }
 
 TEST(ClientSession, RefusedEhloFallsBackToHelo) {
-    for (const std::string code : {"500", "501", "502", "504", "550"}) {
+    for (const std::string code : {"500", "501", "502", "504", "550", "450"}) {
         ClientSession session("mx1.example", false);
-        std::string replies = "220 b\r\n";
-        replies.append(code).append("-no\r\n").append(code).append(" no\r\n");
-        EXPECT_TRUE(feed(session, replies, 3).empty());
+        EXPECT_TRUE(
+            feed_each(session, {"220 b\r\n", code + "-no\r\n" + code + " no\r\n"}, 3).empty());
         EXPECT_EQ(session.output(), "EHLO mx1.example\r\nHELO mx1.example\r\n");
         const auto seen = feed(session, "250-b\r\n250 PIPELINING\r\n", 3);
         ASSERT_EQ(seen.size(), 1U);
@@ -119,19 +130,19 @@ TEST(ClientSession, RefusedEhloFallsBackToHelo) {
 
 TEST(ClientSession, EhloAndHeloRefusedFails) {
     ClientSession session("mx1.example", false);
-    EXPECT_EQ(feed(session, "220 b\r\n502 no\r\n550 5.7.1 never\r\n", 4096),
+    EXPECT_EQ(feed_each(session, {"220 b\r\n", "502 no\r\n", "550 5.7.1 never\r\n"}, 4096),
               (std::vector<Seen>{{ClientEvent::failed, ClientCommand::hello, "550 5.7.1 never"}}));
 }
 
-TEST(ClientSession, ATemporaryRefusalOfEhloFailsAtOnce) {
+TEST(ClientSession, A421ToEhloFailsAtOnce) {
     ClientSession session("mx1.example", false);
-    EXPECT_EQ(feed(session, "220 b\r\n421 4.3.2 later\r\n", 4096),
+    EXPECT_EQ(feed_each(session, {"220 b\r\n", "421 4.3.2 later\r\n"}, 4096),
               (std::vector<Seen>{{ClientEvent::failed, ClientCommand::hello, "421 4.3.2 later"}}));
 }
 
 TEST(ClientSession, LmtpSaysLhloAndHasNoFallback) {
     ClientSession session("mx1.example", true);
-    EXPECT_EQ(feed(session, "220 b\r\n500 no\r\n", 4096),
+    EXPECT_EQ(feed_each(session, {"220 b\r\n", "500 no\r\n"}, 4096),
               (std::vector<Seen>{{ClientEvent::failed, ClientCommand::hello, "500 5.0.0 no"}}));
     EXPECT_EQ(session.output(), "LHLO mx1.example\r\n");
 }
@@ -222,6 +233,51 @@ TEST(ClientSession, AReplyThatAnswersNothingIsMalformed) {
     EXPECT_EQ(feed(session, "250 what\r\n", 4096),
               (std::vector<Seen>{{ClientEvent::malformed, ClientCommand::greeting, ""}}));
     EXPECT_EQ(session.receive({}).event, ClientEvent::malformed);
+}
+
+// It would else be taken for the answer to what is sent next.
+TEST(ClientSession, AReplyTooManyIsMalformedThoughACommandIsQueuedBeforeItIsLookedAt) {
+    const std::string wire = "250 2.1.0 Ok\r\n250 2.0.0 One more\r\n";
+    for (std::size_t cut = 15; cut <= wire.size(); ++cut) { // behind the first octet of the second
+        ClientSession session = ready_session();
+        session.mail(sender, 0);
+        const std::string first = wire.substr(0, cut);
+        const auto step = session.receive(as_bytes(first));
+        ASSERT_EQ(step.event, ClientEvent::reply);
+        session.recipient("b@b.example");
+        const auto rest = feed(session, first.substr(step.consumed) + wire.substr(cut), 4096);
+        ASSERT_EQ(rest.size(), 1U);
+        EXPECT_EQ(rest[0].event, ClientEvent::malformed) << cut;
+    }
+}
+
+TEST(ClientSession, A421BehindTheLastReplyIsUnsolicited) {
+    ClientSession session = ready_session();
+    session.mail(sender, 0);
+    const std::string wire = "250 2.1.0 Ok\r\n421 4.3.2 Closing\r\n";
+    const auto step = session.receive(as_bytes(wire));
+    ASSERT_EQ(step.event, ClientEvent::reply);
+    session.recipient("b@b.example");
+    EXPECT_EQ(
+        feed(session, wire.substr(step.consumed), 4096),
+        (std::vector<Seen>{{ClientEvent::reply, ClientCommand::unsolicited, "421 4.3.2 Closing"}}));
+}
+
+TEST(ClientSession, EhlosAnswerWithTheGreetingIsMalformed) {
+    ClientSession session("mx1.example", false);
+    const auto seen = feed(session, "220 b\r\n250 b\r\n", 4096);
+    ASSERT_EQ(seen.size(), 1U);
+    EXPECT_EQ(seen[0].event, ClientEvent::malformed);
+}
+
+TEST(ClientSession, ARefusalBetween354AndTheEndAnswersTheContent) {
+    ClientSession session = ready_session();
+    session.data();
+    (void)feed(session, "354 go\r\n", 4096);
+    EXPECT_EQ(
+        feed(session, "552 5.3.4 too big\r\n", 4096),
+        (std::vector<Seen>{{ClientEvent::reply, ClientCommand::content, "552 5.3.4 too big"}}));
+    EXPECT_EQ(feed(session, "250 2.0.0 hm\r\n", 4096)[0].event, ClientEvent::malformed);
 }
 
 TEST(ClientSession, A421ThatAnswersNothingIsUnsolicited) {

@@ -180,6 +180,30 @@ TEST(BackendRegistry, StatesSurviveReloadsByPoolAndAddress) {
     EXPECT_EQ(registry.size(), 2U);
 }
 
+// Else a balancer that sends nothing while /readyz says 503 would wait for ever.
+TEST(BackendState, OneThatTrafficTookOutIsOfferedOnceItsWaitIsOver) {
+    BackendState state(0, "pool", "10.0.0.1:25");
+    const HealthSettings settings{.interval = 5s, .failures = 1, .successes = 1};
+    state.connection_failed(false, settings, Instant{100s});
+    EXPECT_FALSE(state.is_offered(Instant{104s}));
+    EXPECT_TRUE(state.is_offered(Instant{106s}));
+    EXPECT_EQ(state.try_begin(1, Instant{106s}), Begin::trial);
+    EXPECT_TRUE(state.is_offered(Instant{106s})) << "while it is tried";
+    state.connection_failed(true, settings, Instant{106s});
+    EXPECT_FALSE(state.is_offered(Instant{106s}));
+    (void)state.end(0);
+}
+
+TEST(Pool, OnHoldItHasNoBackend) {
+    BackendRegistry registry;
+    PoolSettings settings;
+    settings.backends.resize(1);
+    settings.backends[0].address = "10.0.0.1:25";
+    EXPECT_TRUE(has_backend(Pool(settings, registry), Instant{}));
+    settings.hold = true;
+    EXPECT_FALSE(has_backend(Pool(settings, registry), Instant{}));
+}
+
 TEST(Pool, HasABackendWhileSomeWeightedOneIsUp) {
     BackendRegistry registry;
     PoolSettings settings;
@@ -188,11 +212,11 @@ TEST(Pool, HasABackendWhileSomeWeightedOneIsUp) {
     settings.backends[1].address = "10.0.0.2:25";
     settings.backends[1].weight = 0;
     const Pool pool(settings, registry);
-    EXPECT_TRUE(has_backend(pool));
+    EXPECT_TRUE(has_backend(pool, Instant{}));
     for (int i = 0; i < 3; ++i) {
         pool.states[0]->probe_result(false, settings.health);
     }
-    EXPECT_FALSE(has_backend(pool));
+    EXPECT_FALSE(has_backend(pool, Instant{}));
 }
 
 TEST(Pool, OneClientsShareIsAQuarterAtLeastOne) {

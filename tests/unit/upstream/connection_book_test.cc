@@ -54,7 +54,7 @@ struct ConnectionBookTest : testing::Test {
         Answer answer = book.acquire(request(backend, client), {}, start);
         EXPECT_EQ(answer.verdict, Verdict::dial);
         EXPECT_EQ(answer.lease.backend_index, backend);
-        book.dial_succeeded(answer.lease);
+        book.transaction_answered(answer.lease);
         return answer.lease;
     }
     void end_closing() {
@@ -219,7 +219,7 @@ TEST_F(ConnectionBookTest, TheTrialOfABackendIsOneConnectionAndAnAbandonedOneIsO
     here.retire(trial.lease);
     trial = there.acquire(made, {}, due);
     EXPECT_TRUE(trial.lease.trial);
-    there.dial_succeeded(trial.lease);
+    there.transaction_answered(trial.lease);
     EXPECT_TRUE(pool->states[0]->is_up());
     EXPECT_FALSE(trial.lease.trial);
 }
@@ -234,8 +234,38 @@ TEST_F(ConnectionBookTest, AnIdleConnectionServesAsTheTrial) {
     Answer trial = here.acquire(made, {}, start + 6s);
     EXPECT_EQ(trial.verdict, Verdict::reuse);
     EXPECT_TRUE(trial.lease.trial);
-    ASSERT_EQ(here.give_back(trial.lease, 5, start + 6s).kept, Kept::idle);
+    here.transaction_answered(trial.lease);
     EXPECT_TRUE(pool->states[0]->is_up());
+    ASSERT_EQ(here.give_back(trial.lease, 5, start + 6s).kept, Kept::idle);
+}
+
+TEST_F(ConnectionBookTest, ATrialThatIsGivenBackUnansweredIsOfferedAgain) {
+    const Request made = request(0);
+    take_out(0);
+    Answer trial = here.acquire(made, {}, start + 6s);
+    ASSERT_TRUE(trial.lease.trial);
+    ASSERT_EQ(here.give_back(trial.lease, 5, start + 6s).kept, Kept::idle);
+    EXPECT_FALSE(pool->states[0]->is_up());
+    trial = here.acquire(made, {}, start + 6s);
+    EXPECT_TRUE(trial.lease.trial);
+    here.let_go(trial.lease);
+}
+
+TEST_F(ConnectionBookTest, ThePreferredBackendComesFirstWhileItIsNotTried) {
+    for (const HashKey hash : {HashKey::recipient, HashKey::none}) {
+        settings.hash = hash;
+        for (std::uint32_t preferred = 0; preferred < 3; ++preferred) {
+            Request made = request(0);
+            made.preferred = preferred;
+            Answer answer = here.acquire(made, {}, start);
+            EXPECT_EQ(answer.lease.backend_index, preferred);
+            here.retire(answer.lease);
+            const std::uint16_t tried[] = {static_cast<std::uint16_t>(preferred)};
+            answer = here.acquire(made, tried, start);
+            EXPECT_NE(answer.lease.backend_index, preferred);
+            here.retire(answer.lease);
+        }
+    }
 }
 
 TEST_F(ConnectionBookTest, IdleConnectionsExpireOldestFirst) {

@@ -80,8 +80,8 @@ struct Crowd {
                 std::this_thread::yield();
             }
             in_use.fetch_sub(1);
-            if (answer.lease.fresh) {
-                book.dial_succeeded(answer.lease);
+            if (answer.verdict == Verdict::dial) {
+                book.transaction_answered(answer.lease);
             }
             if ((random >> 20U) % 4 == 0) {
                 book.retire(answer.lease);
