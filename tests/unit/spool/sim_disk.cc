@@ -62,6 +62,7 @@ SegmentReader SimDisk::reader(int descriptor) const {
 
 std::vector<int> SimDisk::files() const {
     std::vector<int> descriptors;
+    descriptors.reserve(files_.size());
     for (const auto& [descriptor, octets] : files_) {
         descriptors.push_back(descriptor);
     }
