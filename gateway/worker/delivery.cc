@@ -215,7 +215,10 @@ void Delivery::say_doom() {
     }
     if (content_begun_) {
         fail_message(doomed_.view(), doomed_reason_);
-    } else if (data_requested_) {
+        return;
+    }
+    flush_answers(); // recipients that came in with DATA, after the doom
+    if (data_requested_ && !ended_) {
         refuse_data(doomed_.view(), doomed_reason_);
     }
 }
