@@ -8,7 +8,7 @@ namespace ringmx::sim {
 namespace {
 
 TEST(World, KeepsItsPromisesInTroubleAndGetsAllMailThroughInPeace) {
-    const Seeds seeds = Seeds::chosen(60);
+    const Seeds seeds = Seeds::chosen(120);
     WorldTally tally;
     run_seeds(seeds, "World", [&](std::uint64_t seed) { run_world(seed, tally); });
     if (!HasFailure() && seeds.count() > 1) {
