@@ -240,12 +240,11 @@ void WorldSender::final_answered(const std::string& reply) {
 
 // What was asked is answered, and the transaction is not over.
 void WorldSender::go_on() {
-    if (!mail_taken_) {
+    const bool all_asked = asked_count_ == asking_.size();
+    if (!mail_taken_ || (all_asked && (attempt_->accepted.empty() || content_said_))) {
         end_attempt();
-    } else if (asked_count_ < asking_.size()) {
+    } else if (!all_asked) {
         say_recipient(asking_[asked_count_]);
-    } else if (attempt_->accepted.empty() || content_said_) {
-        end_attempt();
     } else {
         by_chunks_ ? say_chunks() : say_data();
     }
