@@ -1,6 +1,7 @@
 #include "base/timer_wheel.h"
 
 #include "base/assert.h"
+#include "base/mutation.h"
 
 #include <algorithm>
 #include <bit>
@@ -78,6 +79,7 @@ Timer* TimerWheel::next_expired(Instant now, std::int64_t target) {
                 timer.deadline_ = never;
                 return &timer;
             }
+            RINGMX_MUTATE(timer_lost, continue);
             insert(timer);
         }
         if (current_ >= target) {

@@ -55,7 +55,8 @@ struct Token {
 enum class Opcode : std::uint8_t {
     accept,       // multishot on a listening descriptor; result is the new descriptor
     receive,      // multishot into provided buffers; result 0 is the peer's end
-    send,         // `octets`, all of them (MSG_WAITALL) unless the connection fails
+    send,         // `octets`, all of them (MSG_WAITALL) unless the connection fails or a signal
+                  // cuts it short: the result says how many
     send_message, // `message`, all of it, likewise
     connect,      // to `kernel_address`
     shutdown,     // both directions

@@ -1,5 +1,7 @@
 #include "ring/receive_buffers.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 
 namespace ringmx::ring {
@@ -34,12 +36,14 @@ Slice ReceiveBuffers::settle(const Completion& completion) {
     if (count > 0) {
         slice = Slice(&block, Bytes{block.memory + offset, count});
     }
+    RINGMX_MUTATE(offset_shifts, if (completion.buffer_more && !completion.more) return slice);
     if (completion.buffer_more) {
         offsets_[id] = offset + count;
         return slice;
     }
     offsets_[id] = not_posted;
     --posted_;
+    RINGMX_MUTATE(double_release, if (block.references > 1) pool_.release(&block));
     pool_.release(&block);
     refill();
     return slice;

@@ -1,5 +1,7 @@
 #include "ring/stream.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <cerrno>
 
@@ -167,6 +169,8 @@ void Stream::submit_send(Loop& loop) {
         sending_ = std::move(queued_);
     }
     SendRecord& record = *sending_;
+    RINGMX_MUTATE(slice_freed_at_send,
+                  for (Slice& slice : record.slices) slice = Slice(nullptr, slice.bytes()));
     const std::size_t count = std::min(record.slices.size() - record.first, pieces_per_send_max);
     if (count == 1) {
         Operation operation = make(Opcode::send, StreamOperation::send);
@@ -209,6 +213,7 @@ bool Stream::close(Loop& loop, bool reset) {
     if (queued_) {
         loop.give_back(std::move(queued_));
     }
+    RINGMX_MUTATE(closed_in_flight, loop.port().close(descriptor_); descriptor_ = -1; return true);
     if (in_flight_ != 0) {
         cancel_receive(loop);
         if (sending_) {
@@ -248,6 +253,7 @@ StreamEvent Stream::complete_receive(Loop& loop, const Completion& completion) {
         return StreamEvent::nothing;
     }
     if (completion.result > 0) {
+        RINGMX_MUTATE(receive_not_rearmed, return StreamEvent::received);
         if (!receive_armed_ && receive_wanted_) {
             receive(loop);
         }
@@ -281,6 +287,7 @@ StreamEvent Stream::complete_send(Loop& loop, const Completion& completion) {
     SendRecord& record = *sending_;
     auto sent = static_cast<std::size_t>(completion.result);
     RINGMX_ASSERT(sent <= record.bytes);
+    RINGMX_MUTATE(short_send_taken_as_whole, sent = record.bytes);
     record.bytes -= sent;
     while (sent > 0) {
         Slice& slice = record.slices[record.first];

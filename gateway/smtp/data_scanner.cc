@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/cpu.h"
+#include "base/mutation.h"
 
 namespace ringmx::smtp {
 
@@ -11,6 +12,7 @@ void DataScanner::take(std::uint8_t octet) {
     const auto take_in_text = [&] {
         counts_.bare_lf_count += octet == '\n' ? 1 : 0;
         state_ = octet == '\r' ? State::text_cr : State::text;
+        RINGMX_MUTATE(end_after_bare_lf, if (octet == '\n') state_ = State::line_start);
     };
     switch (state_) {
     case State::line_start:
@@ -101,6 +103,7 @@ DataScan DataScanner::result(Bytes span, std::size_t walked, State before) {
     scan.consumed = ended() ? walked : span.size();
     if (kept <= walked) {
         scan.held = dot_and_cr.substr(0, held_bytes(before));
+        RINGMX_MUTATE(held_dot_lost, scan.held = {});
         scan.content_bytes = walked - kept;
         counts_.wire_bytes += scan.held.size() + scan.content_bytes;
     } // else it began in an earlier span, and this one has nothing but more of it
@@ -126,6 +129,9 @@ DataScan DataScanner::scan_fast(Bytes span) {
     return scan_plain(span);
 }
 
-DataScan DataScanner::scan(Bytes span) { return scan_fast(span); }
+DataScan DataScanner::scan(Bytes span) {
+    RINGMX_MUTATE(end_after_bare_lf, return scan_plain(span)); // which it is made in
+    return scan_fast(span);
+}
 
 } // namespace ringmx::smtp

@@ -1,6 +1,7 @@
 #include "smtp/dot_stuffing.h"
 
 #include "base/cpu.h"
+#include "base/mutation.h"
 
 #include <algorithm>
 #include <bit>
@@ -87,6 +88,7 @@ std::size_t find_line_dot(Bytes span, std::size_t from) {
 }
 
 void LineTail::pass(Bytes octets) {
+    RINGMX_MUTATE(missing_dot_at_split, tail_ = Tail::other; if (octets.size() > 1) return);
     for (const std::byte octet : octets.last(std::min<std::size_t>(octets.size(), 2))) {
         tail_ = octet == std::byte{'\r'}                        ? Tail::cr
                 : octet == std::byte{'\n'} && tail_ == Tail::cr ? Tail::crlf

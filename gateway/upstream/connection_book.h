@@ -192,6 +192,7 @@ class ConnectionBook {
     Lane& lane_at(const Pool& pool, std::uint32_t index);
     Step try_backend(const Request& request, std::uint32_t index, bool queued, Answer& answer,
                      Instant now);
+    [[nodiscard]] bool has_room(const Pool& pool, Lane& lane);
     Step begin_dial(const Request& request, Lane& lane, Answer& answer, Instant now);
     bool take_share(const Request& request, BackendState& state, std::uint32_t& ticket,
                     Instant now);

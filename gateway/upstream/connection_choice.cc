@@ -148,12 +148,15 @@ ConnectionBook::Step ConnectionBook::try_backend(const Request& request, std::ui
     if (!queued && lane.full_waiting > 0) {
         return Step::full; // others came first
     }
-    if (!take_share(request, state, answer.lease.share_ticket, now)) {
-        return Step::share_full;
-    }
     const auto idle =
         std::find_if(lane.idle.rbegin(), lane.idle.rend(),
                      [&](const Idle& candidate) { return candidate.kind == pool.connection_kind; });
+    if (idle == lane.idle.rend() && !has_room(pool, lane)) {
+        return Step::full;
+    }
+    if (!take_share(request, state, answer.lease.share_ticket, now)) {
+        return Step::share_full;
+    }
     Step step = Step::taken;
     if (idle != lane.idle.rend()) {
         const Begin begin = state.try_reuse(now);
@@ -179,23 +182,38 @@ ConnectionBook::Step ConnectionBook::try_backend(const Request& request, std::ui
     return step;
 }
 
+// Whether there may be a connection to dial; if not, we are woken when one has ended. Asked before a
+// client's share is taken: one that is taken and given back at once wakes the workers that wait for
+// a share, for nothing, and their looking would wake us likewise, again and again.
+bool ConnectionBook::has_room(const Pool& pool, Lane& lane) {
+    BackendState& state = *lane.state;
+    const std::uint32_t connections_max = pool.settings.max_connections;
+    if (state.connections_open() < connections_max) {
+        return true;
+    }
+    lane.flagged = true;
+    state.wait_for_connection(worker_);
+    if (state.connections_open() < connections_max) { // one ended in between
+        if (lane.full_waiting == 0) {
+            settle_flag(lane);
+        }
+        return true;
+    }
+    // Some worker may keep one idle: the wake makes it yield that.
+    wake(state.idle_holders().take(worker_));
+    return false;
+}
+
 ConnectionBook::Step ConnectionBook::begin_dial(const Request& request, Lane& lane, Answer& answer,
                                                 Instant now) {
     BackendState& state = *lane.state;
     const std::uint32_t connections_max = request.pool->settings.max_connections;
     Begin begin = state.try_begin(connections_max, now);
-    if (begin == Begin::full) {
-        lane.flagged = true;
-        state.wait_for_connection(worker_);
+    while (begin == Begin::full && has_room(*request.pool, lane)) { // another was faster
         begin = state.try_begin(connections_max, now);
-        if (begin != Begin::full && lane.full_waiting == 0) {
-            settle_flag(lane);
-        }
     }
     switch (begin) {
     case Begin::full:
-        // Some worker may keep one idle: the wake makes it yield that.
-        wake(state.idle_holders().take(worker_));
         return Step::full;
     case Begin::down:
         return Step::passed_over;

@@ -68,6 +68,9 @@ std::optional<Grant> ConnectionBook::grant_in_lane(std::uint32_t lane_index, Ins
                 chosen.full_waiting += blocked == Step::full ? 1U : 0U;
                 chosen.full_waiting -= waiting.blocked == Step::full ? 1U : 0U;
                 waiters_[waiter].blocked = blocked;
+                if (chosen.full_waiting == 0) { // a connection that ended is of no use to us
+                    settle_flag(chosen);
+                }
             }
             if (blocked == Step::full) {
                 return std::nullopt; // nor is there one for those behind

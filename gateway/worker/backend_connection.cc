@@ -5,6 +5,8 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -135,6 +137,7 @@ void BackendConnection::leave(Leave how) {
         }
         return; // it goes on without a delivery and ends up idle
     }
+    RINGMX_MUTATE(reused_after_421, if (session_.reply().code == 421) how = Leave::clean);
     ++messages_;
     if (how == Leave::resettable && session_.unanswered() > 0 && !capabilities().pipelining) {
         how = Leave::broken; // neither RSET nor QUIT may follow what is not answered yet
@@ -227,6 +230,7 @@ void BackendConnection::close() {
 }
 
 void BackendConnection::closed() {
+    RINGMX_MUTATE(connection_stays_counted, if (reused_) is_counted_ = false);
     if (is_counted_) {
         is_counted_ = false;
         worker_.book().connection_ended(lease_.state().id());

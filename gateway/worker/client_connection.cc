@@ -7,6 +7,8 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 
 namespace ringmx::worker {
@@ -205,6 +207,8 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
                                 Slice octets) {
     switch (stream_.complete(worker_.loop(), operation, completion)) {
     case ring::StreamEvent::nothing:
+        RINGMX_MUTATE(stale_completion_drops_buffer, new Slice(std::move(octets)));
+        return;
     case ring::StreamEvent::connected:
         return;
     case ring::StreamEvent::received:

@@ -5,6 +5,8 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 
 namespace ringmx::worker {
@@ -201,6 +203,7 @@ void ClientConnection::begin_count() {
 }
 
 void ClientConnection::count_rejected(RejectReason reason) {
+    RINGMX_MUTATE(counter_off, if (reason == RejectReason::client_gone) return);
     if (owes_count_) {
         owes_count_ = false;
         worker_.counters()

@@ -6,6 +6,8 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -218,7 +220,10 @@ void Delivery::say_doom() {
     }
     if (content_begun_) {
         fail_message(doomed_.view(), doomed_reason_);
-    } else if (data_requested_) {
+        return;
+    }
+    flush_answers(); // recipients that came in with DATA, after the doom
+    if (data_requested_ && !ended_) {
         refuse_data(doomed_.view(), doomed_reason_);
     }
 }
@@ -289,6 +294,7 @@ void Delivery::on_lost(BackendConnection& lost, ForwardFailure kind) {
 void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
     count_failure(kind);
     log_attempt(kind);
+    RINGMX_MUTATE(second_backend_after_final_dot, final_submitted_ = false);
     const bool is_final = final_submitted_;
     const bool replayable = !is_final && (!content_begun_ || content_.replayable());
     const bool dropped = kind == ForwardFailure::dropped || kind == ForwardFailure::unavailable;
@@ -423,6 +429,7 @@ void Delivery::accept_message(const smtp::Reply& reply) {
 
 void Delivery::refuse_message(const smtp::Reply& reply, RejectReason reason) {
     worker_.counters().messages_rejected[reason].add();
+    RINGMX_MUTATE(counted_twice, if (!client()) worker_.counters().messages_rejected[reason].add());
     log_message_refusal(reply, reason, {});
     answer_client(reply);
 }

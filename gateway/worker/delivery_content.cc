@@ -7,6 +7,7 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
 #include "smtp/trace_field.h"
 
 #include <algorithm>
@@ -283,9 +284,11 @@ void Delivery::send_all(BackendConnection& current, SliceList& outgoing) {
 void Delivery::submit_final(BackendConnection& current) {
     final_submitted_ = true;
     timer_.cancel();
-    content_.clear();
     current.expect_within(
         std::min(snapshot_->settings->timeouts.backend_end_of_data, end_of_data_max));
+    RINGMX_MUTATE(ack_before_backend, answer_client(replies::sender_ok));
+    RINGMX_MUTATE(second_backend_after_final_dot, return);
+    content_.clear();
 }
 
 void Delivery::pump_chunk(BackendConnection& current) {

@@ -8,6 +8,7 @@
 #include "worker/worker.h"
 
 #include "base/domain.h"
+#include "base/mutation.h"
 
 #include <algorithm>
 #include <utility>
@@ -114,6 +115,7 @@ bool Delivery::may_ask(Recipient& recipient) {
         return !want;
     }
     if (accepted_ > 0) {
+        RINGMX_MUTATE(wrong_pool_asked, return true);
         if (recipient.pool_index != pool_index_ || is_lmtp) {
             settle_recipient(recipient, replies::other_pool, AnswerSource::own, false,
                              RecipientReason::other_pool);
@@ -334,6 +336,7 @@ void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply,
 
 // What was promised for a recipient does not hold on the other backend.
 void Delivery::envelope_changed() {
+    RINGMX_MUTATE(changed_envelope_ignored, return);
     drop_connection();
     start_over();
     changed_ = true;

@@ -1,5 +1,7 @@
 #include "worker/worker.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -313,6 +315,7 @@ bool Worker::may_log_wait() {
 }
 
 Pressure Worker::pressure() const {
+    RINGMX_MUTATE(memory_mark_ignored, return Pressure::none);
     const std::size_t used = pool_.bytes_in_use() + static_cast<std::size_t>(envelope_bytes_);
     if (used + pool_.receive_buffer_bytes() > pool_.receiving_bytes_max()) {
         return Pressure::critical;

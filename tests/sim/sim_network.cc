@@ -11,6 +11,8 @@ namespace {
 
 // A loop that turns this often without time or anything else going on waits for what never comes.
 constexpr std::uint32_t idle_turns_max = 100'000;
+// 2026-01-01: some date, always the same.
+constexpr WallTime wall_time_start{std::chrono::seconds(1'767'225'600)};
 
 } // namespace
 
@@ -20,6 +22,7 @@ Options Options::hostile(std::uint64_t seed) {
     options.incremental_buffers = seed % 4 != 0;
     options.socket_buffer_bytes = seed % 3 == 0 ? 4096 : 64 * 1024;
     options.tiny_segments = 0.3;
+    options.odd_segments = 0.5;
     options.late = 0.3;
     options.multishot_end = 0.1;
     options.spurious_enobufs = 0.05;
@@ -85,6 +88,11 @@ SocketAddress SimSocket::remote() const {
     return endpoint == nullptr ? SocketAddress{} : endpoint->remote;
 }
 
+bool SimSocket::swallowed() const {
+    const Endpoint* endpoint = network_.find(endpoint_);
+    return endpoint != nullptr && endpoint->swallowed;
+}
+
 void SimSocket::notice(Endpoint& endpoint) {
     if (endpoint.closed) {
         return;
@@ -117,6 +125,34 @@ Duration SimNetwork::delay() {
     return Duration(static_cast<Duration::rep>(
         random_.between(static_cast<std::uint64_t>(options_.delay_min.count()),
                         static_cast<std::uint64_t>(options_.delay_max.count()))));
+}
+
+Duration SimNetwork::travel_time() {
+    if (options_.slow > 0 && random_.chance(options_.slow)) {
+        return Duration(static_cast<Duration::rep>(
+            random_.below(static_cast<std::uint64_t>(options_.slow_delay_max.count()))));
+    }
+    return delay();
+}
+
+std::size_t SimNetwork::segment_bytes(const Endpoint& endpoint) {
+    std::size_t segment_max = options_.segment_bytes_max;
+    if (endpoint.tiny_segments) {
+        segment_max = 16;
+    } else if (endpoint.odd_segments) {
+        segment_max = std::min(segment_max, std::size_t{1} << random_.below(17));
+    }
+    return static_cast<std::size_t>(random_.between(1, segment_max));
+}
+
+WallTime SimNetwork::wall_time() const {
+    return wall_time_start + now_.time_since_epoch() + wall_offset_;
+}
+
+void SimNetwork::jump() {
+    now_ += Duration(static_cast<Duration::rep>(
+        random_.below(static_cast<std::uint64_t>(options_.jump_max.count()))));
+    wall_offset_ += std::chrono::seconds(random_.below(2 * 86'400)) - 24h;
 }
 
 void SimNetwork::schedule(Duration delay, std::function<void()> action) {
@@ -159,6 +195,9 @@ bool SimNetwork::advance_for(const SimPort& port) {
     if (next > now_) {
         now_ = next;
         idle_turns_ = 0;
+        if (options_.clock_jump > 0 && random_.chance(options_.clock_jump)) {
+            jump();
+        }
     }
     return true;
 }
@@ -167,6 +206,7 @@ Endpoint& SimNetwork::add_endpoint() {
     auto endpoint = std::make_unique<Endpoint>();
     endpoint->id = ++last_endpoint_;
     endpoint->tiny_segments = random_.chance(options_.tiny_segments);
+    endpoint->odd_segments = random_.chance(options_.odd_segments);
     return *endpoints_.emplace(endpoint->id, std::move(endpoint)).first->second;
 }
 
@@ -256,7 +296,7 @@ void SimNetwork::start_connect(std::uint64_t id, const SocketAddress& target,
     if (black_holes_.contains(target.text())) {
         return;
     }
-    schedule(delay(), [this, id, target, done = std::move(done)] {
+    schedule(travel_time(), [this, id, target, done = std::move(done)] {
         Endpoint* client = find(id);
         if (client == nullptr || client->closed) {
             return;
@@ -299,7 +339,7 @@ std::size_t SimNetwork::room_at(const Endpoint& endpoint) const {
 }
 
 void SimNetwork::wrote(Endpoint& endpoint) {
-    if (endpoint.peer == nullptr || endpoint.delivering) {
+    if (endpoint.peer == nullptr || endpoint.delivering || endpoint.swallowed) {
         return;
     }
     // Without room was_read() comes back here.
@@ -308,7 +348,7 @@ void SimNetwork::wrote(Endpoint& endpoint) {
                               : endpoint.peer->closed || room_at(*endpoint.peer) > 0;
     if (has_work) {
         endpoint.delivering = true;
-        schedule(delay(), [this, id = endpoint.id] { deliver(id); });
+        schedule(travel_time(), [this, id = endpoint.id] { deliver(id); });
     }
 }
 
@@ -325,6 +365,12 @@ void SimNetwork::deliver(std::uint64_t id) {
     }
     from->delivering = false;
     Endpoint& to = *from->peer;
+    if (options_.swallow > 0 && random_.chance(options_.swallow)) {
+        from->swallowed = to.swallowed = true;
+    }
+    if (from->swallowed) {
+        return;
+    }
     if (to.closed || random_.chance(options_.reset)) {
         // Octets for a socket that nobody has any more are answered by a reset.
         const bool has_octets = !from->outbound.empty();
@@ -337,9 +383,7 @@ void SimNetwork::deliver(std::uint64_t id) {
     }
     const std::size_t room = room_at(to);
     if (!from->outbound.empty() && room > 0) {
-        const std::size_t segment_max = from->tiny_segments ? 16 : options_.segment_bytes_max;
-        const auto segment = static_cast<std::size_t>(random_.between(1, segment_max));
-        const std::size_t count = std::min({from->outbound.size(), room, segment});
+        const std::size_t count = std::min({from->outbound.size(), room, segment_bytes(*from)});
         to.inbound.append(from->outbound.view().substr(0, count));
         from->outbound.drop(count);
     }
@@ -383,7 +427,7 @@ void SimNetwork::close(Endpoint& endpoint, bool reset) {
     endpoint.socket = nullptr;
     endpoint.port = nullptr;
     endpoint.write_ended = true;
-    if (endpoint.peer != nullptr && (reset || !endpoint.inbound.empty())) {
+    if (endpoint.peer != nullptr && !endpoint.swallowed && (reset || !endpoint.inbound.empty())) {
         // Closing with unread octets resets too, as Linux does (RFC 2525, 2.17).
         endpoint.outbound.clear();
         endpoint.end_delivered = true;

@@ -7,8 +7,8 @@
 // Time is virtual: it advances only when no port has anything to do, to the next event or the
 // nearest `until`. Everything that is left to chance (segmentation, delays, faults) comes from one
 // seed, so that a seed replays a run. A direction of a connection keeps octets in order and loses
-// none; socket buffers are bounded, so that a peer that doesn't read makes sends hang. An address
-// nobody listens at refuses; a black hole never answers.
+// none, unless the connection is reset or swallowed; socket buffers are bounded, so that a peer that
+// doesn't read makes sends hang. An address nobody listens at refuses; a black hole never answers.
 //
 // Thread: one for a network, its ports and its peers. The network outlives its ports. SimSockets
 //         live as long as the network.
@@ -47,14 +47,25 @@ struct Options {
         std::chrono::microseconds(20); // of a segment, a connect, a late completion
     Duration delay_max = std::chrono::microseconds(200);
     double tiny_segments = 0; // of a direction of a connection: its segments have 1 to 16 octets
+    double odd_segments = 0;  // likewise: of every size, the small ones as often as the large
     double late =
         0; // what could complete now does so later, so that completions overtake one another
     double multishot_end = 0;    // a multishot completion is its operation's last, for no reason
     double spurious_enobufs = 0; // a receive ends with -ENOBUFS although there are buffers
-    double reset = 0;            // instead of a segment's delivery the connection is reset
     double cancel_busy = 0;      // a cancel answers -EALREADY; its target ends a little later
 
-    // Everything at once but resets, which end connections and so change what a test may expect.
+    // These change what a test may expect: sends end with a part of their octets, as by a signal;
+    // connections end; time passes.
+    double short_sends = 0;
+    double reset = 0;      // instead of a segment's delivery the connection is reset
+    double swallow = 0;    // … nothing arrives any more, in either direction, and nobody is told
+    double slow = 0;       // of a segment or a connect: it takes up to slow_delay_max
+    double clock_jump = 0; // of a step of time: up to jump_max more pass, as for a stopped machine;
+                           // the wall clock leaps up to a day, either way
+    Duration slow_delay_max = 30s;
+    Duration jump_max = 5min;
+
+    // All those before the last group at once.
     [[nodiscard]] static Options hostile(std::uint64_t seed);
 };
 
@@ -89,6 +100,8 @@ struct Endpoint {
     bool input_shut = false;  // we shut our receiving direction
     bool closed = false;      // the owner is gone
     bool tiny_segments = false;
+    bool odd_segments = false;
+    bool swallowed = false;  // what is written goes nowhere
     bool delivering = false; // an event is on its way
     SimPort* port = nullptr; // the owner: a port's descriptor, or a scripted peer
     int descriptor = -1;
@@ -115,6 +128,7 @@ class SimSocket {
     [[nodiscard]] bool ended() const { return ended_; } // the peer said its end
     [[nodiscard]] int error() const { return error_; }  // errno: refused, reset
     [[nodiscard]] bool gone() const { return ended_ || error_ != 0; }
+    [[nodiscard]] bool swallowed() const; // nothing comes or goes any more
     [[nodiscard]] SocketAddress local() const;
     [[nodiscard]] SocketAddress remote() const;
 
@@ -146,6 +160,7 @@ class SimNetwork {
     [[nodiscard]] Options& options() { return options_; }
     [[nodiscard]] Random& random() { return random_; }
     [[nodiscard]] Instant now() const { return now_; }
+    [[nodiscard]] WallTime wall_time() const;
 
     // A scripted peer that connects; `from` makes it come from that IP address.
     SimSocket& connect(const SocketAddress& target,
@@ -186,6 +201,9 @@ class SimNetwork {
     // Time goes on for the benefit of `port`; false: another port must run first.
     bool advance_for(const SimPort& port);
     [[nodiscard]] Duration delay();
+    [[nodiscard]] Duration travel_time(); // delay(), and more where the network is slow
+    [[nodiscard]] std::size_t segment_bytes(const Endpoint& endpoint);
+    void jump();
     void notify(Endpoint& endpoint);
 
     void deliver(std::uint64_t id);
@@ -199,6 +217,7 @@ class SimNetwork {
     Options options_;
     Random random_;
     Instant now_;
+    Duration wall_offset_{0};
     std::uint64_t last_endpoint_ = 0;
     std::uint64_t last_event_ = 0;
     std::uint16_t last_client_port_ = 20000;

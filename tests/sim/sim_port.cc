@@ -11,13 +11,6 @@ using ring::Completion;
 using ring::Opcode;
 using ring::Operation;
 
-namespace {
-
-// 2026-01-01: some date, always the same.
-constexpr WallTime wall_time_start{std::chrono::seconds(1'767'225'600)};
-
-} // namespace
-
 SimPort::SimPort(SimNetwork& network) : network_(network) { network_.ports_.push_back(this); }
 
 SimPort::~SimPort() {
@@ -45,7 +38,7 @@ bool SimPort::runnable() const {
                 ended_, [this](const Ended& ended) { return ended.due <= network_.now(); }));
 }
 
-WallTime SimPort::wall_time() { return wall_time_start + (network_.now().time_since_epoch()); }
+WallTime SimPort::wall_time() { return network_.wall_time(); }
 
 int SimPort::lowest_free_descriptor() const {
     int number = 3;
@@ -196,7 +189,12 @@ void SimPort::submit(const Operation& operation) {
         break;
     case Opcode::send:
     case Opcode::send_message:
-        try_operation(id); // leaves before whatever is submitted behind it
+        // Its octets may be read long after it was submitted.
+        if (network_.random_.chance(network_.options_.late)) {
+            candidates_.insert(id);
+        } else {
+            try_operation(id);
+        }
         break;
     case Opcode::accept:
     case Opcode::receive:
@@ -267,6 +265,13 @@ void SimPort::shut_down(const Operation& operation) {
     if (endpoint == nullptr || !endpoint->connected) {
         return;
     }
+    // A send that was submitted before leaves before, as far as there is room for it.
+    const std::set<std::uint64_t> before = descriptors_.at(operation.descriptor).operations;
+    for (const std::uint64_t id : before) {
+        if (is_send(operations_.at(id).operation.code)) {
+            try_operation(id);
+        }
+    }
     endpoint->write_ended = true;
     endpoint->input_shut = endpoint->input_shut || operation.code == Opcode::shutdown;
     network_.wrote(*endpoint);
@@ -289,6 +294,19 @@ void SimPort::post(std::uint64_t id, Completion completion, bool in_order) {
     const Operation& operation = operations_.at(id).operation;
     completion.token = operation.token;
     Ended ended{.completion = completion, .descriptor = -1, .due = network_.now()};
+    if (network_.random_.chance(network_.options_.late)) {
+        ended.due += network_.delay();
+    }
+    // An operation's own completions keep their order, and so do all that share buffers.
+    InFlight& flight = operations_.at(id);
+    ended.due = std::max({ended.due, flight.last_due, in_order ? in_order_due_ : ended.due});
+    flight.last_due = ended.due;
+    if (in_order) {
+        in_order_due_ = ended.due;
+    }
+    if (ended.due > network_.now()) {
+        network_.schedule(ended.due - network_.now(), [] {}); // time must stop there
+    }
     if (!completion.more) {
         ++ended_undelivered_;
         const auto found = descriptors_.find(operation.descriptor);
@@ -301,10 +319,6 @@ void SimPort::post(std::uint64_t id, Completion completion, bool in_order) {
             by_token_.erase(operation.token.packed());
         }
         operations_.erase(id);
-    }
-    if (!in_order && network_.random_.chance(network_.options_.late)) {
-        ended.due += network_.delay();
-        network_.schedule(ended.due - network_.now(), [] {}); // time must stop there
     }
     ended_.push_back(ended);
 }

@@ -3,9 +3,10 @@
 //
 //   - multishots end at any completion (more = false), receives meet -ENOBUFS with and without
 //     cause;
-//   - completions come late and overtake those of other operations; receives that share a buffer
-//     keep their order, as in the kernel;
-//   - sends are whole unless the connection fails; a send that is cut short reports what had left;
+//   - completions come late and overtake those of other operations, those with buffers among them;
+//     receives keep their order among themselves, since they share buffers, as in the kernel;
+//   - a send's octets are read when it is submitted, or later, or part by part; it is whole unless
+//     the connection fails or a signal cuts it short: then it reports what had left;
 //   - a cancel answers 0, -ENOENT or -EALREADY, before or after its target ends; the target ends
 //     once, with -ECANCELED (a send: with what had left), or as it would have ended anyway;
 //   - descriptors are reused, lowest first.
@@ -15,8 +16,9 @@
 // allowed, providing one that is still provided.
 //
 // turn() runs due events and peers' scripts. With several ports on one network (several workers on
-// one thread), turn them in a circle: a turn that finds nothing returns early with nothing when
-// another port has something to do. stop() before a port is no longer turned.
+// one thread), turn those that have work, and all in a circle when none has: a turn that finds
+// nothing returns early with nothing when another port has something to do. stop() before a port is
+// no longer turned.
 // Thread: one.
 // Errors: as Port says.
 #pragma once
@@ -50,6 +52,8 @@ class SimPort final : public ring::Port {
     [[nodiscard]] std::size_t open_descriptors() const { return descriptors_.size(); }
     // From now on what would need more descriptors than so many fails with EMFILE.
     void bound_descriptors(std::size_t count) { descriptors_max_ = count; }
+    // Whether a turn would find something to do without time going on.
+    [[nodiscard]] bool has_work() const { return runnable(); }
     // This port will not be turned any more: time goes on without it.
     void stop();
     void resume() { stopped_ = false; } // it will be again
@@ -72,6 +76,7 @@ class SimPort final : public ring::Port {
     struct InFlight {
         ring::Operation operation;
         std::size_t progress = 0; // a send's octets that left
+        Instant last_due{};       // of what it has completed with so far
     };
     struct Descriptor {
         std::uint64_t endpoint = 0; // 0: a listener
@@ -117,7 +122,7 @@ class SimPort final : public ring::Port {
     // Fills the front buffer; true: the receive goes on.
     bool receive_segment(std::uint64_t id, Endpoint& endpoint);
 
-    // in_order: no later than what was posted before it.
+    // in_order: not before what was posted in order before it.
     void post(std::uint64_t id, ring::Completion completion, bool in_order);
     void end(std::uint64_t id, std::int32_t result, bool in_order = false);
     bool hand_out(std::vector<ring::Completion>& completions);
@@ -139,6 +144,7 @@ class SimPort final : public ring::Port {
     std::map<int, Descriptor> descriptors_;
     std::size_t descriptors_max_ = SIZE_MAX;
     std::deque<Ended> ended_;
+    Instant in_order_due_{};
     std::size_t ended_undelivered_ = 0;
     std::deque<Provided> provided_;
 };

@@ -164,9 +164,8 @@ bool SimPort::receive_segment(std::uint64_t id, Endpoint& endpoint) {
         return false;
     }
     Provided& buffer = provided_.front();
-    const std::size_t segment_max = endpoint.tiny_segments ? 16 : options.segment_bytes_max;
-    const std::size_t count = std::min({endpoint.inbound.size(), buffer.room.size(),
-                                        static_cast<std::size_t>(random.between(1, segment_max))});
+    const std::size_t count =
+        std::min({endpoint.inbound.size(), buffer.room.size(), network_.segment_bytes(endpoint)});
     std::memcpy(buffer.room.data(), endpoint.inbound.view().data(), count);
     endpoint.inbound.drop(count);
     buffer.room = buffer.room.subspan(count);
@@ -193,12 +192,16 @@ void SimPort::try_send(std::uint64_t id, InFlight& flight, Endpoint& endpoint) {
     }
     const std::size_t buffer = network_.options_.socket_buffer_bytes;
     const std::size_t room = buffer - std::min(buffer, endpoint.outbound.size());
-    const std::size_t count = std::min(room, total - flight.progress);
+    std::size_t count = std::min(room, total - flight.progress);
+    const bool is_cut = count > 0 && network_.random_.chance(network_.options_.short_sends);
+    if (is_cut) {
+        count = static_cast<std::size_t>(network_.random_.between(1, count));
+    }
     append_octets(endpoint.outbound, flight.operation, flight.progress, count);
     flight.progress += count;
     network_.wrote(endpoint);
-    if (flight.progress == total) {
-        end(id, static_cast<std::int32_t>(total));
+    if (flight.progress == total || is_cut) {
+        end(id, static_cast<std::int32_t>(flight.progress));
     }
 }
 

@@ -16,6 +16,8 @@ std::string verb_of(const std::string& command) {
     return verb;
 }
 
+} // namespace
+
 std::string unstuffed(std::string_view wire) {
     std::string plain;
     plain.reserve(wire.size());
@@ -31,13 +33,18 @@ std::string unstuffed(std::string_view wire) {
     return plain;
 }
 
-} // namespace
-
 ScriptedBackend::ScriptedBackend(SimNetwork& network, const std::string& address,
                                  BackendProfile given)
-    : profile(given) {
-    network.listen(SocketAddress::parse(address).value(),
-                   [this](SimSocket& socket) { accept(socket); });
+    : profile(given), network_(network), address_(SocketAddress::parse(address).value()) {
+    network_.listen(address_, [this](SimSocket& socket) { accept(socket); });
+}
+
+void ScriptedBackend::refuse_connections(bool on) {
+    if (on && std::exchange(listens_, false)) {
+        network_.stop_listening(address_);
+    } else if (!on && !std::exchange(listens_, true)) {
+        network_.listen(address_, [this](SimSocket& socket) { accept(socket); });
+    }
 }
 
 std::size_t ScriptedBackend::taken_count() const {
@@ -55,6 +62,16 @@ void ScriptedBackend::close_all() {
         if (!session->gone) {
             session->state = State::over;
             session->socket->close();
+        }
+    }
+}
+
+void ScriptedBackend::close_idle(const std::string& last_words) {
+    for (const std::unique_ptr<Session>& session : sessions_) {
+        if (session->state == State::commands && !session->gone && session->message == nullptr &&
+            session->input.empty() && session->speaks_at <= network_.now()) {
+            session->socket->write(last_words);
+            part(*session, Judged::Then::close);
         }
     }
 }
@@ -103,6 +120,7 @@ void ScriptedBackend::accept(SimSocket& socket) {
     ++connections;
     Session& session = *sessions_.emplace_back(std::make_unique<Session>());
     session.socket = &socket;
+    session.profile = profile;
     socket.on_event = [this, &session](SimSocket&) { hear(session); };
     (void)say(session, "connect", "220 backend ready\r\n");
 }
@@ -151,7 +169,7 @@ bool ScriptedBackend::run_command(Session& session) {
     const std::string command = session.input.substr(0, end);
     session.input.erase(0, end + 2);
     commands.push_back(command);
-    if (!profile.pipelining && !session.input.empty() && verb_of(command) != "BDAT") {
+    if (!session.profile.pipelining && !session.input.empty() && verb_of(command) != "BDAT") {
         violations.push_back("pipelined behind " + command);
     }
     obey(session, command);
@@ -160,6 +178,16 @@ bool ScriptedBackend::run_command(Session& session) {
 
 std::string ScriptedBackend::say(Session& session, const std::string& command,
                                  const std::string& ordinary) {
+    return say(session, session.message.get(), command, ordinary);
+}
+
+std::string ScriptedBackend::say(Session& session, BackendMessage* message,
+                                 const std::string& command, const std::string& ordinary) {
+    if (judge) {
+        const Judged judged = judge({command, message, ordinary});
+        pronounce(session, judged);
+        return judged.text;
+    }
     std::string said = ordinary;
     if (answer) {
         said = answer(command).value_or(ordinary);
@@ -173,7 +201,45 @@ std::string ScriptedBackend::say(Session& session, const std::string& command,
     return said;
 }
 
-std::string ScriptedBackend::hello_reply() const {
+void ScriptedBackend::pronounce(Session& session, const Judged& said) {
+    session.said_421 = session.said_421 || said.text.starts_with("421");
+    session.speaks_at = std::max(session.speaks_at, network_.now() + said.after);
+    if (said.then != Judged::Then::go_on) {
+        session.state = State::over;
+    }
+    if (session.speaks_at <= network_.now()) {
+        session.socket->write(said.text);
+        part(session, said.then);
+        return;
+    }
+    network_.schedule(session.speaks_at - network_.now(), [&session, said] {
+        if (!session.gone) {
+            session.socket->write(said.text);
+            part(session, said.then);
+        }
+    });
+}
+
+void ScriptedBackend::part(Session& session, Judged::Then then) {
+    switch (then) {
+    case Judged::Then::go_on:
+        return;
+    case Judged::Then::hush:
+        break;
+    case Judged::Then::end:
+        session.socket->end();
+        break;
+    case Judged::Then::close:
+        session.socket->close();
+        break;
+    case Judged::Then::reset:
+        session.socket->reset();
+        break;
+    }
+    session.state = State::over;
+}
+
+std::string ScriptedBackend::hello_reply(const BackendProfile& profile) {
     std::string reply = "250-backend\r\n250-ENHANCEDSTATUSCODES\r\n";
     reply += profile.pipelining ? "250-PIPELINING\r\n" : "";
     reply += profile.chunking ? "250-CHUNKING\r\n" : "";
@@ -184,16 +250,19 @@ std::string ScriptedBackend::hello_reply() const {
 
 void ScriptedBackend::obey(Session& session, const std::string& command) {
     const std::string verb = verb_of(command);
-    if (verb == (profile.lmtp ? "LHLO" : "EHLO")) {
+    if (verb == (session.profile.lmtp ? "LHLO" : "EHLO")) {
         session.message = nullptr;
-        (void)say(session, command, hello_reply());
-    } else if (verb == "HELO" && !profile.lmtp) {
+        (void)say(session, command, hello_reply(session.profile));
+    } else if (verb == "HELO" && !session.profile.lmtp) {
         (void)say(session, command, "250 backend\r\n");
     } else if (verb == "MAIL") {
         if (session.message != nullptr) {
             violations.push_back("MAIL inside a transaction");
         }
-        if (!profile.eight_bit && command.find("BODY=") != std::string::npos) {
+        if (session.said_421) {
+            violations.push_back("MAIL behind a 421");
+        }
+        if (!session.profile.eight_bit && command.find("BODY=") != std::string::npos) {
             violations.push_back("BODY= without 8BITMIME");
         }
         if (say(session, command, "250 2.1.0 Sender fine\r\n").starts_with("2")) {
@@ -211,7 +280,7 @@ void ScriptedBackend::obey(Session& session, const std::string& command) {
         const std::string ordinary = ready ? "354 Go on\r\n" : "554 5.5.1 No recipients\r\n";
         const std::string said = say(session, command, ordinary);
         session.owes_data_reply = said == say_nothing;
-        if (said.starts_with("354")) {
+        if (said.starts_with("354") && session.state == State::commands) {
             session.state = State::data;
             session.searched = 0;
             messages.push_back(session.message);
@@ -232,7 +301,7 @@ void ScriptedBackend::obey(Session& session, const std::string& command) {
 }
 
 void ScriptedBackend::begin_chunk(Session& session, const std::string& command) {
-    if (!profile.chunking) {
+    if (!session.profile.chunking) {
         violations.push_back("BDAT without CHUNKING");
     }
     session.chunk_left = 0;
@@ -253,6 +322,9 @@ bool ScriptedBackend::run_data(Session& session) {
         session.searched = input.size() < 4 ? 0 : input.size() - 4;
         // As far as it came; unstuffed when it is whole.
         session.message->octets.append(input, session.message->octets.size());
+        if (overhear) {
+            overhear(*session.message);
+        }
         return false;
     }
     const std::size_t content = empty ? 0 : end + 2;
@@ -266,13 +338,16 @@ bool ScriptedBackend::run_chunk(Session& session) {
     const std::size_t count = std::min(session.chunk_left, session.input.size());
     if (session.message != nullptr) {
         session.message->octets.append(session.input, 0, count);
+        if (overhear) {
+            overhear(*session.message);
+        }
     }
     session.input.erase(0, count);
     session.chunk_left -= count;
     if (session.chunk_left > 0) {
         return false;
     }
-    if (!profile.pipelining && !session.input.empty()) {
+    if (!session.profile.pipelining && !session.input.empty()) {
         violations.push_back("pipelined behind a chunk");
     }
     if (session.message == nullptr || session.message->recipients.empty()) {
@@ -282,7 +357,9 @@ bool ScriptedBackend::run_chunk(Session& session) {
         finish_message(session);
     } else {
         session.state = State::commands;
-        (void)say(session, "chunk", "250 2.0.0 More\r\n");
+        if (!say(session, "chunk", "250 2.0.0 More\r\n").starts_with("2")) {
+            session.message = nullptr; // nor will what follows be taken (RFC 3030, 2)
+        }
     }
     return true;
 }
@@ -292,10 +369,11 @@ void ScriptedBackend::finish_message(Session& session) {
     session.message = nullptr;
     message->complete = true;
     session.state = State::commands;
-    const std::size_t answers = profile.lmtp ? message->recipients.size() : 1;
+    const std::size_t answers = session.profile.lmtp ? message->recipients.size() : 1;
     message->taken = true;
     for (std::size_t index = 0; index < answers; ++index) {
-        const std::string said = say(session, ".", "250 2.0.0 Taken by the backend\r\n");
+        const std::string said =
+            say(session, message.get(), ".", "250 2.0.0 Taken by the backend\r\n");
         message->taken = message->taken && said.starts_with("2");
     }
 }

@@ -3,10 +3,11 @@
 // It answers as an ordinary server of its profile does; answer() may say something else to a
 // command: a reply (with its CRLF), drop_now (the connection ends), say_nothing, or nothing at all
 // for the ordinary answer. "." stands for the end of the content. What it is told is kept: commands
-// in order, messages with their octets unstuffed.
+// in order, messages with their octets unstuffed. judge(), where there is one, decides every answer
+// with all that is known, and may put it off; overhear() sees content as it comes.
 //
 // It notes what a client must not do: more commands than one without PIPELINING, BDAT without
-// CHUNKING, BODY= without 8BITMIME.
+// CHUNKING, BODY= without 8BITMIME, another message behind a 421.
 // Thread: the network's.
 // Bound:  what the test sends.
 #pragma once
@@ -40,6 +41,20 @@ struct BackendMessage {
     bool taken = false;    // and was answered 250 (LMTP: for each recipient)
 };
 
+// What is to be answered; `message` is null while no transaction is open.
+struct Asked {
+    const std::string& command; // as for answer(); "chunk" is the end of one
+    BackendMessage* message;
+    const std::string& ordinary;
+};
+
+struct Judged {
+    enum class Then : std::uint8_t { go_on, close, reset, end, hush };
+    std::string text; // empty: nothing is said
+    Duration after{0};
+    Then then = Then::go_on; // end: half-closes; hush: says nothing more, reads on
+};
+
 class ScriptedBackend {
   public:
     static constexpr const char* drop_now = "!drop";
@@ -49,7 +64,10 @@ class ScriptedBackend {
     ScriptedBackend(SimNetwork& network, const std::string& address, BackendProfile profile);
 
     Answer answer; // asked first; "." is the end of the content, "connect" the greeting
-    BackendProfile profile;
+    std::function<Judged(const Asked&)> judge; // instead of answer()
+    // DATA's content is as on the wire until it is whole.
+    std::function<void(const BackendMessage&)> overhear;
+    BackendProfile profile; // of connections from now on
     std::vector<std::string> commands;
     std::vector<std::string> violations;
     std::vector<std::shared_ptr<BackendMessage>> messages; // those whose content began
@@ -58,8 +76,10 @@ class ScriptedBackend {
 
     [[nodiscard]] std::size_t taken_count() const;
     [[nodiscard]] std::size_t count_of(std::string_view verb) const;
-    void close_all();    // every open connection, at once
-    void stop_reading(); // on every open connection
+    void close_all();                               // every open connection, at once
+    void close_idle(const std::string& last_words); // those without a transaction
+    void refuse_connections(bool on);               // as if nobody listened
+    void stop_reading();                            // on every open connection
     void go_on_reading();
     void hold();  // reads, but answers nothing,
     void go_on(); // until then
@@ -72,7 +92,10 @@ class ScriptedBackend {
     enum class State { commands, data, chunk, over };
     struct Session {
         SimSocket* socket = nullptr;
+        BackendProfile profile;
         State state = State::commands;
+        Instant speaks_at{};   // not before: answers keep their order
+        bool said_421 = false; // as an answer
         std::string input;
         std::size_t searched = 0;
         std::size_t chunk_left = 0;
@@ -93,10 +116,20 @@ class ScriptedBackend {
     void finish_message(Session& session);
     // Says the scripted answer, else `ordinary`; gives what was said.
     std::string say(Session& session, const std::string& command, const std::string& ordinary);
-    [[nodiscard]] std::string hello_reply() const;
+    std::string say(Session& session, BackendMessage* message, const std::string& command,
+                    const std::string& ordinary);
+    void pronounce(Session& session, const Judged& said);
+    static void part(Session& session, Judged::Then then);
+    [[nodiscard]] static std::string hello_reply(const BackendProfile& profile);
 
+    SimNetwork& network_;
+    SocketAddress address_;
+    bool listens_ = true;
     std::vector<std::unique_ptr<Session>> sessions_;
     bool holds_ = false;
 };
+
+// DATA's content without the dots that stuffing added.
+[[nodiscard]] std::string unstuffed(std::string_view wire);
 
 } // namespace ringmx::sim

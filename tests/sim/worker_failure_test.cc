@@ -291,5 +291,21 @@ TEST(WorkerFailure, BackendThatReadsNothingPausesTheClientAndMemoryStaysBounded)
     pair.rig.finish();
 }
 
+// The rest of the pipeline came in with the answers that the loss of the backend gave: DATA was
+// answered before the recipient in front of it, and the gateway aborted.
+TEST(LostBackend, RecipientsThatComeInWithDataAreAnsweredBeforeIt) {
+    Single scene;
+    scene.backend.answer = always("RCPT TO:<second@", ScriptedBackend::drop_now);
+    Client& client = scene.rig.with_recipient("<first@one.example>");
+    scene.rig.send(client, "RCPT TO:<second@one.example>\r\nRCPT TO:<bad\r\n"
+                           "RCPT TO:<third@one.example>\r\nDATA\r\n");
+    EXPECT_EQ(scene.rig.reply(client).substr(0, 9), "451 4.4.1");
+    EXPECT_EQ(scene.rig.reply(client).substr(0, 9), "501 5.1.3"); // it waited for the one before
+    EXPECT_EQ(scene.rig.reply(client).substr(0, 9), "451 4.4.1");
+    EXPECT_EQ(scene.rig.reply(client).substr(0, 9), "451 4.4.1");
+    EXPECT_EQ(scene.rig.ask(client, "RSET\r\n").substr(0, 9), "250 2.0.0");
+    scene.rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim

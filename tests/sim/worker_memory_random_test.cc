@@ -151,7 +151,7 @@ void run_seed(std::uint64_t seed, Tally& tally) {
 TEST(WorkerMemoryRandom, ACrowdWithLittleMemoryIsAnsweredAndMailFlowsAgain) {
     const Seeds seeds = Seeds::chosen(25);
     Tally tally;
-    run_seeds(seeds, "WorkerMemoryRandom.*", [&](std::uint64_t seed) { run_seed(seed, tally); });
+    run_seeds(seeds, "WorkerMemoryRandom", [&](std::uint64_t seed) { run_seed(seed, tally); });
     if (!HasFailure() && seeds.count() > 1) {
         EXPECT_GT(tally.accepted, 20 * seeds.count()) << "the trouble leaves too little to judge";
         EXPECT_GT(tally.critical_turns, seeds.count()) << "there is memory for everybody";

@@ -1,5 +1,6 @@
 #include "sim/worker_rig.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -61,6 +62,14 @@ class GivenAddresses final : public worker::Addresses {
     const Map& given_;
 };
 
+std::vector<std::unique_ptr<RigWorker>> make_workers(SimNetwork& network, std::uint32_t count) {
+    std::vector<std::unique_ptr<RigWorker>> made;
+    while (made.size() < count) {
+        made.push_back(std::make_unique<RigWorker>(network));
+    }
+    return made;
+}
+
 } // namespace
 
 std::string Client::take_reply() {
@@ -81,34 +90,48 @@ std::string Client::take_reply() {
 }
 
 Rig::Rig(const RigOptions& options)
-    : network(options.network), port(network), settings_(ordinary_settings()),
-      addresses_(options.addresses), null_descriptor_(::open("/dev/null", O_WRONLY | O_CLOEXEC)) {
+    : network(options.network), workers(make_workers(network, options.workers)),
+      port(workers[0]->port), worker(workers[0]->worker), counters(workers[0]->counters),
+      settings_(ordinary_settings()), addresses_(options.addresses),
+      null_descriptor_(::open("/dev/null", O_WRONLY | O_CLOEXEC)) {
     options.settings(settings_);
-    lasting = std::make_unique<worker::Lasting>(1, settings_.limits.connections, 1);
+    lasting = std::make_unique<worker::Lasting>(options.workers, settings_.limits.connections, 1);
     log_writer_ = std::make_unique<observe::LogWriter>(settings_.log, null_descriptor_, 1);
-    wakers_ = {&port.waker()};
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        wakers_.push_back(&one->port.waker());
+    }
+    for (std::uint32_t index = 0; index < options.workers; ++index) {
+        start(index, options);
+    }
+}
+
+void Rig::start(std::uint32_t index, const RigOptions& options) {
+    RigWorker& one = *workers[index];
     worker::Worker::Options made;
+    made.index = index;
     made.memory_bytes_max = options.memory_bytes_max;
     made.clients_max = 10000;
-    made.listeners = {{port.listen(settings_.listeners[0].address), 0}};
-    made.snapshot = snapshot();
-    made.port = &port;
-    made.counters = &counters;
+    made.listeners = {{one.port.listen(settings_.listeners[0].address), 0}};
+    made.snapshot = index == 0 ? snapshot() : worker->snapshot();
+    made.port = &one.port;
+    made.counters = &one.counters;
     made.log = &log_writer_->add_log(16);
     made.shares = &shares_;
     made.wakers = wakers_;
-    made.seed = options.network.seed;
+    made.seed = options.network.seed + index;
     made.posted_buffers = options.posted_buffers;
-    worker = std::make_unique<worker::Worker>(std::move(made));
-    worker->start();
+    one.worker = std::make_unique<worker::Worker>(std::move(made));
+    one.worker->start();
 }
 
 Rig::~Rig() {
-    if (worker != nullptr && !worker->finished()) {
+    if (!finished()) {
         post(worker::Inbox::Kind::cut);
-        (void)run_until([this] { return worker->finished(); });
+        (void)run_until([this] { return finished(); });
     }
-    worker.reset();
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        one->worker.reset();
+    }
     ::close(null_descriptor_);
 }
 
@@ -128,13 +151,34 @@ Client& Rig::connect(const char* from) {
     return client;
 }
 
+bool Rig::finished() const {
+    return std::ranges::all_of(workers, [](const std::unique_ptr<RigWorker>& one) {
+        return one->worker == nullptr || one->worker->finished();
+    });
+}
+
+// A worker without work sleeps in the kernel: turned all the same, it would look at what others
+// hold, wake them, and so be turned again.
+void Rig::turn() {
+    const bool any_has_work = std::ranges::any_of(
+        workers, [](const std::unique_ptr<RigWorker>& one) { return one->port.has_work(); });
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        if (!one->worker->finished() && (!any_has_work || one->port.has_work())) {
+            one->worker->turn();
+            if (one->worker->finished()) {
+                one->port.stop();
+            }
+        }
+    }
+}
+
 bool Rig::run_until(const std::function<bool()>& done, Duration time_max) {
     const Instant end = network.now() + time_max;
     while (!done()) {
-        if (network.now() >= end || worker->finished()) {
+        if (network.now() >= end || finished()) {
             return done();
         }
-        worker->turn();
+        turn();
     }
     return true;
 }
@@ -171,41 +215,59 @@ Client& Rig::with_recipient(std::string_view recipient) {
 
 void Rig::reload(const std::function<void(Settings&)>& change) {
     change(settings_);
-    EXPECT_TRUE(worker->post({worker::Inbox::Kind::snapshot, snapshot()}));
-    worker->turn();
+    const std::shared_ptr<const worker::Snapshot> fresh = snapshot();
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        EXPECT_TRUE(one->worker->post({worker::Inbox::Kind::snapshot, fresh}));
+    }
+    turn();
 }
 
-void Rig::post(worker::Inbox::Kind kind) { EXPECT_TRUE(worker->post({kind, nullptr})); }
+void Rig::post(worker::Inbox::Kind kind) {
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        if (!one->worker->finished()) {
+            EXPECT_TRUE(one->worker->post({kind, nullptr}));
+        }
+    }
+}
 
 void Rig::finish(Duration patience) {
     post(worker::Inbox::Kind::drain);
-    if (!run_until([this] { return worker->finished(); }, patience)) {
+    if (!run_until([this] { return finished(); }, patience)) {
         post(worker::Inbox::Kind::cut);
-        EXPECT_TRUE(run_until([this] { return worker->finished(); }, 1min));
+        EXPECT_TRUE(run_until([this] { return finished(); }, 1min));
     }
-    ASSERT_TRUE(worker->finished());
-    // A cancel may be told after its target's end, which is all that the worker waits for.
-    for (int count = 0; count < 100 && port.in_flight() != 0; ++count) {
-        worker->turn();
+    ASSERT_TRUE(finished());
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        expect_nothing_left(*one);
     }
-    BufferPool& pool = worker->pool();
-    EXPECT_EQ(pool.bytes_in_use(),
-              worker->receive_buffers().posted() * pool.receive_buffer_bytes());
-    EXPECT_EQ(worker->receive_buffers().starved(), 0U);
-    EXPECT_EQ(worker->clients().used(), 0U);
-    EXPECT_EQ(worker->deliveries().used(), 0U);
-    EXPECT_EQ(worker->backends().used(), 0U);
-    EXPECT_EQ(worker->book().waiting_count(), 0U);
-    EXPECT_EQ(worker->book().idle_count(), 0U);
     EXPECT_EQ(lasting->clients.connections_open(), 0U);
-    EXPECT_EQ(port.in_flight(), 0U);
-    EXPECT_EQ(port.open_descriptors(), 0U);
     for (const char* address : {first_address, second_address}) {
         EXPECT_EQ(lasting->states.state_of("one", address)->connections_open(), 0U) << address;
     }
     for (const std::unique_ptr<ScriptedBackend>& made : backends_) {
         EXPECT_TRUE(made->violations.empty()) << made->violations.front();
     }
+}
+
+void Rig::expect_nothing_left(RigWorker& one) {
+    // A cancel may be told after its target's end, which is all that the worker waits for.
+    one.port.resume();
+    for (int count = 0; count < 100 && one.port.in_flight() != 0; ++count) {
+        one.worker->turn();
+    }
+    one.port.stop();
+    BufferPool& pool = one.worker->pool();
+    EXPECT_EQ(pool.bytes_in_use(),
+              one.worker->receive_buffers().posted() * pool.receive_buffer_bytes());
+    EXPECT_EQ(one.worker->receive_buffers().starved(), 0U);
+    EXPECT_EQ(one.worker->clients().used(), 0U);
+    EXPECT_EQ(one.worker->deliveries().used(), 0U);
+    EXPECT_EQ(one.worker->backends().used(), 0U);
+    EXPECT_EQ(one.worker->book().waiting_count(), 0U);
+    EXPECT_EQ(one.worker->book().idle_count(), 0U);
+    EXPECT_EQ(one.port.in_flight(), 0U);
+    EXPECT_EQ(one.port.open_descriptors(), 0U);
+    EXPECT_EQ(one.counters.connections_open.value(), 0);
 }
 
 ScriptedBackend& Rig::backend(const std::string& address, BackendProfile profile) {

@@ -1,4 +1,5 @@
-// A whole worker on a simulated network, with clients that a test scripts line by line.
+// Whole workers on a simulated network, one or several on this thread, with clients that a test
+// scripts line by line.
 //
 //   Rig rig(options);                       one worker, one listener, pools as the test says
 //   Client& client = rig.connect();
@@ -38,9 +39,19 @@ struct RigOptions {
     Options network;
     std::size_t memory_bytes_max = 32UL << 20U;
     std::size_t posted_buffers = 0;
+    std::uint32_t workers = 1;
     std::function<void(Settings&)> settings = [](Settings&) {};
     // Of a backend, by what the settings call it; the others have the one that they are named by.
     std::map<std::string, std::vector<SocketAddress>> addresses;
+};
+
+// One worker and what is its own.
+struct RigWorker {
+    explicit RigWorker(SimNetwork& network) : port(network) {}
+
+    SimPort port;
+    observe::WorkerCounters counters;
+    std::unique_ptr<worker::Worker> worker;
 };
 
 class Rig {
@@ -69,6 +80,9 @@ class Rig {
 
     bool run_until(const std::function<bool()>& done, Duration time_max = 20min);
     void run_for(Duration time);
+    // Each worker that has not finished, once.
+    void turn();
+    [[nodiscard]] bool finished() const;
     // New settings, as a reload brings them.
     void reload(const std::function<void(Settings&)>& change);
     void post(worker::Inbox::Kind kind);
@@ -81,13 +95,17 @@ class Rig {
     [[nodiscard]] const Settings& settings() const { return settings_; }
 
     SimNetwork network;
-    SimPort port;
-    std::unique_ptr<worker::Worker> worker;
-    observe::WorkerCounters counters;
     std::unique_ptr<worker::Lasting> lasting;
+    std::vector<std::unique_ptr<RigWorker>> workers;
+    // The first worker's: most tests have no other.
+    SimPort& port;
+    std::unique_ptr<worker::Worker>& worker;
+    observe::WorkerCounters& counters;
 
   private:
     [[nodiscard]] std::shared_ptr<const worker::Snapshot> snapshot();
+    void start(std::uint32_t index, const RigOptions& options);
+    void expect_nothing_left(RigWorker& one);
 
     Settings settings_;
     std::map<std::string, std::vector<SocketAddress>> addresses_;

@@ -54,10 +54,11 @@ struct Seeds {
 };
 
 // Runs `one_seed` for each, up to the first that fails.
+// `test`: as tools/simulate knows it.
 template <typename OneSeed> void run_seeds(const Seeds& seeds, const char* test, OneSeed one_seed) {
     for (std::uint64_t seed = seeds.first; seed <= seeds.last; ++seed) {
-        SCOPED_TRACE("rerun: RINGMX_SEED=" + std::to_string(seed) +
-                     " sim_worker_tests --gtest_filter=" + test);
+        SCOPED_TRACE("again: tools/simulate --seeds 1 --from " + std::to_string(seed) + " --test " +
+                     test);
         one_seed(seed);
         if (::testing::Test::HasFailure()) {
             return;

@@ -50,17 +50,21 @@ TEST(Simulation, HostileSeedsTakeEveryLiberty) {
     bool ended_early = false;
     bool starved = false;
     bool short_piece = false;
+    bool middling_piece = false;
     for (std::uint64_t seed = 1; seed <= 5; ++seed) {
         for (const Completion& completion : trace_of(seed)) {
             ended_early =
                 ended_early || (completion.result > 0 && completion.has_buffer && !completion.more);
             starved = starved || completion.result == -ENOBUFS;
             short_piece = short_piece || (completion.has_buffer && completion.result < 20);
+            middling_piece =
+                middling_piece || (completion.result > 100 && completion.result < 1000);
         }
     }
     EXPECT_TRUE(ended_early);
     EXPECT_TRUE(starved);
     EXPECT_TRUE(short_piece);
+    EXPECT_TRUE(middling_piece);
 }
 
 class SimPortTest : public testing::Test {
@@ -151,6 +155,49 @@ TEST_F(SimPortTest, PausedPeerMakesTheSendHangAndResumeLetsItThrough) {
     peer.resume();
     ASSERT_TRUE(harness.run_until([&] { return peer.arrived().size() == 5000; }));
     EXPECT_EQ(server.send_results, std::vector<int>{5000});
+}
+
+TEST_F(SimPortTest, AShortSendSaysHowMuchHasLeft) {
+    network_.options().short_sends = 1;
+    Harness harness(port_);
+    harness.accept(port_.listen(address));
+    SimSocket& peer = network_.connect(address);
+    ASSERT_TRUE(harness.run_until([&] { return !harness.accepted().empty(); }));
+    Harness::Connection& server = *harness.accepted()[0];
+    harness.send(server, std::string(5000, 'x'));
+    ASSERT_TRUE(harness.run_until([&] { return !server.send_results.empty(); }));
+    const int left = server.send_results.front();
+    EXPECT_GT(left, 0);
+    EXPECT_LT(left, 5000);
+    for (int count = 0; count < 50; ++count) {
+        harness.turn(1s);
+    }
+    EXPECT_EQ(peer.arrived().size(), static_cast<std::size_t>(left));
+}
+
+TEST_F(SimPortTest, ASwallowedConnectionIsSilentAndNobodyIsTold) {
+    Harness harness(port_);
+    harness.accept(port_.listen(address));
+    SimSocket& peer = network_.connect(address);
+    ASSERT_TRUE(harness.run_until([&] { return !harness.accepted().empty(); }));
+    network_.options().swallow = 1;
+    peer.write("hello");
+    harness.send(*harness.accepted()[0], "hello");
+    for (int count = 0; count < 50; ++count) {
+        harness.turn(1s);
+    }
+    EXPECT_TRUE(peer.swallowed());
+    EXPECT_TRUE(peer.arrived().empty());
+    EXPECT_FALSE(peer.gone());
+    EXPECT_TRUE(harness.accepted()[0]->received.empty());
+}
+
+TEST_F(SimPortTest, AClockThatJumpsPassesTheDeadline) {
+    network_.options().clock_jump = 1;
+    const Instant start = port_.now();
+    const WallTime wall_start = port_.wall_time();
+    EXPECT_GT(port_.turn({}, start + 1s, completions_), start + 1s);
+    EXPECT_NE(port_.wall_time() - wall_start, port_.now() - start);
 }
 
 TEST_F(SimPortTest, ResetByThePeerFailsASendThatHangsWithWhatHadLeft) {

@@ -430,6 +430,44 @@ TEST_F(ConnectionBookTest, AWakeThatCameTooLateIsPassedOn) {
     EXPECT_TRUE(third.next_grant(start));
 }
 
+// Each looked, took a share, found the backend full, gave the share back and so woke the other: two
+// workers at full load for as long as the backend was full.
+TEST_F(ConnectionBookTest, AFullBackendDoesNotMakeWorkersWakeOneAnother) {
+    settings.max_connections = 2; // a share of 1
+    constexpr std::uint64_t greedy = 77;
+    (void)dialled(here, 0, greedy);
+    Lease other = dialled(here, 0);
+    for (ConnectionBook* book : {&here, &there}) {
+        ASSERT_EQ(book->acquire(request(0, greedy), {}, start).verdict, Verdict::wait);
+        ASSERT_EQ(book->acquire(request(0, 78), {}, start).verdict, Verdict::wait);
+    }
+    for (ConnectionBook* book : {&here, &there, &here, &there}) {
+        book->clear_wakes();
+        EXPECT_FALSE(book->next_grant(start));
+        EXPECT_TRUE(wakes(*book).empty());
+    }
+    here.retire(other);
+    EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
+    EXPECT_TRUE(there.next_grant(start));
+}
+
+TEST_F(ConnectionBookTest, AWakeForOneHeldBackByItsShareIsPassedOn) {
+    settings.max_connections = 4; // a share of 1
+    constexpr std::uint64_t greedy = 77;
+    ConnectionBook third(2, shares, 0);
+    (void)dialled(here, 0, greedy);
+    (void)dialled(here, 0);
+    (void)dialled(here, 0);
+    Lease lease = dialled(here, 0);
+    ASSERT_EQ(there.acquire(request(0, greedy), {}, start).verdict, Verdict::wait);
+    ASSERT_EQ(third.acquire(request(0), {}, start).verdict, Verdict::wait);
+    here.retire(lease);
+    ASSERT_EQ(wakes(here), std::vector<std::uint32_t>{1});
+    EXPECT_FALSE(there.next_grant(start));
+    EXPECT_EQ(wakes(there), std::vector<std::uint32_t>{2});
+    EXPECT_TRUE(third.next_grant(start));
+}
+
 TEST_F(ConnectionBookTest, RoundRobinFollowsTheWeights) {
     settings.hash = HashKey::none;
     settings.max_connections = 1000;
