@@ -13,7 +13,7 @@ namespace {
 // What one record of marks may have, so that many waiting ones don't fill a commit.
 constexpr std::size_t marks_record_bytes_max = 128 * 1024;
 // A commit is tried at one more place.
-constexpr unsigned attempts_max = 2;
+constexpr std::size_t attempts_max = 2;
 // A disk that fails is not asked again at once: each failure costs a segment.
 constexpr Duration failure_pause = 1s;
 
@@ -28,7 +28,7 @@ struct Journal::Slot {
     Commit commit;
     State state = State::free;
     std::uint32_t segment = 0;
-    unsigned attempts = 0;
+    std::vector<SegmentName> failed_in; // some of it may be there
     JournalWrite write;
     std::vector<WaitingMark> marks; // in this commit
     // A segment's header.
@@ -59,7 +59,6 @@ Commit::Append Journal::append(const Commit::Record& record, Bytes head,
             return Commit::Append::full;
         }
         gathering_->state = Slot::State::gathering;
-        gathering_->attempts = 0;
     }
     return gathering_->commit.append(record, head, content);
 }
@@ -80,7 +79,11 @@ bool Journal::is_due(Instant now) const {
 bool Journal::take_marks(Slot& slot) {
     body_.clear();
     std::size_t count = 0;
-    while (count < waiting_marks_.size() && body_.size() < marks_record_bytes_max) {
+    const auto belongs_to_the_last = [&] { // about the same message, and appended with it
+        return count > 0 && waiting_marks_[count].mark.id == waiting_marks_[count - 1].mark.id;
+    };
+    while (count < waiting_marks_.size() &&
+           (body_.size() < marks_record_bytes_max || belongs_to_the_last())) {
         WaitingMark& waiting = waiting_marks_[count++];
         waiting.mark.reply = waiting.reply;
         spool::append_mark(body_, waiting.mark);
@@ -122,7 +125,6 @@ const JournalWrite* Journal::next_write(Instant now) {
             return nullptr;
         }
         gathering_->state = Slot::State::gathering;
-        gathering_->attempts = 0;
     }
     const auto under_way = std::ranges::count(slots_, Slot::State::writing, &Slot::state);
     if (under_way >= static_cast<std::ptrdiff_t>(writes_max)) {
@@ -154,7 +156,6 @@ const JournalWrite* Journal::place(Slot& slot) {
     }
     slot.state = Slot::State::writing;
     slot.segment = *current_;
-    ++slot.attempts;
     slot.commit.place(segment.nonce, segment.used_bytes, sequence_);
     sequence_ += slot.commit.records().size();
     slot.write.descriptor = segment.descriptor;
@@ -212,11 +213,14 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
         }
         return;
     }
+    if (!is_whole) {
+        slot.failed_in.push_back(segments_.at(segment).name);
+    }
     if (is_whole) {
         ++totals_.commits;
         totals_.bytes += slot.write.bytes;
         settle(slot, observer);
-    } else if (slot.attempts < attempts_max) {
+    } else if (slot.failed_in.size() < attempts_max) {
         slot.state = Slot::State::waiting;
     } else {
         quiet_until_ = now + failure_pause;
@@ -229,6 +233,10 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
 void Journal::settle(Slot& slot, JournalObserver& observer) {
     for (const WaitingMark& marked : slot.marks) {
         segments_.note_mark(slot.segment, marked.mark.home);
+    }
+    // Marks about these records name this segment: it stays while others may have them too.
+    for (const SegmentName& other : slot.failed_in) {
+        segments_.note_mark(slot.segment, other);
     }
     for (const Commit::Record& record : slot.commit.records()) {
         if (record.type != RecordType::marks) {
@@ -244,6 +252,7 @@ void Journal::settle(Slot& slot, JournalObserver& observer) {
         }
     }
     slot.marks.clear();
+    slot.failed_in.clear();
     slot.commit.clear();
     slot.state = Slot::State::free;
 }
@@ -255,12 +264,16 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         if (record.type == RecordType::marks) {
             continue;
         }
-        if (record.type == RecordType::message && slot.attempts > 0) {
-            waiting_marks_.push_back({.mark = {.kind = MarkKind::removed,
-                                               .id = record.id,
-                                               .home = segments_.at(slot.segment).name}});
+        if (record.type == RecordType::message) {
+            for (const SegmentName& home : slot.failed_in) {
+                waiting_marks_.push_back(
+                    {.mark = {.kind = MarkKind::removed, .id = record.id, .home = home}});
+            }
+            if (!slot.failed_in.empty()) {
+                waiting_marks_.back().owner = record.owner;
+            }
         }
-        observer.failed(record, error);
+        observer.failed(record, !slot.failed_in.empty(), error);
     }
     for (WaitingMark& marked : slot.marks) {
         if (marked.is_awaited) {
@@ -273,6 +286,7 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         marks_since_ = Instant{}; // at once
     }
     slot.marks.clear();
+    slot.failed_in.clear();
     slot.commit.clear();
     slot.state = Slot::State::free;
 }

@@ -57,8 +57,9 @@ class JournalObserver {
     virtual void durable(const Commit::Record& record, const RecordPlace& place,
                          const Commit& commit) = 0;
     // It is not, and a restart will not find it (unless the machine stops before the marks that
-    // follow).
-    virtual void failed(const Commit::Record& record, int error) = 0;
+    // follow). A message that has an owner is told of again, by mark_durable(), when they are safe:
+    // its chunks may go then. With `is_written` false there are none, since nothing was written.
+    virtual void failed(const Commit::Record& record, bool is_written, int error) = 0;
     // The mark that was appended with this owner (not 0). What the mark ends (a message's hold on
     // its segments) may end now, not before: a restart would find a part of a message.
     virtual void mark_durable(std::uint64_t owner) = 0;

@@ -57,11 +57,15 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
     Found& found = found_[header.id];
     const Order order{name_.generation, header.sequence};
     if (found.has_record && order <= found.order) {
+        depends_on(found.message.segment, name_);
         return;
     }
+    if (found.has_record) {
+        depends_on(segment_, found.name);
+    }
+    found.name = name_;
     found.has_record = true;
     found.order = order;
-    found.worker = name_.worker;
     found.chunks = std::move(stored->chunks);
     RecoveredMessage& message = found.message;
     message = {.id = header.id,
@@ -83,6 +87,18 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
     }
 }
 
+// What is in `segment` is needed while `home` is there: a mark about a message there, or the later record
+// of one, whose segment the marks about it name.
+void Recovery::depends_on(std::uint32_t segment, const SegmentName& home) {
+    std::vector<Segment::Marked>& marked = marked_[segment];
+    const auto known = std::ranges::find(marked, home, &Segment::Marked::home);
+    if (known != marked.end()) {
+        ++known->marks;
+    } else {
+        marked.push_back({home, 1});
+    }
+}
+
 void Recovery::marks_record(const RecordHeader& header, Bytes body) {
     MarksReader reader(body);
     std::size_t count = 0;
@@ -94,15 +110,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
                           mark->at,
                           std::string(mark->reply)});
         ++count;
-        std::vector<Segment::Marked>& marked = marked_[segment_];
-        const auto known = std::ranges::find(marked, mark->home, &Segment::Marked::home);
-        if (mark->home == name_) {
-            continue; // they go together
-        }
-        if (known != marked.end()) {
-            ++known->marks;
-        } else {
-            marked.push_back({mark->home, 1});
+        if (mark->home != name_) { // else they go together
+            depends_on(segment_, mark->home);
         }
     }
     unreadable_records_ += count == 0 ? 1U : 0U;
@@ -158,7 +167,7 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
 
 bool Recovery::find_chunks(Found& found) {
     for (const ChunkPlace& chunk : found.chunks) {
-        const SegmentName segment{found.order.generation, found.worker, chunk.life};
+        const SegmentName segment{found.name.generation, found.name.worker, chunk.life};
         const auto position = chunks_.find({segment, chunk.offset});
         if (position == chunks_.end() || position->second.id != found.message.id ||
             position->second.record_bytes != chunk.record_bytes) {

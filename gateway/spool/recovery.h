@@ -60,7 +60,7 @@ class Recovery {
     [[nodiscard]] const std::vector<std::uint64_t>& damaged() const { return damaged_; }
     // Bodies that have a right CRC and make no sense.
     [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
-    // For each segment, whose messages it has marks about.
+    // For each segment, which others it has marks about, or later records of.
     [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;
 
   private:
@@ -73,8 +73,8 @@ class Recovery {
     struct Found {
         bool has_record = false;
         Order order;
+        SegmentName name; // of the segment
         RecoveredMessage message;
-        std::uint16_t worker = 0;
         std::vector<ChunkPlace> chunks;
     };
     struct FoundMark {
@@ -101,6 +101,7 @@ class Recovery {
 
     void message_record(const RecordHeader& header, Bytes body);
     void marks_record(const RecordHeader& header, Bytes body);
+    void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
     [[nodiscard]] bool find_chunks(Found& found);
 

@@ -12,7 +12,8 @@
 //   without the mark a restart would find that message alive (note_mark()). A spare segment is
 //   still there until its next life's header is durable: only then are marks about its old life
 //   about nothing, and forgotten here. Spares are opened in the order in which they became so,
-//   hence none pins another for ever;
+//   hence none pins another for ever. The same goes for a later record of a message that another
+//   segment may have too (a write that failed, a message that was moved): marks name the later one;
 // - a commit to it is under way (hold() too).
 //
 // Segments of earlier generations are homes too, by name; that they are gone is told by

@@ -22,6 +22,7 @@ constexpr int runs = 3;
 // Owners of marks: one of these plus the id.
 constexpr std::uint64_t remove_owner = 1U << 31U;
 constexpr std::uint64_t deliver_owner = 1U << 30U;
+constexpr std::uint64_t cancel_owner = 1U << 29U;
 
 struct Known {
     std::string content;
@@ -231,7 +232,8 @@ class Model final : public JournalObserver {
         }
         std::string body;
         append_message_body(body, stored(known));
-        append(id, {.type = RecordType::message, .id = id}, body, known.content);
+        append(id, {.type = RecordType::message, .id = id, .owner = cancel_owner + id}, body,
+               known.content);
     }
 
     void append(std::uint64_t id, const Commit::Record& record, std::string_view head,
@@ -257,7 +259,8 @@ class Model final : public JournalObserver {
             if (known.chunks.size() == known.chunks_wanted) {
                 std::string body;
                 append_message_body(body, stored(known));
-                append(id, {.type = RecordType::message, .id = id}, body, {});
+                append(id, {.type = RecordType::message, .id = id, .owner = cancel_owner + id},
+                       body, {});
             } else {
                 const std::size_t each = known.content.size() / known.chunks_wanted;
                 const bool is_last = known.chunks.size() + 1 == known.chunks_wanted;
@@ -340,18 +343,24 @@ class Model final : public JournalObserver {
         known.home = table_->at(place.segment).name;
         ++acknowledged_total;
     }
-    void failed(const Commit::Record& record, int error) override {
+    void failed(const Commit::Record& record, bool is_written, int error) override {
         EXPECT_NE(error, 0);
         Known& known = known_[record.id];
         known.failed = true;
         waiting_.erase(record.id);
-        let_go(known);
+        if (record.type == RecordType::chunk || !is_written) {
+            let_go(known);
+        }
     }
     void mark_durable(std::uint64_t owner) override {
         if (owner >= remove_owner) {
             Known& known = known_[owner - remove_owner];
             known.is_removed = true;
             let_go(known);
+            return;
+        }
+        if (owner < deliver_owner) {
+            let_go(known_[owner - cancel_owner]);
             return;
         }
         Known& known = known_[owner - deliver_owner];

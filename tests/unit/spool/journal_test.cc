@@ -18,7 +18,7 @@ class Told final : public JournalObserver {
         all += "durable " + std::to_string(record.id) + "\n";
         places[record.id] = place;
     }
-    void failed(const Commit::Record& record, int error) override {
+    void failed(const Commit::Record& record, bool, int error) override {
         all += "failed " + std::to_string(record.id) + " " + std::to_string(error) + "\n";
     }
     void mark_durable(std::uint64_t owner) override {
