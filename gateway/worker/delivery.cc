@@ -269,6 +269,7 @@ void Delivery::start_over() {
     mail_sent_ = mail_answered_ = false;
     data_sent_ = data_ready_ = body_begun_ = false;
     heard_something_ = false;
+    refused_here_ = false;
     for (Recipient& recipient : recipients_) {
         if (recipient.fate == Fate::asked) {
             recipient.fate = Fate::waiting;

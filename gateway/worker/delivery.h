@@ -237,6 +237,7 @@ class Delivery {
     bool body_begun_ = false; // octets of the body, or BDAT, were sent
     bool final_submitted_ = false;
     bool heard_something_ = false; // a reply in this attempt
+    bool refused_here_ = false;    // somebody was, in this attempt
     Instant offered_at_{};
 
     std::vector<std::uint16_t> tried_;

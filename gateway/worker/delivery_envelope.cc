@@ -82,7 +82,7 @@ bool Delivery::same_choice(const Recipient& recipient) const {
         return false;
     }
     if (pool().settings().hash == HashKey::none) {
-        return !mail_answered_ || asked_first_ < asked_.size() || accepted_here_ > 0;
+        return !refused_here_ || asked_first_ < asked_.size();
     }
     const std::uint32_t slot = upstream::SlotTable::slot_of(recipient.key_hash);
     return recipient.key_hash == choice_hash_ ||
@@ -266,6 +266,7 @@ void Delivery::mail_reply(const smtp::Reply& reply) {
         return;
     }
     mail_refusal_ = smtp::OwnedReply(reply);
+    refused_here_ = true;
     if (asked_first_ == asked_.size()) {
         if (next_to_ask_ < recipients_.size()) {
             refuse_by_backend(recipients_[next_to_ask_++], reply, "MAIL");
@@ -288,6 +289,7 @@ void Delivery::recipient_reply(const smtp::Reply& reply) {
         asked_.clear();
         asked_first_ = 0;
     }
+    refused_here_ = refused_here_ || reply.severity() != 2;
     if (mail_refusal_.code != 0) {
         refuse_by_backend(recipient, mail_refusal_.view(), "MAIL");
         if (is_last) {

@@ -143,22 +143,25 @@ TEST(WorkerAnswers, AnotherBackendIsNotSentWhatItDoesNotOffer) {
 TEST(WorkerAnswers, WhoIsRefusedInTurnIsFollowedByTheNextBackend) {
     RigOptions options;
     options.settings = [](Settings& settings) { settings.pools[0].hash = HashKey::none; };
-    Pair pair(options);
-    pair.first.answer = always("RCPT", "550 5.1.1 No\r\n");
-    std::size_t refused = 0;
-    for (int count = 0; count < 4; ++count) {
-        Client& client = pair.rig.greeted();
-        (void)pair.rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
-        std::string answer = pair.rig.ask(client, "RCPT TO:<u@one.example>\r\n");
-        if (answer.starts_with("550")) {
-            ++refused;
-            answer = pair.rig.ask(client, "RCPT TO:<v@one.example>\r\n");
+    for (const bool pipelining : {true, false}) {
+        Pair pair(options, BackendProfile{.pipelining = pipelining});
+        pair.first.answer = always("RCPT", "550 5.1.1 No\r\n");
+        std::size_t refused = 0;
+        for (int count = 0; count < 4; ++count) {
+            Client& client = pair.rig.greeted();
+            (void)pair.rig.ask(client, "MAIL FROM:<a@b.example>\r\n");
+            std::string answer = pair.rig.ask(client, "RCPT TO:<u@one.example>\r\n");
+            if (answer.starts_with("550")) {
+                ++refused;
+                answer = pair.rig.ask(client, "RCPT TO:<v@one.example>\r\n");
+            }
+            EXPECT_THAT(answer, StartsWith("250"));
+            EXPECT_EQ(pair.send_message(client), taken);
         }
-        EXPECT_THAT(answer, StartsWith("250"));
-        EXPECT_EQ(pair.send_message(client), taken);
+        EXPECT_GT(refused, 0U);
+        EXPECT_LE(pair.first.connections + pair.second.connections, 8U);
+        pair.rig.finish();
     }
-    EXPECT_GT(refused, 0U);
-    pair.rig.finish();
 }
 
 // Three backends, the first choice of both recipients out: each has a next choice of its own.
