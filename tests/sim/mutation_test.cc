@@ -43,7 +43,7 @@ constexpr Mutation mutations[] = {
     {"changed_envelope_ignored", 60},
     {"closed_in_flight", 10},
     {"connection_stays_counted", 10},
-    {"counted_twice", 60},
+    {"counted_twice", 400},
     {"counter_off", 10},
     {"double_release", 10},
     {"end_after_bare_lf", 10},
