@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "config/json_place.h"
+#include "config/large_numbers.h"
 #include "config/schema.h"
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 #include <expected>
+#include <optional>
 #include <system_error>
 
 namespace ringmx::config {
@@ -65,8 +67,8 @@ std::expected<std::string, std::string> read_whole(const std::filesystem::path& 
         config_bytes_max >> 20U));
 }
 
-std::string syntax_fault(std::string_view json, simdjson::error_code code) {
-    if (const auto place = first_json_error(json)) {
+std::string syntax_fault(const std::optional<JsonPlace>& place, simdjson::error_code code) {
+    if (place) {
         return fmt::format("line {}, column {}: {}", place->line, place->column, place->text);
     }
     return fmt::format("can't be read as JSON: {}", simdjson::error_message(code));
@@ -97,9 +99,14 @@ Loaded parse(std::string_view json, const std::filesystem::path& folder, Files f
     }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
-    if (const auto code = parser.parse(json.data(), json.size()).get(root);
-        code != simdjson::SUCCESS) {
-        return single_fault(syntax_fault(json, code));
+    auto code = parser.parse(json.data(), json.size()).get(root);
+    std::optional<JsonPlace> place;
+    if (code != simdjson::SUCCESS && !(place = first_json_error(json))) {
+        const std::string blunt = with_blunt_numbers(json);
+        code = parser.parse(blunt).get(root);
+    }
+    if (code != simdjson::SUCCESS) {
+        return single_fault(syntax_fault(place, code));
     }
     Faults faults;
     Sources sources{.folder = folder, .listener_indices = {}, .routes = {}};
