@@ -118,6 +118,8 @@ Loaded parse(std::string_view json, const std::filesystem::path& folder, Files f
     if (loaded.faults.empty()) {
         loaded.warnings = settings_warnings(*settings, sources);
         loaded.settings = std::move(settings);
+    } else {
+        loaded.readable = std::move(settings);
     }
     return loaded;
 }

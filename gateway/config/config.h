@@ -6,7 +6,7 @@
 // In:     a file of config_bytes_max octets at most; RFC 8259 JSON in UTF-8 (a byte order mark is
 //         skipped), keys as the interface page's section 3 has them. Relative paths inside are
 //         relative to the file's folder.
-// Out:    settings, or faults (never both); warnings are for the operator and stop nothing.
+// Out:    settings, or faults (never both), so that nobody runs what is faulty; warnings are for the operator and stop nothing.
 // Thread: any, one call at a time each; reads the file and the recipients files, so it blocks on
 //         the disk.
 // Errors: faults; nothing throws for what a file may hold.
@@ -32,6 +32,8 @@ inline constexpr std::size_t config_bytes_max = 64 * 1024 * 1024;
 
 struct Loaded {
     std::shared_ptr<const Settings> settings; // null when there are faults
+    // With faults: what could be read, for those who look for more of them. Null: nothing could.
+    std::shared_ptr<const Settings> readable;
     std::vector<Fault> faults;
     std::vector<std::string> warnings; // each one line, "POINTER: what"
 };

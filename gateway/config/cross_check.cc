@@ -65,7 +65,7 @@ void check_pool_names(Settings& settings, const Sources& sources, Faults& faults
 
 // The same entry twice in one route means the same; in two routes nobody can say which one is
 // meant.
-void check_recipients(const Settings& settings, const Sources& sources, Faults& faults) {
+void check_recipients(const Settings& settings, Faults& faults) {
     struct Place {
         std::size_t route;
         std::string pointer;
@@ -76,10 +76,9 @@ void check_recipients(const Settings& settings, const Sources& sources, Faults& 
         const auto& recipients = settings.routes[route].recipients;
         for (std::size_t index = 0; index < recipients.size(); ++index) {
             if (!parse_route_entry(recipients[index], entry)) {
-                continue;
+                continue; // told already
             }
-            std::string pointer = fmt::format("/routes/{}/recipients/{}", route,
-                                              sources.routes[route].recipient_indices[index]);
+            std::string pointer = fmt::format("/routes/{}/recipients/{}", route, index);
             const std::string key = fmt::format("{} {}", static_cast<int>(entry.kind), entry.key);
             const auto [first, is_new] = seen.try_emplace(key, Place{route, pointer});
             if (!is_new && first->second.route != route) {
@@ -100,9 +99,9 @@ void check_recipients_file(const std::string& path, const std::string& written,
         if (!line.too_long && parse_route_entry(line.text, entry)) {
             return true;
         }
-        if (++fault_count > file_faults_max) {
+        if (++fault_count > route_file_faults_max) {
             faults.add(pointer, fmt::format("{} has more such lines: only the first {} are shown",
-                                            echoed(written), file_faults_max));
+                                            echoed(written), route_file_faults_max));
             return false;
         }
         const std::string found =
@@ -188,7 +187,7 @@ void warn_of_backend_mode(const Settings& settings, const Sources& sources,
 
 void cross_check(Settings& settings, const Sources& sources, Files files, Faults& faults) {
     check_pool_names(settings, sources, faults);
-    check_recipients(settings, sources, faults);
+    check_recipients(settings, faults);
     check_addresses(settings, sources, faults);
     if (files == Files::are_left) {
         return;

@@ -159,6 +159,24 @@ class ConfigFiles(EndToEnd):
         for path in (self.folder, self.folder / "none", "/dev/null", "/dev/zero"):
             self.assertIn(str(path), self.both(path))
 
+    def test_what_recipients_files_have_twice_is_told_beside_all_other_faults(self):
+        (self.folder / "one.txt").write_text("# first\nuser@example.org\n" + "".join(f"user{number}@example.com\n" for number in range(1000)))
+        (self.folder / "two.txt").write_text("a.example\nUser@Example.org\nbad one\n")
+        path = self.folder / "ringmx.json"
+        files = ("one.txt", "two.txt", "one.txt")
+        settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": "127.0.0.1:2525"}, routes=[{"recipients_file": file, "pool": "main"} for file in files])
+        settings["routes"].append({"recipients": [7, "A.example"], "pool": "main"})
+        path.write_text(json.dumps({**settings, "zzz": 1}))
+        lines = self.both(path).splitlines()
+        one, two = (json.dumps(str(self.folder / name)) for name in ("one.txt", "two.txt"))
+        self.assertEqual(lines[0], f"{path}: 16 faults, not usable")
+        self.assertEqual(lines[3], '  /routes/1/recipients_file: "two.txt" line 3: found "bad one", expected a domain, "*.domain", an address or "*"')
+        self.assertEqual(lines[4], f'  /routes/1/recipients_file: {two} line 2: found "User@Example.org", which is {one} line 2 (/routes/0/recipients_file) too, '
+                                   'expected each entry in one route')
+        self.assertTrue(all(line.startswith("  /routes/2/recipients_file: ") for line in lines[5:16]), lines)
+        self.assertIn("only the first 10 are shown", lines[15])
+        self.assertEqual(lines[16], f'  /routes/3/recipients/1: found "A.example", which is {two} line 1 (/routes/1/recipients_file) too, expected each entry in one route')
+
     def test_a_byte_order_mark_is_no_fault(self):
         path = self.folder / "ringmx.json"
         path.write_bytes(b"\xef\xbb\xbf" + json.dumps(config({"main": pool("127.0.0.1:2500")}, listener={"address": "127.0.0.1:2525"})).encode())
