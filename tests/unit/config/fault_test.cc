@@ -10,6 +10,7 @@ TEST(Report, CountsAndIndents) {
               "ringmx.json: 1 fault, not started\n  /a: missing\n");
     EXPECT_EQ(report("r.json", {{"/a", "x"}, {"", "y"}}, "the running config stays"),
               "r.json: 2 faults, the running config stays\n  /a: x\n  y\n");
+    EXPECT_EQ(report("r.json", {{"", "is empty"}}), "ringmx: r.json: is empty\n");
     EXPECT_EQ(report("a\nb", {}), "a\\nb: 0 faults, not started\n");
 }
 

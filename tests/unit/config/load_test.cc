@@ -29,18 +29,18 @@ class Load : public testing::Test {
 };
 
 TEST_F(Load, MissingFileIsOneFault) {
-    EXPECT_EQ(told("r.json"), "r.json: 1 fault, not started\n  can't be read (No such file or "
-                              "directory), expected a readable JSON file\n");
+    EXPECT_EQ(told("r.json"), "ringmx: r.json: can't be read (No such file or directory), "
+                              "expected a readable JSON file\n");
 }
 
 TEST_F(Load, FolderIsOneFault) {
-    EXPECT_EQ(told("."), ".: 1 fault, not started\n  can't be read (Is a directory), expected a "
-                         "readable JSON file\n");
+    EXPECT_EQ(told("."),
+              "ringmx: .: can't be read (Is a directory), expected a readable JSON file\n");
 }
 
 TEST_F(Load, OversizedAndEndlessFilesAreOneFault) {
     EXPECT_EQ(report("zero", load("/dev/zero").faults),
-              "zero: 1 fault, not started\n  is over 64 MiB, expected less (long lists of "
+              "ringmx: zero: is over 64 MiB, expected less (long lists of "
               "recipients belong in a "
               "recipients_file)\n");
 }
