@@ -185,7 +185,10 @@ class Load(EndToEnd):
 
     def test_wrong_options_say_what_is_wrong(self):
         for options, said in (((), "--to"), (("--to", "127.0.0.1:1", "--size", "x"), "--size"), (("--to", "127.0.0.1:1", "--tls", "starttls"), "not built"),
-                              (("--to", "127.0.0.1:1", "--json", "/no/such/file"), "/no/such/file")):
+                              (("--to", "127.0.0.1:1", "--json", "/no/such/file"), "--json: open /no/such/file: No such file or directory: give a file that can be written"),
+                              (("--to", "127.0.0.1:1", "--html", "/no/such/file"), "--html: open /no/such/file: No such file or directory: give"),
+                              (("--to", "127.0.0.1:1", "--record", "/no/such/file"), "--record: open /no/such/file: No such file or directory: give"),
+                              (("audit",), "audit --help"), (("audit", "/no/such/file", "f"), "open /no/such/file: No such file or directory: give a record")):
             result = run(BIN / "ringmx-load", *options)
             self.assertEqual(result.returncode, 2, (options, result))
             self.assertIn(said, result.stderr)
