@@ -10,6 +10,7 @@
 #include <set>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace ringmx::config {
 
@@ -119,28 +120,57 @@ void check_recipients_file(const std::string& path, const std::string& written,
     }
 }
 
-void check_addresses(const Settings& settings, const Sources& sources, Faults& faults) {
-    std::map<std::string, std::string> bound; // address to the pointer that asks for it
-    const auto claim = [&](const SocketAddress& address, std::string pointer) {
+// The addresses that are claimed so far. IPv6 sockets take no IPv4, so that a wildcard takes in the
+// addresses of its own family only.
+class Claims {
+  public:
+    explicit Claims(Faults& faults) : faults_(faults) {}
+
+    void claim(const SocketAddress& address, const std::string& pointer) {
         if (address.port == 0) {
             return; // it was faulty, and told
         }
-        const auto [first, is_new] = bound.try_emplace(address.text(), pointer);
+        const auto [twin, is_new] = bound_.try_emplace(address.text(), pointer);
         if (!is_new) {
-            faults.add(std::move(pointer),
-                       fmt::format("found {}, which is {} too, expected an address of its own",
-                                   echoed(address.text()), first->second));
+            faults_.add(pointer,
+                        fmt::format("found {}, which is {} too, expected an address of its own",
+                                    echoed(address.text()), twin->second));
+            return;
         }
+        Port& port = ports_[{address.ip.is_v4(), address.port}];
+        const bool is_wildcard = address.ip == IpAddress{} || address.ip == IpAddress::v4(0);
+        const std::string& other = is_wildcard ? port.specific : port.wildcard;
+        if (!other.empty()) {
+            faults_.add(pointer,
+                        fmt::format("found {}, which clashes with {} ({} takes in every address of "
+                                    "its port), expected a port of its own",
+                                    echoed(address.text()), other, is_wildcard ? "it" : "that"));
+        }
+        (is_wildcard ? port.wildcard : port.specific) = pointer;
+    }
+
+  private:
+    struct Port {
+        std::string specific; // pointers; of several the last one will do
+        std::string wildcard;
     };
+    Faults& faults_;
+    std::map<std::string, std::string> bound_; // address to the pointer that asks for it
+    std::map<std::pair<bool, std::uint16_t>, Port> ports_;
+};
+
+void check_addresses(const Settings& settings, const Sources& sources, Faults& faults) {
+    Claims claims(faults);
     for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
         const bool is_default = sources.listener_indices.empty();
-        claim(settings.listeners[index].address,
-              is_default ? "/listeners"
+        claims.claim(settings.listeners[index].address,
+                     is_default
+                         ? "/listeners"
                          : fmt::format("/listeners/{}/address", sources.listener_indices[index]));
     }
-    claim(settings.admin.address, "/admin/address");
+    claims.claim(settings.admin.address, "/admin/address");
     if (settings.admin.probe_address) {
-        claim(*settings.admin.probe_address, "/admin/probe_address");
+        claims.claim(*settings.admin.probe_address, "/admin/probe_address");
     }
 }
 
