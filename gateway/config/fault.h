@@ -58,7 +58,8 @@ class Faults {
 [[nodiscard]] std::string pointer_to(std::string_view parent, std::size_t index);
 
 // The known word with the least edit distance (a swap of neighbours counts 1), when near enough to
-// be meant; else empty.
+// be meant; else the one that is an end or a beginning of the other, with the fewest letters apart;
+// else empty.
 [[nodiscard]] std::string_view nearest(std::string_view word,
                                        const std::vector<std::string_view>& known);
 // "a", "b" or "c"
