@@ -150,7 +150,7 @@ Machine Machine::here() {
 std::vector<std::string> machine_warnings(const Settings& settings, Purpose purpose,
                                           const Machine& machine) {
     std::vector<std::string> warnings;
-    if (settings.user.empty() && machine.is_root && purpose == Purpose::serve) {
+    if (settings.user.empty() && machine.is_root) {
         warnings.push_back("/user: absent, so the gateway stays root: name a user to switch to");
     }
     if (!settings.user.empty() && !machine.has_user(settings.user)) {

@@ -59,8 +59,8 @@ struct Machine {
     [[nodiscard]] static Machine here();
 };
 
-// Too few descriptors for limits.connections; a user that doesn't exist; root without `user` (serve
-// only).
+// Too few descriptors for limits.connections (check only); a user that doesn't exist; root without
+// `user`.
 [[nodiscard]] std::vector<std::string> machine_warnings(const Settings& settings, Purpose purpose,
                                                         const Machine& machine = Machine::here());
 

@@ -213,6 +213,33 @@ void warn_of_backend_mode(const Settings& settings, const Sources& sources,
     }
 }
 
+// What differs from its default is asked for, and must not be passed over in silence.
+void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
+                               std::vector<std::string>& warnings) {
+    const auto warn = [&](bool is_asked_for, std::string_view pointer, std::string_view what) {
+        if (is_asked_for) {
+            warnings.push_back(
+                fmt::format("{}: has no effect yet: {} is not built", pointer, what));
+        }
+    };
+    constexpr std::string_view spool = "the spool";
+    for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
+        warn(settings.listeners[index].handoff != ListenerSettings{}.handoff,
+             fmt::format("/listeners/{}/handoff", sources.listener_indices[index]), spool);
+    }
+    warn(settings.tls.minimum_version != TlsSettings{}.minimum_version, "/tls/minimum_version",
+         "TLS");
+    warn(!settings.tls.ciphers.empty(), "/tls/ciphers", "TLS");
+    warn(settings.verification.defer_unavailable, "/verification/unavailable",
+         "recipient verification");
+    for (const PoolSettings& pool : settings.pools) {
+        warn(!pool.ca_file.empty(), pointer_to(pointer_to("/pools", pool.name), "ca_file"),
+             "TLS to backends");
+    }
+    warn(settings.spool.on_failure != SpoolSettings{}.on_failure, "/spool/on_failure", spool);
+    warn(!settings.spool.bounce_pool.empty(), "/spool/bounce_pool", spool);
+}
+
 } // namespace
 
 void cross_check(Settings& settings, const Sources& sources, Files files, Faults& faults) {
@@ -260,6 +287,7 @@ std::vector<std::string> settings_warnings(const Settings& settings, const Sourc
         }
     }
     warn_of_backend_mode(settings, sources, warnings);
+    warn_of_what_is_not_built(settings, sources, warnings);
     return warnings;
 }
 

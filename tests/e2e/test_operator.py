@@ -238,6 +238,26 @@ class Resources(EndToEnd):
         self.client(gateway).message("a@example.com")
 
     @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
+    def test_files_that_the_user_may_not_read_are_told_before_a_reload_fails(self):
+        self.folder.chmod(0o755)
+        recipients = self.folder / "recipients.txt"
+        recipients.write_text("example.com\n")
+        backend = self.backend()
+        routes = [{"recipients_file": str(recipients), "pool": "main"}]
+        recipients.chmod(0o600)
+        gateway = self.gateway(config({"main": pool(backend)}, routes, user="nobody"))
+        self.assertEqual(gateway.log().count("/user: nobody can't read"), 1)
+        self.assertIn(f"warning: /user: nobody can't read {recipients} (Permission denied), so that SIGHUP will keep the old configuration", gateway.log())
+        gateway.config_path.chmod(0o600)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_log(r"configuration not reloaded.*can't be read \(Permission denied\)")
+        recipients.chmod(0o644)
+        gateway.config_path.chmod(0o644)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_metric("ringmx_config_reloads_total", 1)
+        self.assertNotIn("can't read", self.gateway(config({"main": pool(backend)}, routes, user="nobody")).log())
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
     def test_a_user_that_may_not_be_taken_on_is_exit_1(self):
         settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": f"127.0.0.1:{free_port()}"}, admin={"address": f"127.0.0.1:{free_port()}"}, user="root")
         result = self.serve(settings, user=NOBODY, group=NOBODY, extra_groups=())
