@@ -170,6 +170,9 @@ void Control::turn(Instant until) {
     receive_buffers_.refill();
     admin_.run_timers(loop_.now());
     prober_.run_timers();
+    for (const upstream::Resolver::News& news : names_.take_news()) {
+        tell(news);
+    }
     if (names_.run() && phase_ == Phase::serving) {
         use_snapshot();
     }
@@ -297,14 +300,27 @@ void Control::watch_backends() {
             if (auto* record = log_.begin(event, port_->wall_time())) {
                 record->pool(state->pool()).backend(state->address());
                 if (!is) {
-                    record->detail(state->comeback_at() ? "connections for mail failed"
-                                                        : "probes failed");
+                    record->detail(!state->is_resolved()  ? "its name has no address"
+                                   : state->comeback_at() ? "connections for mail failed"
+                                                          : "probes failed");
                 }
                 log_.commit();
             }
         }
     }
     was_up_ = std::move(up);
+}
+
+void Control::tell(const upstream::Resolver::News& news) {
+    if (news.failure.empty()) {
+        notice(LogLevel::info, fmt::format("the backend name {} resolves now", news.host));
+    } else {
+        notice(LogLevel::warning,
+               fmt::format("the backend name {} can't be resolved ({}): see DNS and /etc/hosts; {}",
+                           news.host, news.failure,
+                           news.has_addresses ? "its old addresses stay in use"
+                                              : "no mail goes there until it can"));
+    }
 }
 
 void Control::poll_signals() {

@@ -63,6 +63,7 @@ class Control {
     void advance_phase();
     void start_workers();
     void watch_backends();
+    void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
     void poll_signals();

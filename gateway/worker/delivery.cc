@@ -138,7 +138,7 @@ void Delivery::take(const upstream::Answer& answer) {
         return;
     case upstream::Verdict::wait:
     case upstream::Verdict::refuse:
-        unavailable(ForwardFailure::no_backend);
+        unavailable(first_choice_resolves() ? ForwardFailure::no_backend : ForwardFailure::resolve);
         return;
     }
 }

@@ -14,11 +14,20 @@ using observe::ForwardFailure;
 using observe::LogEvent;
 using observe::LogRecord;
 
+std::uint32_t Delivery::first_choice() const {
+    return pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
+}
+
+bool Delivery::first_choice_resolves() const {
+    const std::uint32_t index = first_choice();
+    return index == upstream::no_backend || pool().upstream.states[index]->is_resolved();
+}
+
 void Delivery::count_failure(ForwardFailure kind) {
     const std::uint32_t index =
         backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
             ? backend_index_
-            : pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
+            : first_choice();
     if (index < pool().rows.size()) {
         pool().rows[index]->workers[worker_.index()].failures[kind].add();
     }

@@ -139,5 +139,28 @@ class Logs(EndToEnd):
         gateway.wait_log(r"NOQUEUE: reject: RCPT from unknown\[127\.0\.0\.1\]: 550 5\.7\.1 .*from=<a@example\.net> to=<x@elsewhere\.example>")
 
 
+class Names(EndToEnd):
+    def test_a_name_that_never_resolved_is_told_and_its_backend_is_not_up(self):
+        # No resolver answers for .onion (RFC 7686), so that no name server is needed.
+        gateway = self.gateway(config({"main": pool("nosuch.onion:25")}), ready_statuses=(503,))
+        gateway.wait_log(r"warning: the backend name nosuch\.onion can't be resolved \(.+\): see DNS and /etc/hosts; no mail goes there until it can\n")
+        gateway.wait_log(r"warning: backend nosuch\.onion:25 of pool main is down: its name has no address\n")
+        self.assertEqual(gateway.metric("ringmx_backend_up"), 0)
+        client = self.client(gateway)
+        client.cmd("MAIL FROM:<a@example.net>", "250")
+        client.cmd("RCPT TO:<a@example.com>", "451 4.4.1")
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total", kind="resolve"), 1)
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total", kind="no_backend"), 0)
+        self.assertEqual(gateway.log().count("can't be resolved"), 1)
+
+    def test_mail_goes_to_the_backends_that_resolve(self):
+        backend = self.backend()
+        gateway = self.gateway(config({"main": pool("nosuch.onion:25", backend)}))
+        for number in range(20):  # a good half of them would rather have gone to the other
+            self.client(gateway).message(f"user{number}@example.com")
+        self.assertEqual(len(backend.delivered()), 20)
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total"), 0)
+
+
 if __name__ == "__main__":
     unittest.main()
