@@ -1,5 +1,6 @@
 """The admin address: probes, metrics, HTTP's own manners; and the log."""
 
+import contextlib
 import json
 import re
 import socket
@@ -48,6 +49,26 @@ class Admin(EndToEnd):
                 if answer:
                     self.assertRegex(answer, rb"\AHTTP/1\.[01] [45]")
         self.assertEqual(gateway.get("/healthz")[0], 200)
+
+    def test_methods_and_hosts_as_http_wants_them(self):
+        gateway, _ = self.simple()
+        for request, status, allow in ((b"DELETE /metrics HTTP/1.1\r\nHost: x", 405, True), (b"OPTIONS /healthz HTTP/1.1\r\nHost: x", 405, True),
+                                       (b"DELETE /nope HTTP/1.1\r\nHost: x", 404, False), (b"GET /healthz HTTP/1.1\r\nX: y", 400, False),
+                                       (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x", 400, False), (b"GET /healthz HTTP/1.0", 200, False)):
+            with self.subTest(request=request):
+                answer = self.raw(gateway, request + b"\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), answer)
+                self.assertEqual(b"\r\nAllow: GET, HEAD\r\n" in answer, allow, answer)
+
+    def test_idle_connections_lock_out_neither_address(self):
+        port = free_port()
+        gateway, _ = self.simple(admin={"address": f"127.0.0.1:{free_port()}", "probe_address": f"127.0.0.1:{port}"})
+        with contextlib.ExitStack() as stack:
+            for each in (port, gateway.admin_port):
+                for _ in range(70):
+                    stack.enter_context(socket.create_connection(("127.0.0.1", each), timeout=10))
+                for asked in (port, gateway.admin_port):
+                    self.assertEqual(gateway.get("/healthz", port=asked)[0], 200)
 
     def test_keep_alive_pipelining_and_pieces(self):
         gateway, _ = self.simple()
