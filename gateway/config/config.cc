@@ -101,9 +101,11 @@ Loaded parse(std::string_view json, const std::filesystem::path& folder, Files f
     simdjson::dom::element root;
     auto code = parser.parse(json.data(), json.size()).get(root);
     std::optional<JsonPlace> place;
-    if (code != simdjson::SUCCESS && !(place = first_json_error(json))) {
-        const std::string blunt = with_blunt_numbers(json);
-        code = parser.parse(blunt).get(root);
+    if (code != simdjson::SUCCESS) {
+        place = first_json_error(json);
+        if (!place) { // it is JSON, with a number that no type holds
+            code = parser.parse(with_blunt_numbers(json)).get(root);
+        }
     }
     if (code != simdjson::SUCCESS) {
         return single_fault(syntax_fault(place, code));
