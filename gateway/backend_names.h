@@ -33,6 +33,9 @@ class BackendNames final : public worker::Addresses {
     bool handle(const ring::Completion& completion);
     // Time-outs and polls; once a turn. True: some addresses changed.
     [[nodiscard]] bool run();
+    [[nodiscard]] std::vector<upstream::Resolver::News> take_news() {
+        return resolver_->take_news();
+    }
     [[nodiscard]] Instant next_deadline() const;
 
   private:

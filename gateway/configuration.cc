@@ -19,21 +19,38 @@ bool same_addresses(const std::vector<ListenerSettings>& one,
     return true;
 }
 
+// config/ tells what is wrong with single entries, and what the config itself has twice; only the
+// table knows what recipients files have twice. Where config/ found nothing, a file has changed
+// since, and everything is new.
+void add_route_faults(const std::vector<policy::RouteFault>& found,
+                      std::vector<config::Fault>& faults) {
+    using Kind = policy::RouteFault::Kind;
+    const bool all_are_new = faults.empty();
+    for (const policy::RouteFault& fault : found) {
+        const bool is_twin = fault.kind == Kind::duplicate || fault.kind == Kind::more_duplicates;
+        const bool is_new =
+            all_are_new || fault.kind == Kind::too_many_entries || (is_twin && fault.of_file);
+        if (is_new && faults.size() < config::faults_kept_max) {
+            faults.push_back({fault.pointer, fault.text()});
+        }
+    }
+}
+
 } // namespace
 
 std::expected<Configuration, std::vector<config::Fault>>
 read_configuration(const std::string& path, config::Purpose purpose) {
     config::Loaded loaded = config::load(path);
-    if (loaded.settings == nullptr) {
+    const auto& readable = loaded.settings != nullptr ? loaded.settings : loaded.readable;
+    if (readable == nullptr) {
         return std::unexpected(std::move(loaded.faults));
     }
-    auto routes = policy::Routes::build(*loaded.settings);
+    auto routes = policy::Routes::build(*readable);
     if (!routes) {
-        std::vector<config::Fault> faults;
-        for (const policy::RouteFault& fault : routes.error()) {
-            faults.push_back({fault.where, fault.text()});
-        }
-        return std::unexpected(std::move(faults));
+        add_route_faults(routes.error(), loaded.faults);
+    }
+    if (!loaded.faults.empty()) {
+        return std::unexpected(std::move(loaded.faults));
     }
     Configuration configuration{std::move(loaded.settings), nullptr, std::move(loaded.warnings)};
     if (!routes->takes_postmaster()) {

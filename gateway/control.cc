@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fmt/format.h>
+#include <ranges>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -105,9 +106,10 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
       log_(log_writer.add_log()), port_(std::move(port)), pool_({.bytes_max = memory_bytes_max}),
       loop_(*port_, pool_), receive_buffers_(pool_, *port_),
       lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
-      shares_(configuration_.settings->limits.connections), names_(loop_, std::move(resolver)),
-      prober_(loop_), admin_(*port_, pages()), phase_deadline_(loop_.now() + starting_max),
-      watch_at_(loop_.now()), started_at_(port_->wall_time()) {
+      reload_thread_(port_->waker()), shares_(configuration_.settings->limits.connections),
+      names_(loop_, std::move(resolver)), prober_(loop_), admin_(*port_, pages()),
+      phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
+      started_at_(port_->wall_time()) {
     for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
         wakers_.push_back(&worker_port->waker());
         workers_.push_back(
@@ -168,8 +170,14 @@ void Control::turn(Instant until) {
     receive_buffers_.refill();
     admin_.run_timers(loop_.now());
     prober_.run_timers();
+    for (const upstream::Resolver::News& news : names_.take_news()) {
+        tell(news);
+    }
     if (names_.run() && phase_ == Phase::serving) {
         use_snapshot();
+    }
+    if (std::optional<ReloadThread::Result> fresh = reload_thread_.take()) {
+        finish_reload(std::move(*fresh));
     }
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         worker->deliver_pending();
@@ -292,14 +300,27 @@ void Control::watch_backends() {
             if (auto* record = log_.begin(event, port_->wall_time())) {
                 record->pool(state->pool()).backend(state->address());
                 if (!is) {
-                    record->detail(state->comeback_at() ? "connections for mail failed"
-                                                        : "probes failed");
+                    record->detail(!state->is_resolved()  ? "its name has no address"
+                                   : state->comeback_at() ? "connections for mail failed"
+                                                          : "probes failed");
                 }
                 log_.commit();
             }
         }
     }
     was_up_ = std::move(up);
+}
+
+void Control::tell(const upstream::Resolver::News& news) {
+    if (news.failure.empty()) {
+        notice(LogLevel::info, fmt::format("the backend name {} resolves now", news.host));
+    } else {
+        notice(LogLevel::warning,
+               fmt::format("the backend name {} can't be resolved ({}): see DNS and /etc/hosts; {}",
+                           news.host, news.failure,
+                           news.has_addresses ? "its old addresses stay in use"
+                                              : "no mail goes there until it can"));
+    }
 }
 
 void Control::poll_signals() {
@@ -342,14 +363,22 @@ void Control::reload() {
         notice(LogLevel::warning, "SIGHUP while draining: not reloaded");
         return;
     }
-    auto fresh = read_configuration(config_path_, config::Purpose::serve);
-    if (!fresh) {
-        ++reload_failures_total_;
-        for (const config::Fault& fault : fresh.error()) {
-            log(observe::LogEvent::reload_failed,
-                (fault.pointer.empty() ? config_path_ : fault.pointer) + ": " + fault.text);
-        }
+    if (reload_thread_.is_running()) {
+        reload_again_ = true; // what is being read may be older than this signal
+    } else {
+        reload_thread_.start(config_path_);
+    }
+}
+
+void Control::finish_reload(ReloadThread::Result fresh) {
+    if (phase_ >= Phase::delaying) {
         return;
+    }
+    if (std::exchange(reload_again_, false)) {
+        reload_thread_.start(config_path_);
+    }
+    if (!fresh) {
+        return refuse(fresh.error());
     }
     auto settings = std::make_shared<Settings>(*fresh->settings);
     for (const std::string& kept : keep_until_restart(*configuration_.settings, *settings)) {
@@ -370,6 +399,20 @@ void Control::reload() {
     log(observe::LogEvent::reloaded, config_path_);
 }
 
+// A record for each, of which the log holds a few thousand.
+void Control::refuse(const std::vector<config::Fault>& faults) {
+    ++reload_failures_total_;
+    for (const config::Fault& fault : faults | std::views::take(faults_logged_max)) {
+        log(observe::LogEvent::reload_failed,
+            (fault.pointer.empty() ? config_path_ : fault.pointer) + ": " + fault.text);
+    }
+    if (faults.size() > faults_logged_max) {
+        log(observe::LogEvent::reload_failed,
+            fmt::format("{}: {} more faults, which ringmx check shows", config_path_,
+                        faults.size() - faults_logged_max));
+    }
+}
+
 void Control::post_all(worker::Inbox::Kind kind) {
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         if (worker->is_started()) {
@@ -386,9 +429,10 @@ void Control::farewell() {
     admin_.stop();
     prober_.stop();
     const Instant until = loop_.now() + farewell_max;
-    while (!admin_.is_stopped() || !prober_.is_stopped()) {
+    while (!admin_.is_stopped() || !prober_.is_stopped() || reload_thread_.is_running()) {
         if (loop_.now() >= until) {
-            // What is in flight names memory that the destructors would free.
+            // What is in flight names memory that the destructors would free, and a thread that
+            // reads from a disk that doesn't answer would be waited for.
             log(observe::LogEvent::stopped, "");
             log_writer_.stop();
             ::_exit(0);

@@ -3,7 +3,8 @@
 //
 //   starting ─▶ serving ─▶ delaying (drain_delay) ─▶ draining (drain) ─▶ cutting
 //
-// Starting lasts until every backend name is answered, starting_max at most. SIGHUP reloads;
+// Starting lasts until every backend name is answered, starting_max at most. SIGHUP reloads: the
+// files are read on a thread of their own while everything goes on under the old configuration.
 // SIGTERM and SIGINT drain, the second one ends the process at once.
 // Thread: main's.
 // Errors: create() with Error; run() gives the exit status.
@@ -14,6 +15,7 @@
 #include "base/shared_counters.h"
 #include "configuration.h"
 #include "observe/log_writer.h"
+#include "reload_thread.h"
 #include "ring/uring_port.h"
 #include "startup.h"
 #include "worker/prober.h"
@@ -36,6 +38,7 @@ class Control {
     static constexpr Duration heartbeat_age_max = 5s;
     static constexpr Duration cut_max = 10s;     // a worker that doesn't end by then is stuck
     static constexpr Duration farewell_max = 1s; // for answers of the admin server under way
+    static constexpr std::size_t faults_logged_max = 100;      // `check` shows all
     static constexpr std::size_t memory_bytes_max = 4U << 20U; // of the admin server and the probes
 
     // Everything but the sockets and the signals, which the caller has opened already.
@@ -60,6 +63,7 @@ class Control {
     void advance_phase();
     void start_workers();
     void watch_backends();
+    void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
     void poll_signals();
@@ -67,6 +71,8 @@ class Control {
     void take_signal(unsigned number);
     void begin_drain(std::string_view cause);
     void reload();
+    void finish_reload(ReloadThread::Result fresh);
+    void refuse(const std::vector<config::Fault>& faults);
     void use_snapshot(); // builds one of what is configured and known, and gives it to everyone
     void post_all(worker::Inbox::Kind kind);
     [[nodiscard]] bool all_finished() const;
@@ -93,6 +99,8 @@ class Control {
     ring::Loop loop_;
     ring::ReceiveBuffers receive_buffers_;
     worker::Lasting lasting_;
+    ReloadThread reload_thread_;
+    bool reload_again_ = false; // SIGHUP came while one was being read
     SharedCounters shares_;
     BackendNames names_;
     worker::Prober prober_;

@@ -83,6 +83,9 @@ int serve(const std::string& path) {
     if (const auto switched = switch_user(settings->user); !switched) {
         return fail(switched.error());
     }
+    for (std::string& warning : reload_warnings(path, *settings)) {
+        configuration->warnings.push_back(std::move(warning));
+    }
     observe::LogWriter log_writer(settings->log, STDERR_FILENO, ::getpid());
     auto control =
         Control::create(path, std::move(*configuration), std::move(*sockets), *signals, log_writer);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -144,6 +146,25 @@ Expected<void> switch_user(const std::string& user) {
         return std::unexpected(Error{"switch to user", errno, user});
     }
     return {};
+}
+
+std::vector<std::string> reload_warnings(const std::string& config_path, const Settings& settings) {
+    std::vector<std::string> warnings;
+    const auto judge = [&](const std::string& path) {
+        if (!path.empty() && ::access(path.c_str(), R_OK) != 0) {
+            warnings.push_back(fmt::format("/user: {} can't read {} ({}), so that SIGHUP will keep "
+                                           "the old configuration: let it read the file and its "
+                                           "folder",
+                                           settings.user, path, std::strerror(errno)));
+        }
+    };
+    if (!settings.user.empty()) {
+        judge(config_path);
+        for (const RouteSettings& route : settings.routes) {
+            judge(route.recipients_file);
+        }
+    }
+    return warnings;
 }
 
 } // namespace ringmx

@@ -36,5 +36,8 @@ struct BoundSockets {
 
 // Empty: stays. For good: supplementary groups, group, user.
 [[nodiscard]] Expected<void> switch_user(const std::string& user);
+// After the switch: a warning for each file that a reload would not be able to read any more.
+[[nodiscard]] std::vector<std::string> reload_warnings(const std::string& config_path,
+                                                       const Settings& settings);
 
 } // namespace ringmx

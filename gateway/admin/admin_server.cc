@@ -65,8 +65,7 @@ struct AdminServer::Connection {
 };
 
 AdminServer::AdminServer(ring::Port& port, Pages pages)
-    : port_(port), pages_(std::move(pages)), connections_(connections_max),
-      generations_(connections_max, 0) {}
+    : port_(port), pages_(std::move(pages)), connections_(slots_max), generations_(slots_max, 0) {}
 
 AdminServer::~AdminServer() = default;
 
@@ -171,6 +170,26 @@ bool AdminServer::handle(const ring::Completion& completion, Slice octets, Insta
     return true;
 }
 
+// A request that drips in is idle too: only an answer under way is worth more than a new client. The
+// deadline is set when a connection becomes idle, so that the nearest one is the oldest.
+bool AdminServer::make_room(Surface surface) {
+    std::size_t count = 0;
+    Connection* oldest = nullptr;
+    for (const std::unique_ptr<Connection>& each : connections_) {
+        if (each == nullptr || each->surface != surface || each->is_closing) {
+            continue;
+        }
+        ++count;
+        if (!each->is_sending && (oldest == nullptr || each->deadline < oldest->deadline)) {
+            oldest = each.get();
+        }
+    }
+    if (count >= connections_max && oldest != nullptr) {
+        begin_close(*oldest);
+    }
+    return count < connections_max || oldest != nullptr;
+}
+
 void AdminServer::handle_accept(const ring::Completion& completion, Instant now) {
     Listener& listener = *listeners_[completion.token.slot];
     listener.is_armed = completion.more;
@@ -181,7 +200,7 @@ void AdminServer::handle_accept(const ring::Completion& completion, Instant now)
     }
     const auto place =
         std::ranges::find_if(connections_, [](const auto& each) { return each == nullptr; });
-    if (is_stopping_ || place == connections_.end()) {
+    if (is_stopping_ || place == connections_.end() || !make_room(listener.surface)) {
         port_.close(completion.result);
         return;
     }

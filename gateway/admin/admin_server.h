@@ -6,9 +6,10 @@
 //
 //   accept ─▶ Connection ─ receive ─▶ HttpRequestParser ─▶ pages ─▶ send ─▶ (keep-alive) receive …
 //
-// Bounds:  connections_max at a time (one more is closed at once); requests are answered one by
-//          one, in order: while an answer is being sent, what the client pipelines waits in at most
-//          input_bytes_max octets, past which reading stops.
+// Bounds:  connections_max at a time on each surface, so that neither locks out the other: the one
+//          that has been idle for longest makes way for one more, which is closed at once when none
+//          is idle. Requests are answered one by one, in order: while an answer is being sent, what
+//          the client pipelines waits in at most input_bytes_max octets, past which reading stops.
 // Closing: shutdown, cancel of the receive, wait until nothing is in flight, close, free the slot;
 //          slots have generations.
 // Thread:  main.
@@ -36,7 +37,9 @@ class AdminServer {
     static constexpr std::uint8_t first_operation = 0xA0;
     static constexpr std::uint8_t last_operation = 0xA7;
 
-    static constexpr std::size_t connections_max = 64;
+    static constexpr std::size_t connections_max = 64; // of each surface
+    // As many again may be closing, which takes a turn or two.
+    static constexpr std::size_t slots_max = 2 * 2 * connections_max;
     static constexpr std::size_t input_bytes_max = 64 * 1024;
     // Without a whole request, or with an answer that isn't taken.
     static constexpr Duration idle_timeout = 30s;
@@ -76,6 +79,8 @@ class AdminServer {
     struct Connection;
     struct Listener;
 
+    // False: there are connections_max, and none is idle.
+    [[nodiscard]] bool make_room(Surface surface);
     void handle_accept(const ring::Completion& completion, Instant now);
     void handle_receive(Connection& connection, const ring::Completion& completion,
                         const Slice& octets, Instant now);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace ringmx::admin {
 namespace {
@@ -71,7 +72,7 @@ void HttpRequestParser::start() {
         text_.shrink_to_fit();
     }
     line_offset_ = fields_offset_ = body_offset_ = body_bytes_ = 0;
-    has_length_ = has_transfer_encoding_ = has_close_ = wants_continue_ = false;
+    has_length_ = has_transfer_encoding_ = has_close_ = has_host_ = wants_continue_ = false;
     target_ = {};
     field_ranges_.clear();
     request_ = {};
@@ -170,8 +171,8 @@ bool HttpRequestParser::parse_request_line(std::string_view line) {
     } else if (method == "POST") {
         request_.method = Method::post;
     } else if (method == "PUT" || method == "DELETE" || method == "PATCH" || method == "OPTIONS" ||
-               method == "TRACE" || method == "CONNECT") {
-        return refuse(405);
+               method == "TRACE") {
+        request_.method = Method::other;
     } else {
         return refuse(501);
     }
@@ -219,6 +220,8 @@ bool HttpRequestParser::parse_field(std::string_view line) {
         apply_connection(value);
     } else if (equal_ignoring_case(name, "Expect")) {
         wants_continue_ = equal_ignoring_case(value, "100-continue");
+    } else if (equal_ignoring_case(name, "Host")) {
+        return !std::exchange(has_host_, true) || refuse(400);
     }
     return true;
 }
@@ -259,6 +262,9 @@ void HttpRequestParser::apply_connection(std::string_view value) {
 }
 
 bool HttpRequestParser::end_of_fields() {
+    if (!has_host_ && !request_.is_http_1_0) { // RFC 9112, 3.2
+        return refuse(400);
+    }
     if (has_transfer_encoding_) {
         return refuse(has_length_ ? 400 : 501);
     }

@@ -4,11 +4,12 @@
 // belongs to the next request (pipelining): call it again once the first is answered. Views of
 // request() are valid until the next receive().
 //
-// Taken:   HTTP/1.0 and 1.1; GET, HEAD and POST; a body by Content-Length. CRLF or a bare LF ends a
+// Taken:   HTTP/1.0 and 1.1; GET, HEAD and POST, and as Method::other those that no page here
+//          allows (PUT, DELETE, PATCH, OPTIONS, TRACE); a body by Content-Length. CRLF or a bare LF ends a
 //          line (RFC 9112, 2.2).
 // Refused: with the status to answer, after which the connection is closed: 400 (malformed; a bare
 //          CR; a space before a field's colon; a folded field; two different lengths; a length
-//          beside Transfer-Encoding), 413 (body), 414 (request line), 431 (fields), 501 (another
+//          beside Transfer-Encoding; two Host fields, or none in HTTP/1.1), 413 (body), 414 (request line), 431 (fields), 501 (another
 //          method; any Transfer-Encoding), 505 (another version).
 // Bounds:  request_line_bytes_max, fields_bytes_max, body_bytes_max; memory is at most their sum,
 //          given back between requests.
@@ -27,7 +28,7 @@
 
 namespace ringmx::admin {
 
-enum class Method : std::uint8_t { get, head, post };
+enum class Method : std::uint8_t { get, head, post, other };
 
 struct HttpRequest {
     Method method = Method::get;
@@ -100,6 +101,7 @@ class HttpRequestParser {
     bool has_length_ = false;
     bool has_transfer_encoding_ = false;
     bool has_close_ = false;
+    bool has_host_ = false;
     bool wants_continue_ = false;
     Range target_;
     struct FieldRange {

@@ -41,7 +41,7 @@ HttpResponse answer(const Pages& pages, Surface surface, const HttpRequest& requ
     if (page == Page::none) {
         return text(404, "no such page\n");
     }
-    if (request.method == Method::post) {
+    if (request.method == Method::post || request.method == Method::other) {
         HttpResponse response = text(405, "this page is only read\n");
         response.allow = "GET, HEAD";
         return response;

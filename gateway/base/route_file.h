@@ -26,6 +26,8 @@ namespace ringmx {
 
 inline constexpr std::size_t route_line_bytes_max =
     4096; // a mailbox's bound twice, room for a comment
+inline constexpr std::size_t route_file_faults_max =
+    10; // told of one kind in one list; a wrong file has millions
 
 enum class RouteEntryKind : std::uint8_t {
     mailbox,

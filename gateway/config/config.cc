@@ -50,6 +50,8 @@ Loaded parse(std::string_view json, const std::filesystem::path& folder, Files f
     if (loaded.faults.empty()) {
         loaded.warnings = settings_warnings(*settings, sources);
         loaded.settings = std::move(settings);
+    } else {
+        loaded.readable = std::move(settings);
     }
     return loaded;
 }
@@ -80,7 +82,7 @@ Machine Machine::here() {
 std::vector<std::string> machine_warnings(const Settings& settings, Purpose purpose,
                                           const Machine& machine) {
     std::vector<std::string> warnings;
-    if (settings.user.empty() && machine.is_root && purpose == Purpose::serve) {
+    if (settings.user.empty() && machine.is_root) {
         warnings.push_back("/user: absent, so the gateway stays root: name a user to switch to");
     }
     if (!settings.user.empty() && !machine.has_user(settings.user)) {

@@ -5,7 +5,7 @@
 //
 // In:     a file as json_file.h takes it, keys as the interface page's section 3 has them. Relative paths inside are
 //         relative to the file's folder.
-// Out:    settings, or faults (never both); warnings are for the operator and stop nothing.
+// Out:    settings, or faults (never both), so that nobody runs what is faulty; warnings are for the operator and stop nothing.
 // Thread: any, one call at a time each; reads the file and the recipients files, so it blocks on
 //         the disk.
 // Errors: faults; nothing throws for what a file may hold.
@@ -27,6 +27,8 @@ namespace ringmx::config {
 
 struct Loaded {
     std::shared_ptr<const Settings> settings; // null when there are faults
+    // With faults: what could be read, for those who look for more of them. Null: nothing could.
+    std::shared_ptr<const Settings> readable;
     std::vector<Fault> faults;
     std::vector<std::string> warnings; // each one line, "POINTER: what"
 };
@@ -52,8 +54,8 @@ struct Machine {
     [[nodiscard]] static Machine here();
 };
 
-// Too few descriptors for limits.connections; a user that doesn't exist; root without `user` (serve
-// only).
+// Too few descriptors for limits.connections (check only); a user that doesn't exist; root without
+// `user`.
 [[nodiscard]] std::vector<std::string> machine_warnings(const Settings& settings, Purpose purpose,
                                                         const Machine& machine = Machine::here());
 

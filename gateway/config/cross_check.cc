@@ -10,6 +10,7 @@
 #include <set>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace ringmx::config {
 
@@ -65,7 +66,7 @@ void check_pool_names(Settings& settings, const Sources& sources, Faults& faults
 
 // The same entry twice in one route means the same; in two routes nobody can say which one is
 // meant.
-void check_recipients(const Settings& settings, const Sources& sources, Faults& faults) {
+void check_recipients(const Settings& settings, Faults& faults) {
     struct Place {
         std::size_t route;
         std::string pointer;
@@ -76,10 +77,9 @@ void check_recipients(const Settings& settings, const Sources& sources, Faults& 
         const auto& recipients = settings.routes[route].recipients;
         for (std::size_t index = 0; index < recipients.size(); ++index) {
             if (!parse_route_entry(recipients[index], entry)) {
-                continue;
+                continue; // told already
             }
-            std::string pointer = fmt::format("/routes/{}/recipients/{}", route,
-                                              sources.routes[route].recipient_indices[index]);
+            std::string pointer = fmt::format("/routes/{}/recipients/{}", route, index);
             const std::string key = fmt::format("{} {}", static_cast<int>(entry.kind), entry.key);
             const auto [first, is_new] = seen.try_emplace(key, Place{route, pointer});
             if (!is_new && first->second.route != route) {
@@ -100,9 +100,9 @@ void check_recipients_file(const std::string& path, const std::string& written,
         if (!line.too_long && parse_route_entry(line.text, entry)) {
             return true;
         }
-        if (++fault_count > file_faults_max) {
+        if (++fault_count > route_file_faults_max) {
             faults.add(pointer, fmt::format("{} has more such lines: only the first {} are shown",
-                                            echoed(written), file_faults_max));
+                                            echoed(written), route_file_faults_max));
             return false;
         }
         const std::string found =
@@ -120,28 +120,57 @@ void check_recipients_file(const std::string& path, const std::string& written,
     }
 }
 
-void check_addresses(const Settings& settings, const Sources& sources, Faults& faults) {
-    std::map<std::string, std::string> bound; // address to the pointer that asks for it
-    const auto claim = [&](const SocketAddress& address, std::string pointer) {
+// The addresses that are claimed so far. IPv6 sockets take no IPv4, so that a wildcard takes in the
+// addresses of its own family only.
+class Claims {
+  public:
+    explicit Claims(Faults& faults) : faults_(faults) {}
+
+    void claim(const SocketAddress& address, const std::string& pointer) {
         if (address.port == 0) {
             return; // it was faulty, and told
         }
-        const auto [first, is_new] = bound.try_emplace(address.text(), pointer);
+        const auto [twin, is_new] = bound_.try_emplace(address.text(), pointer);
         if (!is_new) {
-            faults.add(std::move(pointer),
-                       fmt::format("found {}, which is {} too, expected an address of its own",
-                                   echoed(address.text()), first->second));
+            faults_.add(pointer,
+                        fmt::format("found {}, which is {} too, expected an address of its own",
+                                    echoed(address.text()), twin->second));
+            return;
         }
+        Port& port = ports_[{address.ip.is_v4(), address.port}];
+        const bool is_wildcard = address.ip == IpAddress{} || address.ip == IpAddress::v4(0);
+        const std::string& other = is_wildcard ? port.specific : port.wildcard;
+        if (!other.empty()) {
+            faults_.add(pointer,
+                        fmt::format("found {}, which clashes with {} ({} takes in every address of "
+                                    "its port), expected a port of its own",
+                                    echoed(address.text()), other, is_wildcard ? "it" : "that"));
+        }
+        (is_wildcard ? port.wildcard : port.specific) = pointer;
+    }
+
+  private:
+    struct Port {
+        std::string specific; // pointers; of several the last one will do
+        std::string wildcard;
     };
+    Faults& faults_;
+    std::map<std::string, std::string> bound_; // address to the pointer that asks for it
+    std::map<std::pair<bool, std::uint16_t>, Port> ports_;
+};
+
+void check_addresses(const Settings& settings, const Sources& sources, Faults& faults) {
+    Claims claims(faults);
     for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
         const bool is_default = sources.listener_indices.empty();
-        claim(settings.listeners[index].address,
-              is_default ? "/listeners"
+        claims.claim(settings.listeners[index].address,
+                     is_default
+                         ? "/listeners"
                          : fmt::format("/listeners/{}/address", sources.listener_indices[index]));
     }
-    claim(settings.admin.address, "/admin/address");
+    claims.claim(settings.admin.address, "/admin/address");
     if (settings.admin.probe_address) {
-        claim(*settings.admin.probe_address, "/admin/probe_address");
+        claims.claim(*settings.admin.probe_address, "/admin/probe_address");
     }
 }
 
@@ -184,11 +213,38 @@ void warn_of_backend_mode(const Settings& settings, const Sources& sources,
     }
 }
 
+// What differs from its default is asked for, and must not be passed over in silence.
+void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
+                               std::vector<std::string>& warnings) {
+    const auto warn = [&](bool is_asked_for, std::string_view pointer, std::string_view what) {
+        if (is_asked_for) {
+            warnings.push_back(
+                fmt::format("{}: has no effect yet: {} is not built", pointer, what));
+        }
+    };
+    constexpr std::string_view spool = "the spool";
+    for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
+        warn(settings.listeners[index].handoff != ListenerSettings{}.handoff,
+             fmt::format("/listeners/{}/handoff", sources.listener_indices[index]), spool);
+    }
+    warn(settings.tls.minimum_version != TlsSettings{}.minimum_version, "/tls/minimum_version",
+         "TLS");
+    warn(!settings.tls.ciphers.empty(), "/tls/ciphers", "TLS");
+    warn(settings.verification.defer_unavailable, "/verification/unavailable",
+         "recipient verification");
+    for (const PoolSettings& pool : settings.pools) {
+        warn(!pool.ca_file.empty(), pointer_to(pointer_to("/pools", pool.name), "ca_file"),
+             "TLS to backends");
+    }
+    warn(settings.spool.on_failure != SpoolSettings{}.on_failure, "/spool/on_failure", spool);
+    warn(!settings.spool.bounce_pool.empty(), "/spool/bounce_pool", spool);
+}
+
 } // namespace
 
 void cross_check(Settings& settings, const Sources& sources, Files files, Faults& faults) {
     check_pool_names(settings, sources, faults);
-    check_recipients(settings, sources, faults);
+    check_recipients(settings, faults);
     check_addresses(settings, sources, faults);
     if (files == Files::are_left) {
         return;
@@ -231,6 +287,7 @@ std::vector<std::string> settings_warnings(const Settings& settings, const Sourc
         }
     }
     warn_of_backend_mode(settings, sources, warnings);
+    warn_of_what_is_not_built(settings, sources, warnings);
     return warnings;
 }
 

@@ -18,9 +18,6 @@
 
 namespace ringmx::config {
 
-inline constexpr std::size_t file_faults_max =
-    10; // of one recipients file; a wrong file has millions
-
 enum class Files : std::uint8_t { are_read, are_left };
 
 void cross_check(Settings& settings, const Sources& sources, Files files, Faults& faults);

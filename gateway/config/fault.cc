@@ -58,6 +58,25 @@ std::string lowered(std::string_view text) {
     return out;
 }
 
+// "proxy" is "proxy_protocol", "size" is "message_size"; but two letters are an end of much.
+std::string_view contained(std::string_view written, const std::vector<std::string_view>& known) {
+    constexpr std::size_t part_bytes_min = 3;
+    const auto has_end = [](std::string_view whole, std::string_view part) {
+        return part.size() >= part_bytes_min && (whole.starts_with(part) || whole.ends_with(part));
+    };
+    const auto apart = [&](std::string_view word) {
+        return std::max(word.size(), written.size()) - std::min(word.size(), written.size());
+    };
+    std::string_view best;
+    for (const std::string_view candidate : known) {
+        if ((has_end(candidate, written) || has_end(written, candidate)) &&
+            (best.empty() || apart(candidate) < apart(best))) {
+            best = candidate;
+        }
+    }
+    return best;
+}
+
 } // namespace
 
 void Faults::add(std::string pointer, std::string text) {
@@ -77,6 +96,9 @@ std::vector<Fault> Faults::take() && {
 
 std::string report(std::string_view file, const std::vector<Fault>& faults,
                    std::string_view outcome) {
+    if (faults.size() == 1 && faults.front().pointer.empty()) {
+        return fmt::format("ringmx: {}: {}\n", escape(file), faults.front().text);
+    }
     std::string out = fmt::format("{}: {} fault{}, {}\n", escape(file), faults.size(),
                                   faults.size() == 1 ? "" : "s", outcome);
     for (const Fault& fault : faults) {
@@ -129,7 +151,7 @@ std::string_view nearest(std::string_view word, const std::vector<std::string_vi
             best_distance = found;
         }
     }
-    return best;
+    return best.empty() ? contained(written, known) : best;
 }
 
 std::string listed(const std::vector<std::string_view>& words) {

@@ -5,6 +5,10 @@
 //     /pools/main/backends/2/address: found "10.0.1.3", expected HOST:PORT, [V6]:PORT or unix:/path
 //     /limits/mesage_size: unknown key, did you mean "message_size"?
 //
+// A file that can't be read at all is one line, as every other error of a program:
+//
+//   ringmx: ringmx.json: can't be read (No such file or directory), expected a readable JSON file
+//
 // Text from the file is echoed with control characters escaped and cut to echo_bytes_max, so a
 // fault is always one line.
 // Bounds: faults_kept_max faults are kept, the rest counted; a place is cut per token like any
@@ -42,7 +46,8 @@ class Faults {
     std::size_t dropped_count_ = 0;
 };
 
-// "FILE: N faults, OUTCOME" and one indented line per fault, each with its line end.
+// "FILE: N faults, OUTCOME" and one indented line per fault, each with its line end. A single fault
+// of the file as a whole (it can't be read, it is no JSON) is one line: "ringmx: FILE: FAULT".
 [[nodiscard]] std::string report(std::string_view file, const std::vector<Fault>& faults,
                                  std::string_view outcome = "not started");
 
@@ -53,7 +58,8 @@ class Faults {
 [[nodiscard]] std::string pointer_to(std::string_view parent, std::size_t index);
 
 // The known word with the least edit distance (a swap of neighbours counts 1), when near enough to
-// be meant; else empty.
+// be meant; else the one that is an end or a beginning of the other, with the fewest letters apart;
+// else empty.
 [[nodiscard]] std::string_view nearest(std::string_view word,
                                        const std::vector<std::string_view>& known);
 // "a", "b" or "c"

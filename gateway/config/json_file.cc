@@ -1,6 +1,7 @@
 #include "config/json_file.h"
 
 #include "config/json_place.h"
+#include "config/large_numbers.h"
 
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 namespace ringmx::config {
 
@@ -16,8 +18,8 @@ namespace {
 
 constexpr std::string_view blanks = " \t\r\n";
 
-std::string syntax_fault(std::string_view json, simdjson::error_code code) {
-    if (const auto place = first_json_error(json)) {
+std::string syntax_fault(const std::optional<JsonPlace>& place, simdjson::error_code code) {
+    if (place) {
         return fmt::format("line {}, column {}: {}", place->line, place->column, place->text);
     }
     return fmt::format("can't be read as JSON: {}", simdjson::error_message(code));
@@ -74,9 +76,16 @@ parse_json(simdjson::dom::parser& parser, std::string_view json, std::string_vie
         return std::unexpected(fmt::format("is empty, expected {}", expected));
     }
     simdjson::dom::element root;
-    if (const auto code = parser.parse(json.data(), json.size()).get(root);
-        code != simdjson::SUCCESS) {
-        return std::unexpected(syntax_fault(json, code));
+    auto code = parser.parse(json.data(), json.size()).get(root);
+    std::optional<JsonPlace> place;
+    if (code != simdjson::SUCCESS) {
+        place = first_json_error(json);
+        if (!place) { // it is JSON, with a number that no type holds
+            code = parser.parse(with_blunt_numbers(json)).get(root);
+        }
+    }
+    if (code != simdjson::SUCCESS) {
+        return std::unexpected(syntax_fault(place, code));
     }
     return root;
 }

@@ -1,6 +1,7 @@
 #include "config/object_reader.h"
 
 #include "base/units.h"
+#include "config/large_numbers.h"
 
 #include <fmt/format.h>
 
@@ -49,6 +50,13 @@ std::optional<std::uint64_t> as_whole_number(element value) {
         return static_cast<std::uint64_t>(real);
     }
     return std::nullopt;
+}
+
+std::string described(double value) {
+    if (std::abs(value) >= blunt_number) {
+        return value < 0 ? "a number that is too small" : "a number that is too large";
+    }
+    return fmt::format("{}", value);
 }
 
 } // namespace
@@ -287,7 +295,7 @@ std::string described(element value) {
     case simdjson::dom::element_type::UINT64:
         return fmt::format("{}", value.get_uint64().value_unsafe());
     case simdjson::dom::element_type::DOUBLE:
-        return fmt::format("{}", value.get_double().value_unsafe());
+        return described(value.get_double().value_unsafe());
     case simdjson::dom::element_type::BOOL:
         return value.get_bool().value_unsafe() ? "true" : "false";
     case simdjson::dom::element_type::NULL_VALUE:

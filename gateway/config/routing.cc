@@ -41,8 +41,7 @@ constexpr std::uint32_t backend_connections_max = 100'000;
 constexpr std::uint32_t per_connection_max = 1'000'000;
 constexpr std::uint32_t probes_max = 1000;
 
-void read_recipients(ObjectReader& reader, RouteSettings& route, RouteSource& source,
-                     Faults& faults) {
+void read_recipients(ObjectReader& reader, RouteSettings& route, Faults& faults) {
     const auto elements = reader.array("recipients", "an array of recipients");
     if (!elements) {
         return;
@@ -51,10 +50,9 @@ void read_recipients(ObjectReader& reader, RouteSettings& route, RouteSource& so
     std::size_t index = 0;
     for (const element value : *elements) {
         std::string_view text;
-        if (value.get(text) == SUCCESS && parse_route_entry(text, entry)) {
-            route.recipients.emplace_back(text);
-            source.recipient_indices.push_back(index);
-        } else {
+        const bool is_entry = value.get(text) == SUCCESS && parse_route_entry(text, entry);
+        route.recipients.emplace_back(is_entry ? text : ""); // each keeps its index
+        if (!is_entry) {
             faults.add(pointer_to(reader.pointer("recipients"), index),
                        mismatch(value, "a domain, \"*.domain\", an address or \"*\""));
         }
@@ -66,7 +64,7 @@ void read_route(ObjectReader& reader, Settings& settings, Sources& sources, Faul
     constexpr std::string_view expected_pool = "a pool's name";
     RouteSettings route;
     RouteSource source;
-    read_recipients(reader, route, source, faults);
+    read_recipients(reader, route, faults);
     if (const auto text = reader.text("recipients_file", "a file's path")) {
         source.recipients_file = *text;
         reader.file("recipients_file", route.recipients_file, sources.folder);

@@ -13,10 +13,9 @@
 namespace ringmx::config {
 
 struct RouteSource {
-    std::size_t index = 0;                      // in the file's array
-    std::optional<std::string> pool;            // nullopt: absent or faulty, and told
-    std::string recipients_file;                // as written
-    std::vector<std::size_t> recipient_indices; // of each recipient kept, in the file's array
+    std::size_t index = 0;           // in the file's array
+    std::optional<std::string> pool; // nullopt: absent or faulty, and told
+    std::string recipients_file;     // as written
 };
 
 struct Sources {

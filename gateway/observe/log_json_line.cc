@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/escape.h"
 
+#include <algorithm>
 #include <chrono>
 #include <iterator>
 #include <utility>
@@ -71,6 +72,7 @@ class JsonLine {
         }
     }
     void reply();
+    void more_recipients(); // how many there were is in "recipients"
 
     fmt::memory_buffer& out_;
     const LogRecord& record_;
@@ -87,6 +89,21 @@ void JsonLine::reply() {
                    reply.enhanced_subject, reply.enhanced_detail);
     }
     text("reply", LogField::reply_text);
+}
+
+void JsonLine::more_recipients() {
+    std::string_view rest = record_.text(LogField::more_recipients);
+    std::string_view before = ",\"more_recipients\":[\"";
+    for (; !rest.empty(); before = ",\"") {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        put(out_, before);
+        append_json_text(out_, rest.substr(0, end));
+        put(out_, "\"");
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    if (before == ",\"") {
+        put(out_, "]");
+    }
 }
 
 void JsonLine::append(std::int64_t pid) {
@@ -106,12 +123,15 @@ void JsonLine::append(std::int64_t pid) {
     }
     text("hello", LogField::hello);
     text("protocol", LogField::protocol);
-    if (record_.event() == LogEvent::accepted && !record_.has(LogField::tls)) {
+    const bool is_message =
+        record_.event() == LogEvent::accepted || record_.event() == LogEvent::delivered;
+    if (is_message && !record_.has(LogField::tls)) {
         put(out_, ",\"tls\":\"none\"");
     }
     text("tls", LogField::tls);
     text("sender", LogField::sender);
     text("recipient", LogField::recipient);
+    more_recipients();
     number("recipients", record_.recipients());
     number("size", record_.size());
     text("pool", LogField::pool);

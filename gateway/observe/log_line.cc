@@ -37,7 +37,7 @@ class TextLine {
     void client();
     void id_or_noqueue();
     void reply();
-    void envelope(); // `; from=<…> to=<…> proto=ESMTP helo=<…>`
+    void envelope(); // `; from=<…> to=<…> proto=ESMTP helo=<…>`, and behind it ` size=1234`
     void level_word();
     void process(std::string_view what);
     void cut_off(std::string_view what); // `lost connection after DATA (12 bytes) from unknown[…]`
@@ -46,6 +46,7 @@ class TextLine {
     void recipient_rejected();
     void accepted();
     void delivered();
+    void more_recipients();
     void seconds(Duration duration);
     void relay();
     void backend(std::string_view what);
@@ -101,9 +102,6 @@ void TextLine::envelope() {
     if (record_.has(LogField::recipient)) {
         angle(" to", LogField::recipient);
     }
-    if (record_.size() != LogRecord::no_number) {
-        put_format(out_, FMT_COMPILE(" size={}"), record_.size());
-    }
     put(out_, " proto=");
     if (record_.has(LogField::protocol)) {
         text(LogField::protocol);
@@ -112,6 +110,9 @@ void TextLine::envelope() {
     }
     if (record_.has(LogField::hello)) {
         angle(" helo", LogField::hello);
+    }
+    if (record_.size() != LogRecord::no_number) {
+        put_format(out_, FMT_COMPILE(" size={}"), record_.size());
     }
 }
 
@@ -306,6 +307,28 @@ void TextLine::delivered() {
     reply();
     text(LogField::reply_text);
     put(out_, ")");
+    more_recipients();
+}
+
+// Postfix has a line for each recipient, and its parsers know nothing between to=<> and the status:
+// the others of this delivery stand behind it, where they look no more.
+void TextLine::more_recipients() {
+    if (record_.recipients() == LogRecord::no_number || record_.recipients() < 2) {
+        return;
+    }
+    put_format(out_, FMT_COMPILE(", nrcpt={}"), record_.recipients());
+    std::string_view rest = record_.text(LogField::more_recipients);
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        put(out_, ", also=<");
+        append_log_text(out_, rest.substr(0, end));
+        put(out_, ">");
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    if (record_.is_cut(LogField::more_recipients)) {
+        put(out_, ", ");
+        put(out_, cut_mark);
+    }
 }
 
 void TextLine::backend(std::string_view what) {

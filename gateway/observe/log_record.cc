@@ -152,7 +152,8 @@ void LogRecord::clear(LogEvent event, LogLevel level, WallTime time) {
 
 LogRecord& LogRecord::text(LogField field, std::string_view text) {
     Place& place = place_[static_cast<std::size_t>(field)];
-    const std::size_t room = std::min(field_bytes_max, text_bytes_max - text_bytes_);
+    const std::size_t left = text_bytes_max - text_bytes_;
+    const std::size_t room = field == LogField::detail ? left : std::min(field_bytes_max, left);
     std::size_t length = std::min(text.size(), room);
     if (length < text.size()) { // not inside a UTF-8 character, which has at most three more octets
         for (int step = 0;
@@ -167,6 +168,24 @@ LogRecord& LogRecord::text(LogField field, std::string_view text) {
         text_bytes_ = static_cast<std::uint16_t>(text_bytes_ + length);
     }
     return *this;
+}
+
+bool LogRecord::add_recipient(std::string_view value) {
+    Place& place = place_[static_cast<std::size_t>(LogField::more_recipients)];
+    if (!place.is_set) {
+        place = {text_bytes_, 0, true, false};
+    }
+    RINGMX_ASSERT(place.offset + place.length ==
+                  text_bytes_); // nothing was set since the first one
+    if (value.size() + 1 > text_bytes_max - text_bytes_) {
+        place.is_cut = true;
+        return false;
+    }
+    std::memcpy(text_.data() + text_bytes_, value.data(), value.size());
+    text_[text_bytes_ + value.size()] = '\n';
+    place.length = static_cast<std::uint16_t>(place.length + value.size() + 1);
+    text_bytes_ = static_cast<std::uint16_t>(text_bytes_ + value.size() + 1);
+    return true;
 }
 
 LogRecord& LogRecord::reply(const LogReply& reply) {

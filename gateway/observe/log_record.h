@@ -4,8 +4,8 @@
 //   └ where each text field lies             └───────── text_ ───────────┘
 //
 // Setters copy text into the record, at most field_bytes_max octets of each and text_bytes_max in
-// all; what doesn't fit is cut and the line shows it ("..."). Text is raw here: the log thread
-// escapes it.
+// all; what doesn't fit is cut and the line shows it ("..."). A detail, which is set last, may take
+// all that is left. Text is raw here: the log thread escapes it.
 // Invariant: trivially copyable; record_bytes in all.
 // Thread:    as its ring.
 // Cost:      the octets copied.
@@ -58,7 +58,9 @@ enum class LogEvent : std::uint8_t {
     message_rejected,
     // id, client, sender, recipients, size, protocol, hello, tls, backend, reply, duration
     accepted,
-    delivered, // id, recipient, backend, backend_address, duration, reply
+    // id, recipient, more_recipients, recipients, backend, backend_address, duration, reply; in JSON
+    // also client, sender, size, tls
+    delivered,
     // Backends.
     backend_up,         // pool, backend, detail
     backend_down,       // pool, backend, detail
@@ -86,6 +88,7 @@ enum class LogField : std::uint8_t {
     id,
     sender,
     recipient,
+    more_recipients, // each with an LF behind it, which no address has
     hello,
     protocol, // "ESMTP", "SMTP", "ESMTPS"
     tls,      // "TLSv1.3"; unset: none
@@ -113,6 +116,8 @@ class LogRecord {
     LogRecord& id(std::string_view value) { return text(LogField::id, value); }
     LogRecord& sender(std::string_view value) { return text(LogField::sender, value); }
     LogRecord& recipient(std::string_view value) { return text(LogField::recipient, value); }
+    // Behind all other fields: the first one that finds no room is left out, and the field is cut.
+    bool add_recipient(std::string_view value);
     LogRecord& hello(std::string_view value) { return text(LogField::hello, value); }
     LogRecord& protocol(std::string_view value) { return text(LogField::protocol, value); }
     LogRecord& tls(std::string_view value) { return text(LogField::tls, value); }

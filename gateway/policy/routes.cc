@@ -3,6 +3,7 @@
 #include "base/ascii.h"
 #include "base/assert.h"
 #include "base/domain.h"
+#include "base/escape.h"
 
 #include <algorithm>
 #include <cstring>
@@ -46,16 +47,32 @@ std::string pointer_of(std::size_t route, std::string_view key) {
     return "/routes/" + std::to_string(route) + "/" + std::string(key);
 }
 
+std::string quoted(std::string_view text) {
+    std::string out = "\"";
+    append_json_text(out, text);
+    return out + "\"";
+}
+
 } // namespace
 
 std::string RouteFault::text() const {
+    const std::string place = file_line.empty() ? "" : file_line + ": ";
+    const std::string shown =
+        ": only the first " + std::to_string(route_file_faults_max) + " are shown";
     switch (kind) {
     case Kind::duplicate:
-        return "\"" + entry + "\" is in another route too, at " + where_first;
+        return place + "found " + quoted(entry) + ", which is " + first +
+               " too, expected each entry in one route";
+    case Kind::more_duplicates:
+        return "more entries are in other routes too" + shown;
     case Kind::not_an_entry:
-        return "found \"" + entry + "\", expected a domain, *.domain, an address or \"*\"";
+        return place + "found " + quoted(entry) +
+               ", expected a domain, \"*.domain\", an address or \"*\"";
     case Kind::line_too_long:
-        return "the line is over " + std::to_string(route_line_bytes_max) + " octets";
+        return place + "found over " + std::to_string(route_line_bytes_max) +
+               " octets, expected less";
+    case Kind::more_bad_entries:
+        return "more entries are none" + shown;
     case Kind::unreadable_file:
         return entry;
     case Kind::too_many_entries:
@@ -70,36 +87,69 @@ struct Routes::Builder {
     const Settings& settings;
     Routes& routes;
     std::vector<RouteFault>& faults;
-    RouteEntry entry; // reused
-    std::string text; // reused: the entry as the table keeps it
+    RouteEntry entry{}; // reused
+    std::string text{}; // reused: the entry as the table keeps it
+    // Of the list that is being read, by RouteFault::of_file.
+    std::size_t duplicates[2] = {0, 0};
+    std::size_t bad_entries = 0;
 
-    [[nodiscard]] std::string where(std::uint32_t route, std::uint32_t position) const {
-        if ((position & file_position) == 0) {
-            return pointer_of(route, "recipients/" + std::to_string(position));
-        }
-        return pointer_of(route, "recipients_file") + " (" +
-               settings.routes[route].recipients_file + ":" +
-               std::to_string(position & ~file_position) + ")";
+    [[nodiscard]] static bool is_in_file(std::uint32_t position) {
+        return (position & file_position) != 0;
+    }
+    [[nodiscard]] static std::string pointer(std::uint32_t route, std::uint32_t position) {
+        return pointer_of(route, is_in_file(position) ? "recipients_file"
+                                                      : "recipients/" + std::to_string(position));
+    }
+    [[nodiscard]] std::string file_line(std::uint32_t route, std::uint32_t position) const {
+        return is_in_file(position) ? quoted(settings.routes[route].recipients_file) + " line " +
+                                          std::to_string(position & ~file_position)
+                                    : std::string();
+    }
+    [[nodiscard]] std::string place(std::uint32_t route, std::uint32_t position) const {
+        return is_in_file(position)
+                   ? file_line(route, position) + " (" + pointer(route, position) + ")"
+                   : pointer(route, position);
     }
 
-    void fault(RouteFault::Kind kind, std::uint32_t route, std::uint32_t position,
-               std::string_view written) {
-        faults.push_back({kind, where(route, position), std::string(written), {}});
+    void bad_entry(RouteFault::Kind kind, std::uint32_t route, std::uint32_t position,
+                   std::string_view written) {
+        ++bad_entries;
+        if (bad_entries <= route_file_faults_max) {
+            faults.push_back({kind, pointer(route, position), file_line(route, position),
+                              std::string(written), "", is_in_file(position)});
+        } else if (bad_entries == route_file_faults_max + 1) {
+            faults.push_back({RouteFault::Kind::more_bad_entries, pointer(route, position), "", "",
+                              "", is_in_file(position)});
+        }
     }
 
     // An entry that another route has is a fault; one that its own route has is harmless.
     void judge_twin(const Record& twin, std::uint32_t route, std::uint32_t position,
                     std::string_view written) {
-        if (twin.route != route) {
-            faults.push_back({RouteFault::Kind::duplicate, where(route, position),
-                              std::string(written), where(twin.route, twin.position)});
+        if (twin.route == route) {
+            return;
         }
+        const bool of_file = is_in_file(position) || is_in_file(twin.position);
+        const std::size_t count = ++duplicates[of_file ? 1 : 0];
+        if (count <= route_file_faults_max) {
+            faults.push_back({RouteFault::Kind::duplicate, pointer(route, position),
+                              file_line(route, position), std::string(written),
+                              place(twin.route, twin.position), of_file});
+        } else if (count == route_file_faults_max + 1) {
+            faults.push_back(
+                {RouteFault::Kind::more_duplicates, pointer(route, position), "", "", "", of_file});
+        }
+    }
+
+    void begin_list() {
+        duplicates[0] = duplicates[1] = 0;
+        bad_entries = 0;
     }
 
     // False: there is no room for more.
     bool add(std::string_view written, std::uint32_t route, std::uint32_t position) {
         if (!parse_route_entry(written, entry)) {
-            fault(RouteFault::Kind::not_an_entry, route, position, written);
+            bad_entry(RouteFault::Kind::not_an_entry, route, position, written);
             return true;
         }
         if (entry.kind == RouteEntryKind::any) {
@@ -123,7 +173,8 @@ struct Routes::Builder {
             return true;
         }
         if (!routes.insert(text, route, position)) {
-            fault(RouteFault::Kind::too_many_entries, route, position, written);
+            faults.push_back({RouteFault::Kind::too_many_entries, pointer(route, position),
+                              file_line(route, position), "", "", is_in_file(position)});
             return false;
         }
         return true;
@@ -131,21 +182,21 @@ struct Routes::Builder {
 
     void add_file(std::uint32_t route) {
         const std::string& path = settings.routes[route].recipients_file;
+        begin_list();
         const auto read = for_each_route_line(path, [&](const RouteLine& line) {
             const auto position = static_cast<std::uint32_t>(
                                       std::min<std::uint64_t>(line.number, file_position - 1)) |
                                   file_position;
             if (line.too_long) {
-                fault(RouteFault::Kind::line_too_long, route, position, {});
+                bad_entry(RouteFault::Kind::line_too_long, route, position, {});
                 return true;
             }
             return add(line.text, route, position);
         });
         if (!read) {
             faults.push_back({RouteFault::Kind::unreadable_file,
-                              pointer_of(route, "recipients_file"),
-                              read.error().message(),
-                              {}});
+                              pointer_of(route, "recipients_file"), "", read.error().message(), "",
+                              true});
         }
     }
 };
@@ -153,10 +204,11 @@ struct Routes::Builder {
 std::expected<Routes, std::vector<RouteFault>> Routes::build(const Settings& settings) {
     Routes routes;
     std::vector<RouteFault> faults;
-    Builder builder{settings, routes, faults, {}, {}};
+    Builder builder{.settings = settings, .routes = routes, .faults = faults};
     for (std::uint32_t route = 0; route < settings.routes.size(); ++route) {
         const RouteSettings& given = settings.routes[route];
         routes.targets_.push_back({route, given.pool_index, given.verify_backend});
+        builder.begin_list();
         for (std::uint32_t i = 0; i < given.recipients.size(); ++i) {
             builder.add(given.recipients[i], route, i);
         }

@@ -16,7 +16,7 @@
 // Cost:   2 probes and one for each label count of wildcards, each two cache misses at worst; no
 //         allocation.
 // Thread: build() on main (reads files); then immutable, any.
-// Errors: build() gives every fault at once.
+// Errors: build() gives every fault at once, of one kind in one list route_file_faults_max.
 // Source: CONTRACT 3, routes.
 #pragma once
 
@@ -36,18 +36,21 @@ namespace ringmx::policy {
 struct RouteFault {
     enum class Kind : std::uint8_t {
         duplicate,
+        more_duplicates,
         not_an_entry,
         line_too_long,
+        more_bad_entries,
         unreadable_file,
         too_many_entries
     };
     Kind kind;
-    // "/routes/1/recipients/0"; for a file's entry the pointer and "PATH:LINE".
-    std::string where;
-    std::string entry;       // as written; the system's words for an unreadable file
-    std::string where_first; // duplicate: the entry in another route
+    std::string pointer;   // "/routes/1/recipients/0", "/routes/1/recipients_file"
+    std::string file_line; // "\"PATH\" line 3"; empty: the entry stands in the config itself
+    std::string entry;     // as written; the system's words for an unreadable file
+    std::string first;     // duplicate: where the entry in another route stands
+    bool of_file = false;  // the entry, or the one that it repeats, stands in a recipients file
 
-    // What follows "WHERE: " in a fault line.
+    // What follows "POINTER: " in a fault line.
     [[nodiscard]] std::string text() const;
 };
 

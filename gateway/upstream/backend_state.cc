@@ -10,7 +10,7 @@ namespace ringmx::upstream {
 namespace {
 
 // The word of health, from its top:
-//   | comeback 36 | traffic 12 | probes 12 | spare 1 | trial 1 | out by probes 1 | out by traffic 1
+//   | comeback 36 | traffic 12 | probes 12 | out by name 1 | trial 1 | out by probes 1 | out by traffic 1
 //
 //   comeback  when a trial is due, in ticks of 2^23 ns (8.4 ms): 18 years of uptime
 //   traffic   up: failures in a row; out: how often the wait was doubled
@@ -19,6 +19,7 @@ struct Health {
     std::uint64_t comeback_ticks = 0;
     std::uint32_t traffic = 0;
     std::uint32_t probes = 0;
+    bool out_by_name = false;
     bool trial = false;
     bool out_by_probes = false;
     bool out_by_traffic = false;
@@ -29,14 +30,16 @@ constexpr std::uint32_t count_max = (1U << 12U) - 1;
 
 constexpr std::uint64_t packed(const Health& health) {
     return health.comeback_ticks << 28U | std::uint64_t{health.traffic} << 16U |
-           std::uint64_t{health.probes} << 4U | std::uint64_t{health.trial} << 2U |
-           std::uint64_t{health.out_by_probes} << 1U | std::uint64_t{health.out_by_traffic};
+           std::uint64_t{health.probes} << 4U | std::uint64_t{health.out_by_name} << 3U |
+           std::uint64_t{health.trial} << 2U | std::uint64_t{health.out_by_probes} << 1U |
+           std::uint64_t{health.out_by_traffic};
 }
 
 constexpr Health unpacked(std::uint64_t word) {
     return {.comeback_ticks = word >> 28U,
             .traffic = static_cast<std::uint32_t>(word >> 16U) & count_max,
             .probes = static_cast<std::uint32_t>(word >> 4U) & count_max,
+            .out_by_name = (word >> 3U & 1U) != 0,
             .trial = (word >> 2U & 1U) != 0,
             .out_by_probes = (word >> 1U & 1U) != 0,
             .out_by_traffic = (word & 1U) != 0};
@@ -63,7 +66,7 @@ Duration comeback_wait(Duration interval, std::uint32_t doublings) {
 std::uint32_t threshold(std::uint32_t configured) { return std::clamp(configured, 1U, count_max); }
 
 bool may_use(const Health& health, Instant now) {
-    return !health.out_by_probes &&
+    return !health.out_by_name && !health.out_by_probes &&
            (!health.out_by_traffic || (!health.trial && now >= instant_at(health.comeback_ticks)));
 }
 
@@ -142,12 +145,12 @@ bool BackendState::usable(Instant now) const { return may_use(unpacked(health_.l
 
 bool BackendState::is_up() const {
     const Health health = unpacked(health_.load());
-    return !health.out_by_probes && !health.out_by_traffic;
+    return !health.out_by_name && !health.out_by_probes && !health.out_by_traffic;
 }
 
 bool BackendState::is_offered(Instant now) const {
     const Health health = unpacked(health_.load());
-    return !health.out_by_probes &&
+    return !health.out_by_name && !health.out_by_probes &&
            (!health.out_by_traffic || now >= instant_at(health.comeback_ticks));
 }
 
@@ -249,6 +252,12 @@ void BackendState::probe_result(bool ok, const HealthSettings& settings) {
         }
     });
 }
+
+void BackendState::set_resolved(bool resolved) {
+    transform(health_, [&](Health& health) { health.out_by_name = !resolved; });
+}
+
+bool BackendState::is_resolved() const { return !unpacked(health_.load()).out_by_name; }
 
 std::shared_ptr<BackendState> BackendRegistry::state_of(const std::string& pool,
                                                         const std::string& address) {

@@ -1,7 +1,8 @@
 // What all threads know of one backend: open connections, who waits for one, and whether it is
 // up.
 //
-// Health (CONTRACT, pools.*.health). Two causes, counted apart; up is while neither has it out:
+// Health (CONTRACT, pools.*.health). Three causes, counted apart; up is while none has it out:
+// - its name: it has no address until that has resolved for the first time;
 // - probes: `failures` failed probes in a row take it out, `successes` good ones in a row bring
 //   it back;
 // - traffic: `failures` failed connections in a row take it out. After a wait (interval, then
@@ -76,7 +77,7 @@ class alignas(64) BackendState {
 
     // Whether a connection may be begun or reused now (a due trial counts as usable).
     [[nodiscard]] bool usable(Instant now) const;
-    // Neither cause has it out.
+    // No cause has it out.
     [[nodiscard]] bool is_up() const;
     // For metrics and /readyz: up, or its wait is over and the next transaction tries it. A balancer
     // that sends nothing until it is told "ready" would else wait for ever.
@@ -94,6 +95,9 @@ class alignas(64) BackendState {
     // when nobody else does; its flag is cleared: wake it.
     [[nodiscard]] std::optional<std::uint32_t> end(std::uint32_t worker);
     void probe_result(bool ok, const HealthSettings& settings);
+    // Whether there is an address to connect to.
+    void set_resolved(bool resolved);
+    [[nodiscard]] bool is_resolved() const;
 
     void wait_for_connection(std::uint32_t worker) { waiting_.insert(worker); }
     bool stop_waiting(std::uint32_t worker) { return waiting_.erase(worker); }

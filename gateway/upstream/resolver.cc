@@ -71,6 +71,7 @@ struct Resolver::State {
     std::vector<Watch> watches;
     std::uint32_t next_serial = 1;
     std::vector<Name> changed;
+    std::vector<News> news;
 
     static void on_socket(void* data, ares_socket_t descriptor, int readable, int writable);
     static void on_answer(void* data, int status, int timeouts, ares_addrinfo* answer);
@@ -123,6 +124,7 @@ void Resolver::State::ask(Name name) {
 void Resolver::State::take_answer(Name name, int status, const ares_addrinfo* answer) {
     Entry& entry = entries[name];
     const bool first = !entry.answered;
+    const bool failed_before = !entry.failure.empty();
     entry.asking = false;
     entry.answered = true;
     std::vector<IpAddress> addresses;
@@ -144,6 +146,9 @@ void Resolver::State::take_answer(Name name, int status, const ares_addrinfo* an
     }
     if (first || moved) {
         note_changed(name);
+    }
+    if (entry.failure.empty() == failed_before) {
+        news.push_back({entry.host, entry.failure, !entry.addresses.empty()});
     }
 }
 
@@ -279,5 +284,7 @@ void Resolver::tick(Instant now) {
 }
 
 std::vector<Resolver::Name> Resolver::take_changed() { return std::exchange(state_->changed, {}); }
+
+std::vector<Resolver::News> Resolver::take_news() { return std::exchange(state_->news, {}); }
 
 } // namespace ringmx::upstream

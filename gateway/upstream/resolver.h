@@ -50,6 +50,11 @@ class Resolver {
         std::uint32_t serial;
     };
     using Name = std::uint32_t;
+    struct News {
+        std::string host;
+        std::string failure; // empty: it resolves now
+        bool has_addresses;  // of an answer before
+    };
 
     [[nodiscard]] static Expected<std::unique_ptr<Resolver>> create(const Settings& settings);
     ~Resolver();
@@ -74,6 +79,8 @@ class Resolver {
 
     // Names whose addresses changed, or which got their first answer, since the last call.
     [[nodiscard]] std::vector<Name> take_changed();
+    // Names that began to fail, or resolved after a failure, since the last call; for the log.
+    [[nodiscard]] std::vector<News> take_news();
 
   private:
     struct State;

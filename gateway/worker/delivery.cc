@@ -141,7 +141,12 @@ void Delivery::take(const upstream::Answer& answer) {
         return;
     case upstream::Verdict::wait:
     case upstream::Verdict::refuse:
-        unavailable(tried_.empty() ? std::optional(ForwardFailure::no_backend) : std::nullopt);
+        if (!tried_.empty()) {
+            unavailable(std::nullopt);
+        } else {
+            unavailable(first_choice_resolves() ? ForwardFailure::no_backend
+                                                : ForwardFailure::resolve);
+        }
         return;
     }
 }

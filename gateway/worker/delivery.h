@@ -193,6 +193,8 @@ class Delivery {
     void log_fault(std::string_view after, const smtp::Reply& reply);
     void log_final(const BackendConnection& taker, const smtp::Reply& reply);
     void log_refusal(const Recipient& recipient, const smtp::Reply& reply);
+    [[nodiscard]] std::uint32_t first_choice() const; // of the hash; upstream::no_backend: none
+    [[nodiscard]] bool first_choice_resolves() const;
     void count_failure(observe::ForwardFailure kind);
     void count_duplicate();
     void set_hold_timer();

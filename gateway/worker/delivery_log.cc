@@ -14,11 +14,20 @@ using observe::ForwardFailure;
 using observe::LogEvent;
 using observe::LogRecord;
 
+std::uint32_t Delivery::first_choice() const {
+    return pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
+}
+
+bool Delivery::first_choice_resolves() const {
+    const std::uint32_t index = first_choice();
+    return index == upstream::no_backend || pool().upstream.states[index]->is_resolved();
+}
+
 void Delivery::count_failure(ForwardFailure kind) {
     const std::uint32_t index =
         backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
             ? backend_index_
-            : pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
+            : first_choice();
     if (index < pool().rows.size()) {
         pool().rows[index]->workers[worker_.index()].failures[kind].add();
     }
@@ -107,16 +116,22 @@ void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& repl
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, now)) {
         record->id(id_).client(client_ip_, client_port_).sender(mail_.reverse_path);
         record->recipients(accepted_).size(content_bytes_).protocol(esmtp_ ? "ESMTP" : "SMTP");
-        record->hello(hello_name_).backend(backend).backend_address(address);
-        record->reply(for_log(reply)).duration(worker_.now() - content_ended_at_);
+        record->hello(hello_name_).pool(pool().settings().name).backend(backend);
+        record->backend_address(address).reply(for_log(reply));
+        record->duration(worker_.now() - content_ended_at_);
         worker_.log().commit();
     }
     if (LogRecord* record = worker_.log().begin(LogEvent::delivered, now)) {
         record->id(id_).pool(pool().settings().name).backend(backend);
         record->backend_address(address).duration(worker_.now() - offered_at_);
+        record->client(client_ip_, client_port_).sender(mail_.reverse_path).size(content_bytes_);
         record->recipients(accepted_).reply(for_log(reply));
-        record->recipient(
-            std::ranges::find(recipients_, Fate::accepted, &Recipient::fate)->mailbox);
+        const auto first = std::ranges::find(recipients_, Fate::accepted, &Recipient::fate);
+        record->recipient(first->mailbox);
+        bool has_room = true;
+        for (auto next = first + 1; next != recipients_.end() && has_room; ++next) {
+            has_room = next->fate != Fate::accepted || record->add_recipient(next->mailbox);
+        }
         worker_.log().commit();
     }
 }

@@ -21,7 +21,6 @@ void Prober::use(std::shared_ptr<const Snapshot> snapshot) {
             const std::uint32_t id = pool->upstream.states[index]->id();
             const auto known = targets_.find(id);
             Target target;
-            target.first_seen = loop_.now();
             target.due = loop_.now();
             if (known != targets_.end()) {
                 target = known->second;
@@ -82,11 +81,7 @@ void Prober::begin(std::uint32_t id, Target& target) {
         target.due = loop_.now() + settings.health.interval; // a slow probe is not made up for
     }
     if (target.pool->addresses[target.backend_index].empty()) {
-        if (loop_.now() - target.first_seen >= unresolved_grace) {
-            target.pool->upstream.states[target.backend_index]->probe_result(false,
-                                                                             settings.health);
-        }
-        return;
+        return; // it is out already, by its name
     }
     Probe* probe = probes_.create(id, *target.pool, target.backend_index, snapshot_);
     if (probe == nullptr) {

@@ -3,9 +3,8 @@
 //   due ─▶ connect (each address in turn) ─▶ greeting, EHLO or LHLO ─▶ told ─▶ QUIT ─▶ closed
 //
 // A probe fails when no address takes the connection within backend_connect, on a bad or late
-// greeting or hello reply, on a drop before them, and when the name has no address (only after
-// unresolved_grace: a name that was never answered is neither up nor down). Replies are awaited for
-// backend_reply, but at most reply_wait_max: a mute backend must not look healthy for minutes.
+// greeting or hello reply, and on a drop before them. One whose name has no address is not probed.
+// Replies are awaited for backend_reply, but at most reply_wait_max: a mute backend must not look healthy for minutes.
 // A good one also tells what the backend offers (BackendTraits).
 //
 // Bounds: probes_max at a time, one of each backend; the others wait for their turn.
@@ -35,7 +34,6 @@ class Prober {
     static constexpr std::uint32_t probes_max = 256;
     static constexpr Duration reply_wait_max = 30s;
     static constexpr Duration quit_wait = 2s;
-    static constexpr Duration unresolved_grace = 5s;
 
     explicit Prober(ring::Loop& loop) : loop_(loop), probes_(probes_max) {}
     Prober(const Prober&) = delete;
@@ -56,7 +54,6 @@ class Prober {
     struct Target {
         const Pool* pool = nullptr; // of snapshot_
         std::size_t backend_index = 0;
-        Instant first_seen;
         Instant due;
         bool is_probed = false; // a probe is under way
     };

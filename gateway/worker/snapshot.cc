@@ -57,7 +57,8 @@ std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const Settings> s
     for (const PoolSettings& pool_settings : settings->pools) {
         auto pool = std::make_unique<Pool>(pool_settings, lasting.states);
         for (const BackendSettings& backend : pool_settings.backends) {
-            pool->addresses.push_back(addresses.of(backend));
+            const auto& known = pool->addresses.emplace_back(addresses.of(backend));
+            pool->upstream.states[pool->addresses.size() - 1]->set_resolved(!known.empty());
             observe::BackendRow& row = lasting.counters.row(pool_settings.name, backend.address);
             row.configured = true;
             pool->rows.push_back(&row);

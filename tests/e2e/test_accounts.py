@@ -276,9 +276,12 @@ class Accounts(EndToEnd):
                              accepted.items())
         self.assertLessEqual({"backend": backend.address, "pool": "main", "recipients": 2, "reply": "Ok: queued as Z9", "recipient": "a@example.com"}.items(),
                              delivered.items())
+        self.assertEqual(delivered["more_recipients"], ["b@example.com"])
+        for key in ("client", "sender", "recipients", "size", "pool", "backend", "reply"):
+            self.assertEqual(accepted[key], delivered[key], key)
         for line in (accepted, delivered):
             self.assertGreaterEqual(line["duration_ms"], 0)
-        self.assertEqual(accepted.get("tls", "none"), "none")
+            self.assertEqual(line["tls"], "none")
 
 
 if __name__ == "__main__":

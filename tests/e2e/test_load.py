@@ -52,7 +52,7 @@ class Load(Loading):
                     for path in (sent, received):
                         path.unlink(missing_ok=True)
                     sink = self.sink("--record", received)
-                    found = self.load(sink, "--messages", 100, "--size", "100-200KiB", "--record", sent, *ways, *more)
+                    found = self.load(sink, "--messages", 100, "--size", "300-200KiB", "--record", sent, *ways, *more)
                     self.assertEqual((found["sent"], found["accepted"], found["lost"]), (100, 100, 0))
                     self.assertEqual(sink.stop(), 0)
                     self.audit(sent, received)
@@ -70,6 +70,13 @@ class Load(Loading):
         self.load(sink, "--messages", 5, "--size", "4KiB")
         sizes = [path.stat().st_size for path in store.glob("*.eml")]
         self.assertEqual(sizes, [4096] * 5)
+        result = run(BIN / "ringmx-load", "--to", f"127.0.0.1:{sink.port}", "--size", "100")
+        self.assertEqual((result.returncode, result.stdout), (2, ""), result)
+        least = re.fullmatch(r"ringmx-load: --size: found 100 octets, expected at least (\d+): the header is part of the message\n", result.stderr).group(1)
+        for path in store.glob("*.eml"):
+            path.unlink()
+        self.load(sink, "--messages", 12, "--size", least)
+        self.assertEqual({path.stat().st_size for path in store.glob("*.eml")}, {int(least)})
         self.assertTrue(all(path.read_bytes().startswith(b"Message-ID: <") for path in store.glob("*.eml")))
 
     def test_through_the_gateway_to_two_sinks(self):
@@ -185,7 +192,10 @@ class Load(Loading):
 
     def test_wrong_options_say_what_is_wrong(self):
         for options, said in (((), "--to"), (("--to", "127.0.0.1:1", "--size", "x"), "--size"), (("--to", "127.0.0.1:1", "--tls", "starttls"), "not built"),
-                              (("--to", "127.0.0.1:1", "--json", "/no/such/file"), "/no/such/file")):
+                              (("--to", "127.0.0.1:1", "--json", "/no/such/file"), "--json: open /no/such/file: No such file or directory: give a file that can be written"),
+                              (("--to", "127.0.0.1:1", "--html", "/no/such/file"), "--html: open /no/such/file: No such file or directory: give"),
+                              (("--to", "127.0.0.1:1", "--record", "/no/such/file"), "--record: open /no/such/file: No such file or directory: give"),
+                              (("audit",), "audit --help"), (("audit", "/no/such/file", "f"), "open /no/such/file: No such file or directory: give a record")):
             result = run(BIN / "ringmx-load", *options)
             self.assertEqual(result.returncode, 2, (options, result))
             self.assertIn(said, result.stderr)

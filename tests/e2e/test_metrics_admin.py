@@ -1,5 +1,6 @@
 """The admin address: probes, metrics, HTTP's own manners; and the log."""
 
+import contextlib
 import json
 import re
 import socket
@@ -48,6 +49,26 @@ class Admin(EndToEnd):
                 if answer:
                     self.assertRegex(answer, rb"\AHTTP/1\.[01] [45]")
         self.assertEqual(gateway.get("/healthz")[0], 200)
+
+    def test_methods_and_hosts_as_http_wants_them(self):
+        gateway, _ = self.simple()
+        for request, status, allow in ((b"DELETE /metrics HTTP/1.1\r\nHost: x", 405, True), (b"OPTIONS /healthz HTTP/1.1\r\nHost: x", 405, True),
+                                       (b"DELETE /nope HTTP/1.1\r\nHost: x", 404, False), (b"GET /healthz HTTP/1.1\r\nX: y", 400, False),
+                                       (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x", 400, False), (b"GET /healthz HTTP/1.0", 200, False)):
+            with self.subTest(request=request):
+                answer = self.raw(gateway, request + b"\r\n\r\n")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), answer)
+                self.assertEqual(b"\r\nAllow: GET, HEAD\r\n" in answer, allow, answer)
+
+    def test_idle_connections_lock_out_neither_address(self):
+        port = free_port()
+        gateway, _ = self.simple(admin={"address": f"127.0.0.1:{free_port()}", "probe_address": f"127.0.0.1:{port}"})
+        with contextlib.ExitStack() as stack:
+            for each in (port, gateway.admin_port):
+                for _ in range(70):
+                    stack.enter_context(socket.create_connection(("127.0.0.1", each), timeout=10))
+                for asked in (port, gateway.admin_port):
+                    self.assertEqual(gateway.get("/healthz", port=asked)[0], 200)
 
     def test_keep_alive_pipelining_and_pieces(self):
         gateway, _ = self.simple()
@@ -137,6 +158,29 @@ class Logs(EndToEnd):
         client.cmd("MAIL FROM:<a@example.net>", "250")
         client.cmd("RCPT TO:<x@elsewhere.example>", "550 5.7.1")
         gateway.wait_log(r"NOQUEUE: reject: RCPT from unknown\[127\.0\.0\.1\]: 550 5\.7\.1 .*from=<a@example\.net> to=<x@elsewhere\.example>")
+
+
+class Names(EndToEnd):
+    def test_a_name_that_never_resolved_is_told_and_its_backend_is_not_up(self):
+        # No resolver answers for .onion (RFC 7686), so that no name server is needed.
+        gateway = self.gateway(config({"main": pool("nosuch.onion:25")}), ready_statuses=(503,))
+        gateway.wait_log(r"warning: the backend name nosuch\.onion can't be resolved \(.+\): see DNS and /etc/hosts; no mail goes there until it can\n")
+        gateway.wait_log(r"warning: backend nosuch\.onion:25 of pool main is down: its name has no address\n")
+        self.assertEqual(gateway.metric("ringmx_backend_up"), 0)
+        client = self.client(gateway)
+        client.cmd("MAIL FROM:<a@example.net>", "250")
+        client.cmd("RCPT TO:<a@example.com>", "451 4.4.1")
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total", kind="resolve"), 1)
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total", kind="no_backend"), 0)
+        self.assertEqual(gateway.log().count("can't be resolved"), 1)
+
+    def test_mail_goes_to_the_backends_that_resolve(self):
+        backend = self.backend()
+        gateway = self.gateway(config({"main": pool("nosuch.onion:25", backend)}))
+        for number in range(20):  # a good half of them would rather have gone to the other
+            self.client(gateway).message(f"user{number}@example.com")
+        self.assertEqual(len(backend.delivered()), 20)
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total"), 0)
 
 
 if __name__ == "__main__":

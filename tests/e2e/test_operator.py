@@ -151,13 +151,34 @@ class ConfigFiles(EndToEnd):
             with self.subTest(name=name):
                 path = self.folder / name
                 path.write_bytes(octets)
-                self.assertRegex(self.both(path), rf"\A{re.escape(str(path))}: \d faults?, .*\n  .*(expected|is empty).*\n")
+                if name == "twice":
+                    self.assertRegex(self.both(path), rf"\A{re.escape(str(path))}: \d faults?, .*\n  .*expected.*\n")
+                else:
+                    self.assertRegex(self.both(path), rf"\Aringmx: {re.escape(str(path))}: .*expected.*\n\Z")
         huge = self.folder / "huge"
         with open(huge, "wb") as file:
             file.truncate(3 << 30)
         self.assertIn("MiB", self.both(huge))
         for path in (self.folder, self.folder / "none", "/dev/null", "/dev/zero"):
-            self.assertIn(str(path), self.both(path))
+            self.assertRegex(self.both(path), rf"\Aringmx: {re.escape(str(path))}: .*expected.*\n\Z")
+
+    def test_what_recipients_files_have_twice_is_told_beside_all_other_faults(self):
+        (self.folder / "one.txt").write_text("# first\nuser@example.org\n" + "".join(f"user{number}@example.com\n" for number in range(1000)))
+        (self.folder / "two.txt").write_text("a.example\nUser@Example.org\nbad one\n")
+        path = self.folder / "ringmx.json"
+        files = ("one.txt", "two.txt", "one.txt")
+        settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": "127.0.0.1:2525"}, routes=[{"recipients_file": file, "pool": "main"} for file in files])
+        settings["routes"].append({"recipients": [7, "A.example"], "pool": "main"})
+        path.write_text(json.dumps({**settings, "zzz": 1}))
+        lines = self.both(path).splitlines()
+        one, two = (json.dumps(str(self.folder / name)) for name in ("one.txt", "two.txt"))
+        self.assertEqual(lines[0], f"{path}: 16 faults, not usable")
+        self.assertEqual(lines[3], '  /routes/1/recipients_file: "two.txt" line 3: found "bad one", expected a domain, "*.domain", an address or "*"')
+        self.assertEqual(lines[4], f'  /routes/1/recipients_file: {two} line 2: found "User@Example.org", which is {one} line 2 (/routes/0/recipients_file) too, '
+                                   'expected each entry in one route')
+        self.assertTrue(all(line.startswith("  /routes/2/recipients_file: ") for line in lines[5:16]), lines)
+        self.assertIn("only the first 10 are shown", lines[15])
+        self.assertEqual(lines[16], f'  /routes/3/recipients/1: found "A.example", which is {two} line 1 (/routes/1/recipients_file) too, expected each entry in one route')
 
     def test_a_byte_order_mark_is_no_fault(self):
         path = self.folder / "ringmx.json"
@@ -215,6 +236,26 @@ class Resources(EndToEnd):
             if line.startswith("Uid:"):
                 self.assertEqual(set(line.split()[1:]), {str(NOBODY)})
         self.client(gateway).message("a@example.com")
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
+    def test_files_that_the_user_may_not_read_are_told_before_a_reload_fails(self):
+        self.folder.chmod(0o755)
+        recipients = self.folder / "recipients.txt"
+        recipients.write_text("example.com\n")
+        backend = self.backend()
+        routes = [{"recipients_file": str(recipients), "pool": "main"}]
+        recipients.chmod(0o600)
+        gateway = self.gateway(config({"main": pool(backend)}, routes, user="nobody"))
+        self.assertEqual(gateway.log().count("/user: nobody can't read"), 1)
+        self.assertIn(f"warning: /user: nobody can't read {recipients} (Permission denied), so that SIGHUP will keep the old configuration", gateway.log())
+        gateway.config_path.chmod(0o600)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_log(r"configuration not reloaded.*can't be read \(Permission denied\)")
+        recipients.chmod(0o644)
+        gateway.config_path.chmod(0o644)
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_metric("ringmx_config_reloads_total", 1)
+        self.assertNotIn("can't read", self.gateway(config({"main": pool(backend)}, routes, user="nobody")).log())
 
     @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
     def test_a_user_that_may_not_be_taken_on_is_exit_1(self):

@@ -1,5 +1,7 @@
 """SIGHUP, SIGTERM, a second signal, and what /readyz says meanwhile."""
 
+import os
+import re
 import signal
 import time
 import unittest
@@ -7,6 +9,11 @@ import unittest
 from fake_backend import Delay, Stall
 from harness import EndToEnd, config, pool, wait_until
 from smtp_client import Client, Closed
+
+
+def is_pending(pid, number):
+    mask = re.search(r"(?m)^ShdPnd:\s+(\w+)$", open(f"/proc/{pid}/status").read()).group(1)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 class Reload(EndToEnd):
@@ -62,6 +69,42 @@ class Reload(EndToEnd):
         gateway.signal(signal.SIGHUP)
         self.client(gateway).message("a@example.com")
         self.assertEqual(len(backend.wait_messages(3)), 3)
+
+    def test_everything_goes_on_while_a_config_is_read_and_a_second_sighup_is_remembered(self):
+        gateway, _ = self.simple()
+        text = gateway.config_path.read_text()
+        gateway.config_path.unlink()
+        os.mkfifo(gateway.config_path)  # a read of it takes as long as this test wants
+        gateway.signal(signal.SIGHUP)
+        with open(gateway.config_path, "w") as first:  # waits until it is being read
+            gateway.signal(signal.SIGHUP)
+            wait_until(lambda: not is_pending(gateway.pid, signal.SIGHUP), what="the second signal being taken")
+            for path in ("/healthz", "/readyz"):
+                self.assertEqual(gateway.get(path)[0], 200)
+            self.client(gateway).message("a@example.com")
+            self.assertEqual(gateway.metric("ringmx_config_reloads_total"), 0)
+            first.write(text)
+        gateway.wait_metric("ringmx_config_reloads_total", 1)
+        with open(gateway.config_path, "w") as second:
+            second.write(text)
+        gateway.wait_metric("ringmx_config_reloads_total", 2)
+
+    def test_a_config_that_never_comes_does_not_hinder_the_end(self):
+        gateway, _ = self.simple()
+        gateway.config_path.unlink()
+        os.mkfifo(gateway.config_path)
+        gateway.signal(signal.SIGHUP)
+        with open(gateway.config_path, "w"):
+            gateway.signal(signal.SIGTERM)
+            self.assertEqual(gateway.wait(), 0)
+
+    def test_thousands_of_faults_are_told_in_a_hundred_lines(self):
+        gateway, backend = self.simple()
+        gateway.reload({**gateway.settings, **{f"zzz{number}": 1 for number in range(5000)}})
+        gateway.wait_log("4900 more faults, which ringmx check shows")
+        self.assertEqual(gateway.log().count("not reloaded, the old one stays"), 101)
+        self.assertEqual(gateway.metric("ringmx_log_records_dropped_total"), 0)
+        self.client(gateway).message("a@example.com")
 
     def test_limits_change_and_connections_stay(self):
         gateway, backend = self.simple()

@@ -125,7 +125,7 @@ std::expected<void, Fault> Comparison::read_sent(RecordStream& stream) {
         entry.checksum = record.checksum;
         ++(record.is_acknowledged ? result_.acknowledged : result_.unacknowledged);
     }
-    note_torn(stream);
+    result_.is_sent_torn = stream.is_torn();
     return is_record ? std::expected<void, Fault>{} : std::unexpected(is_record.error());
 }
 
@@ -197,7 +197,7 @@ std::expected<void, Fault> Comparison::list_lost(RecordStream& stream) {
 void Comparison::note_torn(const RecordStream& stream) {
     if (stream.is_torn()) {
         result_.notes.push_back(fmt::format(
-            "{}: the last line has no end, as of a program that was killed: passed over",
+            "{}: the last line is not whole, as of a program that was killed: passed over",
             stream.path()));
     }
 }
@@ -300,8 +300,11 @@ std::string Audit::text() const {
         out += "passed: all that was acknowledged was received as it was sent, and nothing that "
                "was not sent\n";
     } else {
-        out += fmt::format("failed: {} lost, {} corrupted, {} unsent\n", lost.count,
-                           corrupted.count, unsent.count);
+        out += fmt::format("failed: {} lost, {} corrupted, {} unsent{}\n", lost.count,
+                           corrupted.count, unsent.count,
+                           is_sent_torn ? "; the sent record's last line is not whole, and what "
+                                          "followed is unknown: audit a run that ended by itself"
+                                        : "");
     }
     return out;
 }

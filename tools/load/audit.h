@@ -12,7 +12,9 @@
 //
 // A message is counted once as corrupted however many of its copies are. What was sent without an
 // acknowledgement may have come or not: neither is a fault.
-// A last line without an end is what a killed process was writing: it is passed over, with a note.
+// A last line that is not whole is what a killed process was writing, or a full disk. In a received
+// record it is passed over, with a note: a sink acknowledges only what it has recorded. In the sent
+// record nobody knows what would have followed, so that the audit fails.
 //
 // Memory: about 50 octets a message (hashes of Message-IDs); records are read as streams, the sent
 //         one a second time to name what was lost: it must be an ordinary file.
@@ -45,10 +47,11 @@ struct Audit {
     Kind corrupted;
     Kind unsent;
     Kind duplicates;
+    bool is_sent_torn = false;
     std::vector<std::string> notes; // of what makes the result weaker
 
     [[nodiscard]] bool passed() const {
-        return lost.count == 0 && corrupted.count == 0 && unsent.count == 0;
+        return lost.count == 0 && corrupted.count == 0 && unsent.count == 0 && !is_sent_torn;
     }
     [[nodiscard]] std::string text() const; // for people: the numbers, the lists, the verdict
 };

@@ -209,9 +209,13 @@ int report(const Result& result, const Options& options) {
 }
 
 int run_load(const Options& options) {
-    for (const std::string& path : {options.json, options.html}) {
+    for (const auto& [option, path] : {std::pair{"--json", options.json},
+                                       {"--html", options.html},
+                                       {"--record", options.record}}) {
         if (const Expected<void> writable = write_file(path, {}, true); !writable) {
-            return fault(writable.error().message());
+            return fault(fmt::format("{}: {}: give a file that can be written (see ringmx-load "
+                                     "--help)",
+                                     option, writable.error().message()));
         }
     }
     sigset_t signals;

@@ -67,6 +67,7 @@ struct MessageSource::State {
     void append_recipient(std::string& out, std::uint64_t sequence, std::uint32_t number) const;
     void make_header(std::uint64_t sequence, Message& message) const;
     void make_body(std::uint64_t sequence, Message& message) const;
+    [[nodiscard]] std::uint64_t size_min() const;
 };
 
 void MessageSource::State::append_recipient(std::string& out, std::uint64_t sequence,
@@ -122,6 +123,13 @@ void MessageSource::State::make_body(std::uint64_t sequence, Message& message) c
     }
 }
 
+// A body has at least its CRLF.
+std::uint64_t MessageSource::State::size_min() const {
+    Message longest;
+    make_header(sequence_max, longest);
+    return longest.header.size() + 2;
+}
+
 MessageSource::MessageSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 MessageSource::~MessageSource() = default;
 
@@ -165,6 +173,12 @@ MessageSource::open(const Options& options, std::string_view run, bool with_chec
     state->header_bytes_max = run.size() + number_digits_max + id_domain.size() + 64 +
                               recipient_bytes_max + state->before_to.size() +
                               state->behind_to.size();
+    if (state->text && state->size.least < state->size_min()) {
+        return std::unexpected(Error{
+            "--size: found " + std::to_string(state->size.least) + " octets, expected at least " +
+                std::to_string(state->size_min()) + ": the header is part of the message",
+            0, ""});
+    }
     return std::unique_ptr<MessageSource>(new MessageSource(std::move(state)));
 }
 

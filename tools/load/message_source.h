@@ -5,8 +5,8 @@
 //   text lines up to the size asked for           or a mail of the corpus, from its first line on
 //
 // Sizes are of the whole message, header included, spread so that each doubling between least and
-// most is as likely (log-uniform). One smaller than its header becomes the header alone. A message
-// always ends in CRLF.
+// most is as likely (log-uniform), and exact: open() refuses those that leave no room for the header
+// of the longest number (sequence_max) and a line end. A message always ends in CRLF.
 // Corpus: every regular file of a folder (not of folders in it), in the order of their names, again
 //   and again; line ends become CRLF, a Message-ID of its own becomes X-Original-Message-ID.
 //
@@ -14,7 +14,7 @@
 //         Message owns (the header). The wire form of DATA (stuffed) and of BDAT (raw).
 // Memory: 1 MiB of text, or the corpus in both forms. After warm-up make() allocates nothing.
 // Thread: one.
-// Errors: open() says which file of the corpus can't be used and why.
+// Errors: open() says which file of the corpus can't be used and why, or which size is the least.
 // Source: RFC 5322, 3.6.4; RFC 5321, 4.5.2.
 #pragma once
 
@@ -28,6 +28,9 @@
 #include <vector>
 
 namespace ringmx::load {
+
+// Past it a header may take more than the size: ten million a second get there in a day.
+inline constexpr std::uint64_t sequence_max = 999'999'999'999;
 
 struct Message {
     std::string id; // RUN.SEQUENCE@ringmx-load

@@ -133,8 +133,8 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-Ending fault(std::string_view what) {
-    return {2, fmt::format("ringmx-load: {} (see ringmx-load --help)\n", what)};
+Ending fault(std::string_view what, std::string_view command = "") {
+    return {2, fmt::format("ringmx-load: {} (see ringmx-load {}--help)\n", what, command)};
 }
 
 } // namespace
@@ -158,7 +158,7 @@ parse_options(int count, const char* const* arguments) {
     } catch (const CLI::CallForVersion&) {
         return std::unexpected(Ending{0, "ringmx-load " RINGMX_VERSION "\n"});
     } catch (const CLI::ParseError& error) {
-        return std::unexpected(fault(escaped(error.what())));
+        return std::unexpected(fault(escaped(error.what()), audit->parsed() ? "audit " : ""));
     }
     if (audit->parsed()) {
         if (app.count_all() > audit->count_all() + 1) {

@@ -46,6 +46,13 @@ bool parse_record(std::string_view line, Record& record) {
            (record.is_acknowledged || line.substr(blank + 1) == "unacknowledged");
 }
 
+// Whether a record's line without an end can't have been meant to be longer, but for the fourth
+// word: what stands there counts then as acknowledged, which errs on the side of a fault.
+bool is_whole(std::string_view line, const Record& record) {
+    constexpr std::size_t checksum_digits = 8;
+    return !record.is_acknowledged || line.size() - line.rfind(' ') - 1 == checksum_digits;
+}
+
 std::string expected_record(std::string_view line) {
     constexpr std::size_t shown_max = 80;
     std::string what = "found '";
@@ -67,7 +74,8 @@ RecordStream::~RecordStream() {
 std::expected<void, std::string> RecordStream::open() {
     descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor_ < 0 || ::fstat(descriptor_, &status_) != 0) {
-        return std::unexpected(fmt::format("open {}: {}", path_, std::strerror(errno)));
+        return std::unexpected(fmt::format("open {}: {}: give a record that --record wrote", path_,
+                                           std::strerror(errno)));
     }
     return {};
 }
@@ -90,8 +98,11 @@ std::expected<bool, std::string> RecordStream::next(Record& record) {
         }
         const std::size_t held = end_ - begin_;
         const std::expected<bool, std::string> filled = fill();
-        if (!filled || !*filled) {
+        if (!filled) {
             return filled;
+        }
+        if (!*filled) {
+            return take_rest(record);
         }
         searched = begin_ + held;
     }
@@ -112,15 +123,24 @@ std::expected<bool, std::string> RecordStream::fill() {
         size = ::read(descriptor_, text_.data() + held, text_.size() - held);
     } while (size < 0 && errno == EINTR);
     if (size < 0) {
-        return std::unexpected(fmt::format("read {}: {}", path_, std::strerror(errno)));
+        return std::unexpected(fmt::format("read {}: {}: give a record that --record wrote", path_,
+                                           std::strerror(errno)));
     }
     end_ += static_cast<std::size_t>(size);
-    if (size == 0) {
-        is_torn_ = held > 0;
-        text_ = {};
-        end_ = 0;
-    }
     return size > 0;
+}
+
+bool RecordStream::take_rest(Record& record) {
+    if (begin_ == end_) {
+        text_ = {};
+        begin_ = end_ = 0;
+        return false;
+    }
+    const std::string_view line(text_.data() + begin_, end_ - begin_);
+    begin_ = end_;
+    ++line_number_;
+    is_torn_ = !parse_record(line, record) || !is_whole(line, record);
+    return !is_torn_;
 }
 
 bool RecordStream::is_same_file(const RecordStream& other) const {

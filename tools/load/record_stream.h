@@ -4,7 +4,8 @@
 //
 // Out:    Records; the Message-ID is a view that is valid until the next call. It may be empty: a
 //         sink records so what had none.
-// A last line without an end is no record: is_torn() says that there was one.
+// A last line without an end counts when it is whole: a checksum of all its eight digits, or the
+// word behind it. Else it is no record, and is_torn() says that there was one.
 // Bounds: read_bytes_max of memory, which is also the longest line.
 // Thread: one.
 // Errors: one line, without a line end: what the system said, or file, line number and what is
@@ -48,6 +49,8 @@ class RecordStream {
     [[nodiscard]] std::string at_line(std::string_view what) const;
 
   private:
+    // What is left when the file has ended: a record, or torn.
+    bool take_rest(Record& record);
     // More octets behind those that are held; false at the end.
     std::expected<bool, std::string> fill();
 

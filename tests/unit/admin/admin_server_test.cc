@@ -141,11 +141,11 @@ TEST_F(AdminServerTest, ACompletionOfSomebodyElseIsLeftAlone) {
 
 TEST_F(AdminServerTest, AnswersAndKeepsTheConnection) {
     accept(10);
-    receive(10, "GET /healthz HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), ::testing::AllOf(StartsWith("HTTP/1.1 200 OK\r\n"),
                                            ::testing::EndsWith("\r\n\r\nok\n")));
     receive(10, "GET /met");
-    receive(10, "rics HTTP/1.1\r\n\r\n");
+    receive(10, "rics HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), ::testing::EndsWith("\r\n\r\nm 1\n"));
     EXPECT_EQ(server->connections_open(), 1U);
     EXPECT_TRUE(port.closed.empty());
@@ -153,8 +153,8 @@ TEST_F(AdminServerTest, AnswersAndKeepsTheConnection) {
 
 TEST_F(AdminServerTest, PipelinedRequestsAreAnsweredInOrderOneByOne) {
     accept(10);
-    receive(10,
-            "GET /healthz HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /metrics HTTP/1.1\r\nHost: "
+                "a\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), HasSubstr("\r\n\r\nok\n"));
     EXPECT_THAT(sent(10), HasSubstr("\r\n\r\nm 1\n"));
     EXPECT_THAT(sent(10), StartsWith("HTTP/1.1 404 Not Found\r\n"));
@@ -163,16 +163,17 @@ TEST_F(AdminServerTest, PipelinedRequestsAreAnsweredInOrderOneByOne) {
 
 TEST_F(AdminServerTest, TheProbeListenerHasNoApi) {
     accept(10, 4);
-    receive(10, "GET /api/status HTTP/1.1\r\n\r\n");
+    receive(10, "GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), StartsWith("HTTP/1.1 404 "));
     accept(11, 3);
-    receive(11, "GET /api/status HTTP/1.1\r\n\r\n");
+    receive(11, "GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(11), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(AdminServerTest, ClosesAfterTheAnswerWhenAskedTo) {
     accept(10);
-    receive(10, "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /metrics "
+                "HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), HasSubstr("\r\nConnection: close\r\n"));
     EXPECT_EQ(find(Opcode::send, 10), nullptr);
     settle(10);
@@ -204,13 +205,13 @@ TEST_F(AdminServerTest, ALateCompletionOfAnEarlierConnectionInTheSlotIsDropped) 
     EXPECT_TRUE(server->handle(late, Slice(), now));
     collect();
     EXPECT_EQ(find(Opcode::shutdown, 11), nullptr);
-    receive(11, "GET /healthz HTTP/1.1\r\n\r\n");
+    receive(11, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(11), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(AdminServerTest, APeerThatShutItsSideStillGetsItsAnswers) {
     accept(10);
-    receive(10, "GET /healthz HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     complete(Opcode::receive, 10, 0, false);
     EXPECT_THAT(sent(10), HasSubstr("ok\n"));
     EXPECT_THAT(sent(10), HasSubstr("m 1\n"));
@@ -223,7 +224,7 @@ TEST_F(AdminServerTest, ARefusedRequestIsAnsweredAndLingersSoThatTheAnswerArrive
     receive(10, "nonsense\r\n");
     EXPECT_THAT(sent(10), StartsWith("HTTP/1.1 400 Bad Request\r\n"));
     EXPECT_EQ(find(Opcode::shutdown, 10), nullptr);
-    receive(10, "GET /healthz HTTP/1.1\r\n\r\n"); // read and dropped
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"); // read and dropped
     EXPECT_EQ(find(Opcode::send, 10), nullptr);
     EXPECT_LE(server->next_deadline(), now + AdminServer::linger);
     pass(AdminServer::linger);
@@ -247,7 +248,7 @@ TEST_F(AdminServerTest, AnIdleConnectionIsClosedAndOneThatDripsIsTold) {
 
 TEST_F(AdminServerTest, AnAnswerThatNobodyTakesTimesOut) {
     accept(10);
-    receive(10, "GET /metrics HTTP/1.1\r\n\r\n");
+    receive(10, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     ASSERT_NE(find(Opcode::send, 10), nullptr);
     pass(AdminServer::idle_timeout);
     settle(10);
@@ -256,23 +257,63 @@ TEST_F(AdminServerTest, AnAnswerThatNobodyTakesTimesOut) {
 
 TEST_F(AdminServerTest, AShortSendEndsTheConnection) {
     accept(10);
-    receive(10, "GET /metrics HTTP/1.1\r\n\r\n");
+    receive(10, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     complete(Opcode::send, 10, 5, false);
     settle(10);
     EXPECT_EQ(port.closed, std::vector<int>{10});
 }
 
-TEST_F(AdminServerTest, OneConnectionTooManyIsClosedAtOnceAndAPlaceThatIsFreedIsUsedAgain) {
-    for (int index = 0; index < static_cast<int>(AdminServer::connections_max); ++index) {
+TEST_F(AdminServerTest, OneConnectionTooManyTakesThePlaceOfTheOldestIdleOne) {
+    const int count = static_cast<int>(AdminServer::connections_max);
+    for (int index = 0; index < count; ++index) {
         accept(100 + index);
+        pass(1ms);
+    }
+    receive(100, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_THAT(sent(100), StartsWith("HTTP/1.1 200 ")); // so that another is the oldest
+    receive(101, "GET /hea");                            // a request that drips is no answer
+    accept(500);
+    EXPECT_NE(find(Opcode::shutdown, 101), nullptr);
+    receive(500, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_THAT(sent(500), StartsWith("HTTP/1.1 200 "));
+    settle(101);
+    EXPECT_EQ(port.closed, std::vector<int>{101});
+    EXPECT_EQ(server->connections_open(), AdminServer::connections_max);
+}
+
+TEST_F(AdminServerTest, OneConnectionTooManyIsClosedAtOnceWhenNoneIsIdle) {
+    const int count = static_cast<int>(AdminServer::connections_max);
+    for (int index = 0; index < count; ++index) {
+        accept(100 + index);
+        receive(100 + index, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     accept(500);
     EXPECT_EQ(port.closed, std::vector<int>{500});
-    complete(Opcode::receive, 100, 0, false);
-    settle(100);
+    EXPECT_THAT(sent(100), StartsWith("HTTP/1.1 200 "));
     accept(501);
-    receive(501, "GET /healthz HTTP/1.1\r\n\r\n");
+    receive(501, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(501), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(AdminServerTest, ASurfaceThatIsFullLeavesTheOtherAlone) {
+    const int count = static_cast<int>(AdminServer::connections_max);
+    for (int index = 0; index < count; ++index) {
+        accept(100 + index, 4);
+        receive(100 + index, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    accept(500, 4);
+    EXPECT_EQ(port.closed, std::vector<int>{500});
+    accept(501, 3);
+    receive(501, "GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_THAT(sent(501), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(AdminServerTest, ManyThatComeAtOnceNeverTakeMoreThanTheSlotsThereAre) {
+    for (int index = 0; index < 1000; ++index) { // none of those that make way is gone yet
+        accept(1000 + index);
+    }
+    EXPECT_EQ(server->connections_open(), AdminServer::slots_max);
+    EXPECT_EQ(port.closed.size(), 1000 - AdminServer::slots_max);
 }
 
 TEST_F(AdminServerTest, AFailedAcceptIsTriedAgainAfterAPause) {
@@ -295,13 +336,13 @@ TEST_F(AdminServerTest, AReceiveThatFoundNoBufferIsArmedAgainAfterAPause) {
     complete(Opcode::receive, 10, -ENOBUFS, false);
     EXPECT_EQ(find(Opcode::receive, 10), nullptr);
     pass(AdminServer::receive_pause);
-    receive(10, "GET /healthz HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(sent(10), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(AdminServerTest, AClientThatPipelinesWithoutReadingIsPausedAndGoesOnLater) {
     accept(10);
-    const std::string_view request = "GET /healthz HTTP/1.1\r\n\r\n";
+    const std::string_view request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     std::string flood;
     while (flood.size() <= AdminServer::input_bytes_max + request.size()) {
         flood += request;
@@ -323,7 +364,7 @@ TEST_F(AdminServerTest, AClientThatPipelinesWithoutReadingIsPausedAndGoesOnLater
 
 TEST_F(AdminServerTest, WhatKeepsComingBeforeThePauseTakesHoldIsBounded) {
     accept(10);
-    receive(10, "GET /healthz HTTP/1.1\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     const std::string flood(AdminServer::input_bytes_max, 'x');
     for (int count = 0; count < 5 && find(Opcode::shutdown, 10) == nullptr; ++count) {
         receive(10, flood);
@@ -335,7 +376,8 @@ TEST_F(AdminServerTest, WhatKeepsComingBeforeThePauseTakesHoldIsBounded) {
 
 TEST_F(AdminServerTest, ABodyIsAskedForWhenTheClientWaitsToSendIt) {
     accept(10);
-    receive(10, "POST /x HTTP/1.1\r\nX-Ringmx-Admin: 1\r\nExpect: 100-continue\r\nContent-Length: "
+    receive(10, "POST /x HTTP/1.1\r\nHost: a\r\nX-Ringmx-Admin: 1\r\nExpect: "
+                "100-continue\r\nContent-Length: "
                 "2\r\n\r\n");
     EXPECT_EQ(sent(10), "HTTP/1.1 100 Continue\r\n\r\n");
     receive(10, "ab");
@@ -345,7 +387,7 @@ TEST_F(AdminServerTest, ABodyIsAskedForWhenTheClientWaitsToSendIt) {
 TEST_F(AdminServerTest, StopFinishesTheAnswerUnderWayAndThenIsStopped) {
     accept(10);
     accept(11);
-    receive(10, "GET /metrics HTTP/1.1\r\n\r\n");
+    receive(10, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     server->stop();
     collect();
     EXPECT_FALSE(server->is_stopped());

@@ -58,9 +58,8 @@ TEST(AdminServerOnUring, ServesMetricsOverTheLoopback) {
     std::string first;
     std::string second;
     std::thread client([&] {
-        first =
-            ask(address,
-                "GET /metrics HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n");
+        first = ask(address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz "
+                             "HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         second = ask(address, "HEAD /healthz HTTP/1.0\r\n\r\n");
         is_done = true;
         (*port)->waker().wake();

@@ -77,6 +77,13 @@ TEST_F(PagesTest, APostWithoutItsHeaderIs403WhateverItsPath) {
     EXPECT_EQ(ask("/healthz", Surface::admin, Method::post, "1").allow, "GET, HEAD");
 }
 
+TEST_F(PagesTest, OtherMethodsAre405WithWhatIsAllowedWhereThereIsAPage) {
+    EXPECT_EQ(ask("/healthz", Surface::admin, Method::other).status, 405);
+    EXPECT_EQ(ask("/healthz", Surface::admin, Method::other).allow, "GET, HEAD");
+    EXPECT_EQ(ask("/nothing", Surface::admin, Method::other).status, 404);
+    EXPECT_EQ(ask("/api/status", Surface::probe, Method::other).status, 404);
+}
+
 TEST_F(PagesTest, AnAnswerToHeadSaysTheLengthAndLeavesTheBodyOut) {
     std::string wire;
     append_response(wire, ask("/healthz"), true, true);

@@ -10,6 +10,7 @@ TEST(Report, CountsAndIndents) {
               "ringmx.json: 1 fault, not started\n  /a: missing\n");
     EXPECT_EQ(report("r.json", {{"/a", "x"}, {"", "y"}}, "the running config stays"),
               "r.json: 2 faults, the running config stays\n  /a: x\n  y\n");
+    EXPECT_EQ(report("r.json", {{"", "is empty"}}), "ringmx: r.json: is empty\n");
     EXPECT_EQ(report("a\nb", {}), "a\\nb: 0 faults, not started\n");
 }
 
@@ -40,10 +41,24 @@ TEST(Nearest, SuggestsOnlyWhatIsNearEnough) {
     EXPECT_EQ(nearest("tsl", known), "tls");
     EXPECT_EQ(nearest("hodl", known), "hold");
     EXPECT_EQ(nearest("kye", known), "key");
-    EXPECT_EQ(nearest("size", known), "");
+    EXPECT_EQ(nearest("keys_of_all", known), "key");
+    EXPECT_EQ(nearest("ke", known), "key");
     EXPECT_EQ(nearest("", known), "");
     EXPECT_EQ(nearest("nonsense", known), "");
     EXPECT_EQ(nearest(std::string(100'000, 'a'), known), "");
+}
+
+TEST(Nearest, AWordsBeginningOrEndIsNear) {
+    const std::vector<std::string_view> known = {"address",      "acknowledge", "proxy_protocol",
+                                                 "message_size", "listeners",   "probe_address"};
+    EXPECT_EQ(nearest("proxy", known), "proxy_protocol");
+    EXPECT_EQ(nearest("probe", known), "probe_address");
+    EXPECT_EQ(nearest("listen", known), "listeners");
+    EXPECT_EQ(nearest("size", known), "message_size");
+    EXPECT_EQ(nearest("Listen-Address", known), "address");
+    EXPECT_EQ(nearest("add", known), "address");
+    EXPECT_EQ(nearest("ss", known), "") << "an end of much";
+    EXPECT_EQ(nearest("protocol_version", known), "");
 }
 
 TEST(Listed, ReadsAsASentence) {

@@ -80,6 +80,29 @@ TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
     EXPECT_THAT(warnings("", "", "", R"(, "timeouts": {"backend_end_of_data": "8m"})"), IsEmpty());
 }
 
+TEST(SettingsWarnings, WhatIsAskedForAndNotBuiltIsTold) {
+    EXPECT_THAT(
+        warnings(R"(, "handoff": "3s")", "",
+                 R"("a/b": {"backends": [{"address": "a:25"}], "ca_file": "ca.pem"})",
+                 R"(, "tls": {"minimum_version": "1.3", "ciphers": "A"},
+                      "verification": {"unavailable": "defer"},
+                      "spool": {"on_failure": "bounce", "bounce_pool": "a/b"})"),
+        ElementsAre("/listeners/0/handoff: has no effect yet: the spool is not built",
+                    "/tls/minimum_version: has no effect yet: TLS is not built",
+                    "/tls/ciphers: has no effect yet: TLS is not built",
+                    "/verification/unavailable: has no effect yet: recipient verification is not "
+                    "built",
+                    "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
+                    "/spool/on_failure: has no effect yet: the spool is not built",
+                    "/spool/bounce_pool: has no effect yet: the spool is not built"));
+    EXPECT_THAT(warnings(R"(, "handoff": "2s")", "",
+                         R"("a": {"backends": [{"address": "a:25"}], "ca_file": ""})",
+                         R"(, "tls": {"minimum_version": "1.2", "ciphers": "", "certificates": []},
+                      "verification": {"unavailable": "accept"},
+                      "spool": {"on_failure": "hold", "bounce_pool": ""})"),
+                IsEmpty());
+}
+
 TEST(PostmasterWarning, NamesWhatNobodyTakes) {
     Settings settings;
     settings.hostname = "mx.example";
@@ -105,11 +128,12 @@ TEST_F(MachineWarnings, NoneWhenAllIsWell) {
     EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_), IsEmpty());
 }
 
-TEST_F(MachineWarnings, StayingRootIsToldWhenServing) {
+TEST_F(MachineWarnings, StayingRootIsTold) {
     machine_.is_root = true;
-    EXPECT_THAT(machine_warnings(settings_, Purpose::serve, machine_),
-                ElementsAre(HasSubstr("/user: absent")));
-    EXPECT_THAT(machine_warnings(settings_, Purpose::check, machine_), IsEmpty());
+    for (const Purpose purpose : {Purpose::check, Purpose::serve}) {
+        EXPECT_THAT(machine_warnings(settings_, purpose, machine_),
+                    ElementsAre(HasSubstr("/user: absent")));
+    }
 }
 
 TEST_F(MachineWarnings, UnknownUser) {

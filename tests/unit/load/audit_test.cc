@@ -152,15 +152,41 @@ TEST_F(LoadAudit, AnUnacknowledgedMessageMayHaveComeOrNot) {
     EXPECT_EQ(result.received, 2U);
 }
 
-TEST_F(LoadAudit, ALineWithoutAnEndIsPassedOverWithANote) {
+TEST_F(LoadAudit, ATornLineOfAReceivedRecordIsPassedOverWithANote) {
     // What is there of it may look whole.
-    const Audit result = audited("a@x 1 1\nb@x 2 2", {"a@x 1 1\na@x 1 1\n", "a@"});
+    const Audit result = audited("a@x 1 1\n", {"a@x 1 1\na@x 1 1\n", "b@x 2 2"});
     EXPECT_TRUE(result.passed());
     EXPECT_EQ(result.acknowledged, 1U);
     EXPECT_EQ(result.duplicates.count, 1U);
-    EXPECT_THAT(result.notes,
-                ElementsAre(StartsWith(path("sent") + ": "), StartsWith(path("received2") + ": ")));
-    EXPECT_THAT(result.text(), HasSubstr("note: " + path("sent") + ": the last line has no end"));
+    EXPECT_THAT(result.notes, ElementsAre(StartsWith(path("received2") + ": ")));
+    EXPECT_THAT(result.text(),
+                HasSubstr("note: " + path("received2") + ": the last line is not whole"));
+}
+
+TEST_F(LoadAudit, ATornSentRecordFailsForNobodyKnowsWhatFollowed) {
+    for (const std::string_view rest :
+         {"b", "b@x 2", "b@x 2 ", "b@x 2 0000000", "b@x 2 00000002 ", "b@x 2 00000002 unack"}) {
+        const Audit result = audited("a@x 1 1\n" + std::string(rest), {"a@x 1 1\n"});
+        EXPECT_FALSE(result.passed()) << rest;
+        EXPECT_EQ(result.acknowledged, 1U) << rest;
+        EXPECT_EQ(result.lost.count + result.unsent.count, 0U) << rest;
+        EXPECT_THAT(result.text(), HasSubstr("failed: 0 lost, 0 corrupted, 0 unsent; the sent "
+                                             "record's last line is not whole"));
+    }
+}
+
+// A copy may lack the last line's end: what stood in it was lost in silence.
+TEST_F(LoadAudit, AWholeLastLineCountsWithoutItsEnd) {
+    const Audit lost = audited("a@x 1 1\nb@x 2 00000002", {"a@x 1 1\n"});
+    EXPECT_FALSE(lost.passed());
+    EXPECT_THAT(lost.lost.listed, ElementsAre("b@x"));
+    const Audit whole = audited("a@x 1 1\nb@x 2 00000002", {"a@x 1 1\nb@x 2 00000002"});
+    EXPECT_TRUE(whole.passed()) << whole.text();
+    EXPECT_EQ(whole.acknowledged, 2U);
+    EXPECT_THAT(whole.notes, IsEmpty());
+    const Audit unacknowledged = audited("a@x 1 1\nb@x 2 2 unacknowledged", {"a@x 1 1\n"});
+    EXPECT_TRUE(unacknowledged.passed());
+    EXPECT_EQ(unacknowledged.unacknowledged, 1U);
 }
 
 TEST_F(LoadAudit, AMessageOfATornReceivedLineIsLost) {
@@ -207,11 +233,13 @@ TEST_F(LoadAudit, ARecordOfTheGeneratorIsNoReceivedOne) {
 TEST_F(LoadAudit, AFileThatCantBeReadIsAFault) {
     const std::string sent = write("sent", "a@x 1 1\n");
     EXPECT_EQ(fault_of(audit({.sent = path("none"), .received = {sent}})),
-              "open " + path("none") + ": No such file or directory");
+              "open " + path("none") +
+                  ": No such file or directory: give a record that --record wrote");
     EXPECT_EQ(fault_of(audit({.sent = sent, .received = {path("none")}})),
-              "open " + path("none") + ": No such file or directory");
+              "open " + path("none") +
+                  ": No such file or directory: give a record that --record wrote");
     EXPECT_EQ(fault_of(audit({.sent = sent, .received = {folder_}})),
-              "read " + folder_ + ": Is a directory");
+              "read " + folder_ + ": Is a directory: give a record that --record wrote");
 }
 
 TEST_F(LoadAudit, TheSameFileTwiceIsAFaultUnderAnyName) {

@@ -81,25 +81,37 @@ std::string fault_of(const Message& message) {
     return "";
 }
 
+// The least size that there is room for.
+std::uint64_t size_min() {
+    Message message;
+    open(sized(1000, 1000))->make(sequence_max, message);
+    return message.header.size() + 2;
+}
+
 TEST(MessageSource, EverySmallSizeIsExact) {
     Message message;
-    const std::size_t header_bytes = [&] {
-        const auto source = open(sized(1, 1));
-        source->make(0, message);
-        EXPECT_EQ(fault_of(message), "");
-        return message.octets;
-    }();
-    EXPECT_TRUE(message.header.ends_with("\r\n\r\n"));
-    EXPECT_TRUE(message.raw.empty());
+    const std::uint64_t least = size_min();
     // The source is opened anew for each, and its text made.
-    for (std::size_t size = header_bytes - 2; size < header_bytes + 200; ++size) {
+    for (std::uint64_t size = least; size < least + 200; ++size) {
         const auto source = open(sized(size, size));
-        for (std::uint64_t sequence = 0; sequence < 10; ++sequence) {
+        for (const std::uint64_t sequence :
+             {0ULL, 1ULL, 9ULL, 10ULL, 123'456ULL, 1ULL * sequence_max}) {
             source->make(sequence, message);
-            const bool has_room = size >= header_bytes + 2;
-            ASSERT_EQ(message.octets, has_room ? size : header_bytes) << sequence;
+            ASSERT_EQ(message.octets, size) << sequence;
             ASSERT_EQ(fault_of(message), "") << size << " " << sequence;
+            ASSERT_TRUE(message.header.ends_with("\r\n\r\n"));
         }
+    }
+}
+
+TEST(MessageSource, ASizeWithoutRoomForTheHeaderIsRefusedAndTheLeastIsNamed) {
+    const std::uint64_t least = size_min();
+    for (const std::uint64_t size : {std::uint64_t{1}, least - 1}) {
+        const auto source = MessageSource::open(sized(size, 1'000'000), run, false);
+        ASSERT_FALSE(source) << size;
+        EXPECT_EQ(source.error().message(),
+                  "--size: found " + std::to_string(size) + " octets, expected at least " +
+                      std::to_string(least) + ": the header is part of the message");
     }
 }
 
@@ -284,7 +296,7 @@ void expect_read_as_sent(const Message& message) {
 }
 
 TEST(MessageSource, TheSinkReadsWhatWasSent) {
-    const auto source = open(sized(1, 200'000), true);
+    const auto source = open(sized(size_min(), 200'000), true);
     Message message;
     for (std::uint64_t sequence = 0; sequence < 20; ++sequence) {
         source->make(sequence, message);
@@ -368,7 +380,7 @@ TEST(MessageSource, ThereIsNoAllocationOnceAMessageWasMade) {
     if (!counts_allocations()) {
         GTEST_SKIP() << "a sanitizer's allocator is in place";
     }
-    Options options = sized(1, 20'000'000);
+    Options options = sized(size_min(), 20'000'000);
     options.recipients = {1, 100};
     const auto source = open(options);
     Message message;

@@ -53,7 +53,9 @@ std::string fault_of(const Arguments& arguments) {
     const std::string& text = parsed.error().text;
     EXPECT_EQ(parsed.error().code, 2);
     EXPECT_THAT(text, StartsWith("ringmx-load: "));
-    EXPECT_THAT(text, EndsWith(" (see ringmx-load --help)\n"));
+    EXPECT_THAT(text, EndsWith(!arguments.empty() && arguments.front() == "audit"
+                                   ? " (see ringmx-load audit --help)\n"
+                                   : " (see ringmx-load --help)\n"));
     EXPECT_EQ(text.find('\n'), text.size() - 1) << text;
     return text;
 }

@@ -247,7 +247,7 @@ TEST(LogLine, SendersAndMessagesThatAreRefused) {
     record.id("4X1").size(77).reason("bare_newline").reply({550, 5, 6, 0, "Bare newline"});
     EXPECT_EQ(text(record),
               "4X1: reject: END-OF-MESSAGE from unknown[192.0.2.1]: 550 5.6.0 Bare newline; "
-              "from=<a@b.example> to=<user@x.example> size=77 proto=ESMTP helo=<mail.example>");
+              "from=<a@b.example> to=<user@x.example> proto=ESMTP helo=<mail.example> size=77");
     EXPECT_EQ(
         json(record),
         head("info", "message_rejected") + ",\"id\":\"4X1\"" + client_json +
@@ -298,7 +298,8 @@ TEST(LogLine, Deliveries) {
     EXPECT_EQ(
         json(record),
         head("info", "delivered") +
-            ",\"id\":\"4X1\",\"recipient\":\"user@x.example\",\"backend\":\"store1.example:25\","
+            ",\"id\":\"4X1\",\"tls\":\"none\",\"recipient\":\"user@x.example\",\"backend\":"
+            "\"store1.example:25\","
             "\"backend_address\":\"10.0.1.1:25\",\"reply_code\":250,\"reply_enhanced\":\"2.0.0\","
             "\"reply\":\"Ok: queued as Z\",\"duration_ms\":120.000}");
 
@@ -308,6 +309,30 @@ TEST(LogLine, Deliveries) {
     EXPECT_EQ(text(record),
               "4X1: to=<user@x.example>, relay=unix:/run/lmtp, delay=0.000, delays=0/0/0/0.000, "
               "dsn=2.0.0, status=sent (250 Ok)");
+}
+
+TEST(LogLine, ADeliveryToSeveralNamesThemAsFarAsThereIsRoom) {
+    LogRecord record = from_client(LogEvent::delivered);
+    record.id("4X1").sender("a@b.example").size(77).recipients(3).backend("h:25").duration(0s);
+    record.reply({250, 2, 0, 0, "Ok"}).recipient("one@x");
+    EXPECT_TRUE(record.add_recipient("two@x"));
+    EXPECT_TRUE(record.add_recipient("\"th\xC2\x85ree\"@x"));
+    EXPECT_EQ(text(record),
+              "4X1: to=<one@x>, relay=h[h]:25, delay=0.000, delays=0/0/0/0.000, dsn=2.0.0, "
+              "status=sent (250 2.0.0 Ok), nrcpt=3, also=<two@x>, also=<\"th\\xc2\\x85ree\"@x>");
+    EXPECT_EQ(json(record), head("info", "delivered") + ",\"id\":\"4X1\"" + client_json +
+                                ",\"tls\":\"none\",\"sender\":\"a@b.example\","
+                                "\"recipient\":\"one@x\",\"more_recipients\":[\"two@x\","
+                                "\"\\\"th\\u0085ree\\\"@x\"],\"recipients\":3,\"size\":77,"
+                                "\"backend\":\"h:25\",\"reply_code\":250,\"reply_enhanced\":"
+                                "\"2.0.0\",\"reply\":\"Ok\",\"duration_ms\":0.000}");
+    record.recipients(1000);
+    for (int number = 3; record.add_recipient("user" + std::to_string(number) + "@example.com");
+         ++number) {
+    }
+    EXPECT_THAT(text(record), ::testing::HasSubstr(", nrcpt=1000, also=<two@x>, "));
+    EXPECT_THAT(text(record), ::testing::EndsWith("@example.com>, ..."));
+    EXPECT_THAT(json(record), ::testing::HasSubstr("@example.com\"],\"recipients\":1000,"));
 }
 
 TEST(LogLine, ARelayOverIpv6LosesTheBracketsOfItsAddress) {

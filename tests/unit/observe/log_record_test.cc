@@ -42,6 +42,19 @@ TEST(LogRecord, CutsAFieldAtItsBoundAndSaysSo) {
     EXPECT_EQ(record.text(LogField::recipient), std::string(LogRecord::field_bytes_max, 'b'));
 }
 
+// A reload's fault names a file, a value and what was expected.
+TEST(LogRecord, ADetailTakesAllThatIsLeft) {
+    LogRecord record = fresh();
+    const std::string text(2 * LogRecord::field_bytes_max, 'd');
+    record.detail(text);
+    EXPECT_EQ(record.text(LogField::detail), text);
+    EXPECT_FALSE(record.is_cut(LogField::detail));
+    record = fresh();
+    record.detail(std::string(LogRecord::record_bytes, 'd'));
+    EXPECT_TRUE(record.is_cut(LogField::detail));
+    EXPECT_GT(record.text(LogField::detail).size(), text.size());
+}
+
 TEST(LogRecord, NeverCutsInsideACharacter) {
     LogRecord record = fresh();
     std::string text(LogRecord::field_bytes_max - 1, 'a');

@@ -130,15 +130,50 @@ TEST_F(RoutesTest, TheSameEntryInTwoRoutesIsAFaultThatNamesBothPlaces) {
     const auto found = faults();
     ASSERT_EQ(found.size(), 3U);
     EXPECT_EQ(found[0].kind, RouteFault::Kind::duplicate);
-    EXPECT_EQ(found[0].where, "/routes/1/recipients/1");
-    EXPECT_EQ(found[0].entry, "EXAMPLE.com");
-    EXPECT_EQ(found[0].where_first, "/routes/0/recipients/0");
-    EXPECT_EQ(found[1].where, "/routes/2/recipients/0");
-    EXPECT_EQ(found[1].where_first, "/routes/1/recipients/2");
-    EXPECT_EQ(found[2].where,
-              "/routes/2/recipients_file (" + settings.routes[2].recipients_file + ":3)");
-    EXPECT_EQ(found[2].where_first, "/routes/0/recipients/1");
-    EXPECT_NE(found[2].text().find("/routes/0/recipients/1"), std::string::npos);
+    EXPECT_EQ(found[0].pointer, "/routes/1/recipients/1");
+    EXPECT_EQ(found[0].text(), "found \"EXAMPLE.com\", which is /routes/0/recipients/0 too, "
+                               "expected each entry in one route");
+    EXPECT_FALSE(found[0].of_file);
+    EXPECT_EQ(found[1].pointer, "/routes/2/recipients/0");
+    EXPECT_EQ(found[1].first, "/routes/1/recipients/2");
+    EXPECT_EQ(found[2].pointer, "/routes/2/recipients_file");
+    EXPECT_EQ(found[2].text(), "\"" + settings.routes[2].recipients_file +
+                                   "\" line 3: found \"X@EXAMPLE.ORG\", which is "
+                                   "/routes/0/recipients/1 too, expected each entry in one route");
+    EXPECT_TRUE(found[2].of_file);
+}
+
+TEST_F(RoutesTest, AnEntryThatRepeatsAFilesNamesTheFilesLine) {
+    route({}, 0, file("a.example\nb.example\n"));
+    route({"B.example"}, 0);
+    const auto found = faults();
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found[0].pointer, "/routes/1/recipients/0");
+    EXPECT_EQ(found[0].text(), "found \"B.example\", which is \"" +
+                                   settings.routes[0].recipients_file +
+                                   "\" line 2 (/routes/0/recipients_file) too, expected each "
+                                   "entry in one route");
+    EXPECT_TRUE(found[0].of_file);
+}
+
+// Two routes that named one file of a million lines gave a million faults.
+TEST_F(RoutesTest, FaultsOfAListAreBounded) {
+    std::string content;
+    std::string bad;
+    for (int i = 0; i < 1000; ++i) {
+        content += "user" + std::to_string(i) + "@example.com\n";
+        bad += "bad one\n";
+    }
+    const std::string path = file(content);
+    route({}, 0, path);
+    route({}, 0, path);
+    route({}, 0, file(bad));
+    const auto found = faults();
+    ASSERT_EQ(found.size(), 2 * (route_file_faults_max + 1));
+    EXPECT_EQ(found[route_file_faults_max].kind, RouteFault::Kind::more_duplicates);
+    EXPECT_EQ(found[route_file_faults_max].pointer, "/routes/1/recipients_file");
+    EXPECT_EQ(found.back().kind, RouteFault::Kind::more_bad_entries);
+    EXPECT_EQ(found.back().pointer, "/routes/2/recipients_file");
 }
 
 TEST_F(RoutesTest, TheSameEntryTwiceInOneRouteIsHarmless) {
@@ -153,7 +188,7 @@ TEST_F(RoutesTest, AllFaultsAreGivenAtOnce) {
     ASSERT_EQ(found.size(), 4U);
     EXPECT_EQ(found[0].kind, RouteFault::Kind::not_an_entry);
     EXPECT_EQ(found[1].kind, RouteFault::Kind::unreadable_file);
-    EXPECT_EQ(found[1].where, "/routes/0/recipients_file");
+    EXPECT_EQ(found[1].pointer, "/routes/0/recipients_file");
     EXPECT_EQ(found[2].kind, RouteFault::Kind::not_an_entry);
     EXPECT_EQ(found[3].kind, RouteFault::Kind::line_too_long);
 }

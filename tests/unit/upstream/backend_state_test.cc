@@ -229,6 +229,22 @@ TEST(Pool, OneClientsShareIsAQuarterAtLeastOne) {
     }
 }
 
+TEST(BackendState, WithoutAnAddressItIsOutWhateverProbesAndTrafficSay) {
+    BackendState state(0, "main", "mail.example:25");
+    state.set_resolved(false);
+    EXPECT_FALSE(state.is_up());
+    EXPECT_FALSE(state.is_resolved());
+    EXPECT_FALSE(state.usable(Instant(1h)));
+    EXPECT_EQ(state.try_begin(10, Instant(1h)), Begin::down);
+    EXPECT_EQ(state.connections_open(), 0U);
+    state.probe_result(true, {});
+    state.connection_succeeded(false);
+    EXPECT_FALSE(state.is_up());
+    state.set_resolved(true);
+    EXPECT_TRUE(state.is_up());
+    EXPECT_EQ(state.try_begin(10, Instant(1h)), Begin::ok);
+}
+
 TEST(BackendStateThreads, MaxConnectionsAndTheSingleTrialHoldOverThreads) {
     BackendState state(0, "pool", "10.0.0.1:25");
     const HealthSettings health{.interval = 100ms, .failures = 2, .successes = 1};

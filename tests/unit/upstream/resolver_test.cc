@@ -263,6 +263,33 @@ TEST_F(ResolverTest, ANameThatDoesNotExistIsAnsweredWithoutAddresses) {
     EXPECT_EQ(resolver->take_changed(), Names{name});
 }
 
+TEST_F(ResolverTest, AFailureIsNewsWhenItBeginsAndWhenItEnds) {
+    server.set("mail.test.example", {.addresses = {"192.0.2.1"}});
+    const auto name = resolver->add("mail.test.example", now);
+    settle(name);
+    EXPECT_TRUE(resolver->take_news().empty()) << "that it resolves is none";
+    const auto again = [&](NameServer::Zone zone) {
+        server.set("mail.test.example", std::move(zone));
+        now += 61s;
+        resolver->tick(now);
+        settle(name);
+        return resolver->take_news();
+    };
+    const auto begun = again({.addresses = {}, .fails = true});
+    ASSERT_EQ(begun.size(), 1U);
+    EXPECT_EQ(begun[0].host, "mail.test.example");
+    EXPECT_EQ(begun[0].failure, resolver->failure(name));
+    EXPECT_TRUE(begun[0].has_addresses);
+    EXPECT_TRUE(again({.addresses = {}, .fails = true}).empty()) << "it goes on";
+    const auto ended = again({.addresses = {"192.0.2.1"}});
+    ASSERT_EQ(ended.size(), 1U);
+    EXPECT_EQ(ended[0].failure, "");
+    settle(resolver->add("absent.test.example", now));
+    const auto absent = resolver->take_news();
+    ASSERT_EQ(absent.size(), 1U);
+    EXPECT_FALSE(absent[0].has_addresses);
+}
+
 TEST_F(ResolverTest, ASilentServerEndsInAFailure) {
     server.set("mail.test.example", {.addresses = {}, .silent = true});
     const auto name = resolver->add("mail.test.example", now);

@@ -57,6 +57,8 @@ TEST(Snapshot, HasEachListenersAndPoolsSettings) {
     ASSERT_EQ(snapshot->pools[0]->addresses[0].size(), 1U);
     EXPECT_EQ(snapshot->pools[0]->addresses[0][0].text(), "10.0.0.1:25");
     EXPECT_TRUE(snapshot->pools[0]->addresses[1].empty()) << "a name that has not resolved";
+    EXPECT_TRUE(snapshot->pools[0]->upstream.states[0]->is_up());
+    EXPECT_FALSE(snapshot->pools[0]->upstream.states[1]->is_up());
 }
 
 TEST(Snapshot, WhatIsKnownOfABackendOutlivesReloads) {
