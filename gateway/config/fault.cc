@@ -95,9 +95,9 @@ std::vector<Fault> Faults::take() && {
 }
 
 std::string report(std::string_view file, const std::vector<Fault>& faults,
-                   std::string_view outcome) {
+                   std::string_view outcome, std::string_view program) {
     if (faults.size() == 1 && faults.front().pointer.empty()) {
-        return fmt::format("ringmx: {}: {}\n", escape(file), faults.front().text);
+        return fmt::format("{}: {}: {}\n", program, escape(file), faults.front().text);
     }
     std::string out = fmt::format("{}: {} fault{}, {}\n", escape(file), faults.size(),
                                   faults.size() == 1 ? "" : "s", outcome);

@@ -47,9 +47,10 @@ class Faults {
 };
 
 // "FILE: N faults, OUTCOME" and one indented line per fault, each with its line end. A single fault
-// of the file as a whole (it can't be read, it is no JSON) is one line: "ringmx: FILE: FAULT".
+// of the file as a whole (it can't be read, it is no JSON) is one line: "PROGRAM: FILE: FAULT".
 [[nodiscard]] std::string report(std::string_view file, const std::vector<Fault>& faults,
-                                 std::string_view outcome = "not started");
+                                 std::string_view outcome = "not started",
+                                 std::string_view program = "ringmx");
 
 // In double quotes, escaped as base/escape.h does for JSON, cut with "..." when too long.
 [[nodiscard]] std::string echoed(std::string_view text);

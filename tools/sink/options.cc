@@ -106,7 +106,7 @@ std::optional<Ending> read_personalities(Options& options, const std::vector<std
         const std::vector<config::Fault> faults =
             load_personality(files[index], options.personalities[index]);
         if (!faults.empty()) {
-            ending.text += config::report(files[index], faults);
+            ending.text += config::report(files[index], faults, "not started", "ringmx-sink");
         }
     }
     if (files.size() == 1) {
