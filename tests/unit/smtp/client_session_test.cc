@@ -117,8 +117,9 @@ TEST(ClientSession, AnyOtherGreetingFails) {
 TEST(ClientSession, RefusedEhloFallsBackToHelo) {
     for (const std::string code : {"500", "501", "502", "504", "550", "450"}) {
         ClientSession session("mx1.example", false);
-        EXPECT_TRUE(
-            feed_each(session, {"220 b\r\n", code + "-no\r\n" + code + " no\r\n"}, 3).empty());
+        std::string refusal = code;
+        refusal.append("-no\r\n").append(code).append(" no\r\n");
+        EXPECT_TRUE(feed_each(session, {"220 b\r\n", refusal}, 3).empty());
         EXPECT_EQ(session.output(), "EHLO mx1.example\r\nHELO mx1.example\r\n");
         const auto seen = feed(session, "250-b\r\n250 PIPELINING\r\n", 3);
         ASSERT_EQ(seen.size(), 1U);
