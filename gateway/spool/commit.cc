@@ -112,8 +112,8 @@ void Commit::place(const Nonce& nonce, std::uint64_t offset, std::uint64_t seque
     std::uint64_t left = padded_bytes();
     for (const Piece& piece : blocks_) {
         const std::size_t count = std::min<std::uint64_t>(left, piece.block->size_bytes);
-        const std::uint64_t used_here = std::clamp<std::int64_t>(
-            std::int64_t{used_} - piece.start, 0, static_cast<std::int64_t>(count));
+        const std::size_t used_here =
+            used_ <= piece.start ? 0 : std::min<std::size_t>(used_ - piece.start, count);
         std::memset(piece.block->memory + used_here, 0, count - used_here);
         pieces_.push_back({piece.block->memory, count});
         left -= count;

@@ -104,6 +104,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
     std::size_t count = 0;
     while (const std::optional<Mark> mark = reader.next()) {
         marks_.push_back({{name_.generation, header.sequence},
+                          marks_.size(),
                           mark->id,
                           mark->recipient,
                           mark->kind,
@@ -180,7 +181,8 @@ bool Recovery::find_chunks(Found& found) {
 }
 
 void Recovery::finish() {
-    std::ranges::stable_sort(marks_, {}, &FoundMark::order);
+    std::ranges::sort(marks_, {},
+                      [](const FoundMark& mark) { return std::pair(mark.order, mark.position); });
     for (const bool is_final_round : {false, true}) {
         for (const FoundMark& mark : marks_) {
             apply(mark, is_final_round);

@@ -78,7 +78,8 @@ class Recovery {
         std::vector<ChunkPlace> chunks;
     };
     struct FoundMark {
-        Order order;
+        Order order;              // of its record
+        std::size_t position = 0; // among those found: the order of marks in one record
         std::uint64_t id = 0;
         std::uint32_t recipient = 0;
         MarkKind kind = MarkKind::delivered;
