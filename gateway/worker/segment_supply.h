@@ -1,0 +1,56 @@
+// Where a worker's segment files come from and go to: the blocking work on files is done by somebody
+// else (the keeper's thread; in the simulator, a disk of its own).
+//
+// request()  one more file, of the size and with the flags that all segments of this run have;
+//            answered by `segment` or `failed`. The worker asks for one at a time.
+// discard()  a segment that the worker was given and that nobody needs any more: closed, deleted.
+// released() of an adopted segment: the worker that took its holds to zero says so.
+// take()     the next piece of news; the worker's waker is woken when there is some.
+//
+// Thread: one worker's; the news come from another.
+// Errors: News::failed with an errno.
+#pragma once
+
+#include "spool/stored_message.h"
+
+#include <atomic>
+#include <cstdint>
+
+namespace ringmx::worker {
+
+// A segment of an earlier run, read by whichever worker has messages in it. Made before the workers
+// are told of it, gone only after its holds are zero.
+struct AdoptedSegment {
+    int descriptor = -1; // buffered, read-only
+    spool::SegmentName name;
+    std::uint64_t size_bytes = 0;
+    // One for each record of a live message in it; only ever counts down.
+    std::atomic<std::uint32_t> holds{0};
+};
+
+class SegmentSupply {
+  public:
+    struct News {
+        enum class Kind : std::uint8_t {
+            segment,   // descriptor, size_bytes: allocated whole, empty
+            failed,    // error: the request is over, ask again later
+            home_gone, // home: that adopted segment is deleted; marks about it concern nothing
+            lost,      // error: the directory or files in it are gone: what is written is not safe
+        };
+        Kind kind = Kind::failed;
+        int descriptor = -1;
+        std::uint64_t size_bytes = 0;
+        int error = 0;
+        spool::SegmentName home;
+    };
+
+    virtual ~SegmentSupply() = default;
+    // `at_once`: mail waits for it, so it is allocated but not written through first (writes to it
+    // are slower once).
+    virtual void request(bool at_once) = 0;
+    virtual void discard(int descriptor) = 0; // no operation on it is in flight
+    virtual void released() = 0;
+    [[nodiscard]] virtual bool take(News& news) = 0;
+};
+
+} // namespace ringmx::worker
