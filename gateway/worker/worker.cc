@@ -54,6 +54,26 @@ observe::BackendCounters& Worker::counters_of(const upstream::Lease& lease, cons
     return pool.rows[lease.backend_index]->workers[options_.index];
 }
 
+Transaction* Worker::transaction(TransactionId id) {
+    switch (id.kind) {
+    case TransactionId::Kind::delivery:
+        return deliveries_.find(id.handle);
+    case TransactionId::Kind::intake:
+        return nullptr;
+    }
+    return nullptr;
+}
+
+Exchange* Worker::exchange(ExchangeId id) {
+    switch (id.kind) {
+    case ExchangeId::Kind::delivery:
+        return deliveries_.find(id.handle);
+    case ExchangeId::Kind::forwarding:
+        return nullptr;
+    }
+    return nullptr;
+}
+
 void Worker::start() {
     started_ = true;
     receive_buffers_.refill();
@@ -291,16 +311,16 @@ void Worker::run_grants() {
     // Asked even when nobody waits: only so does the book forget the deadline of one that went on
     // by a hand-over.
     while (const std::optional<upstream::Grant> grant = book_.next_grant(now())) {
-        Delivery* delivery = deliveries_.find(Handle::unpacked(grant->transaction));
-        RINGMX_ASSERT_STATE(delivery != nullptr, "a waiting transaction %llu is gone",
+        Exchange* const waiting = exchange(ExchangeId::unpacked(grant->transaction));
+        RINGMX_ASSERT_STATE(waiting != nullptr, "a waiting transaction %llu is gone",
                             static_cast<unsigned long long>(grant->transaction));
-        delivery->granted(grant->answer);
+        waiting->granted(grant->answer);
     }
     // Going on may hand over further connections: the list grows under this loop.
     std::size_t advanced = 0;
     while (advanced < to_advance_.size()) {
-        if (Delivery* const delivery = deliveries_.find(to_advance_[advanced++])) {
-            delivery->advance();
+        if (Exchange* const next = exchange(to_advance_[advanced++])) {
+            next->advance();
         }
     }
     to_advance_.clear();

@@ -109,6 +109,9 @@ class Worker {
     [[nodiscard]] upstream::ConnectionBook& book() { return book_; }
     [[nodiscard]] Slab<ClientConnection>& clients() { return clients_; }
     [[nodiscard]] Slab<Delivery>& deliveries() { return deliveries_; }
+    // Null when it has ended.
+    [[nodiscard]] Transaction* transaction(TransactionId id);
+    [[nodiscard]] Exchange* exchange(ExchangeId id);
     [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
     [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
     // Scratch for one lookup.
@@ -118,8 +121,8 @@ class Worker {
     [[nodiscard]] std::string& trace_field() { return trace_field_; }
     // What envelopes hold outside of the pool; part of the pressure.
     void count_envelope_bytes(std::ptrdiff_t bytes) { envelope_bytes_ += bytes; }
-    // Delivery::advance() in this turn, from the turn's own stack.
-    void advance_later(Delivery& delivery) { to_advance_.push_back(delivery.handle()); }
+    // Exchange::advance() in this turn, from the turn's own stack.
+    void advance_later(ExchangeId exchange) { to_advance_.push_back(exchange); }
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
     // At most once a minute, whoever asks.
@@ -170,7 +173,7 @@ class Worker {
     std::string route_key_;
     std::string trace_field_;
     SliceList outgoing_;
-    std::vector<Handle> to_advance_;
+    std::vector<ExchangeId> to_advance_;
     std::ptrdiff_t envelope_bytes_ = 0;
     Instant log_wait_at_{};             // not before
     Instant relieve_at_ = never;        // under pressure: the next look through everything held
