@@ -16,4 +16,9 @@ namespace ringmx {
     return std::ranges::equal(one, other, {}, ascii_lower, ascii_lower);
 }
 
+[[nodiscard]] constexpr bool is_ascii(std::string_view text) {
+    return std::ranges::all_of(text,
+                               [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
+}
+
 } // namespace ringmx

@@ -120,11 +120,12 @@ std::optional<RecordHeader> decode_record(Bytes octets, const Nonce& nonce, std:
     }
     const std::uint32_t body_crc =
         crc32c(0, octets.subspan(record_header_bytes, header->record_bytes - record_header_bytes));
-    if (load<std::uint32_t>(&octets[record_at::crc]) !=
-        crc_of_header(body_crc, octets.first(record_header_bytes))) {
-        return std::nullopt;
-    }
-    return header;
+    return has_body(octets, body_crc) ? header : std::nullopt;
+}
+
+bool has_body(Bytes header_octets, std::uint32_t body_crc) {
+    return load<std::uint32_t>(&header_octets[record_at::crc]) ==
+           crc_of_header(body_crc, header_octets.first(record_header_bytes));
 }
 
 } // namespace ringmx::spool

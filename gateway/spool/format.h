@@ -82,6 +82,9 @@ void encode_record_header(const RecordHeader& header, std::uint32_t body_crc,
 // nonce and offset are right.
 [[nodiscard]] std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce,
                                                       std::uint64_t offset);
+// Whether the body that has this CRC-32C is the header's: for records that are not in one piece.
+// `header_octets` begin with what peek_record() took for a header.
+[[nodiscard]] bool has_body(Bytes header_octets, std::uint32_t body_crc);
 
 [[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t bytes, std::uint64_t unit) {
     return (bytes + unit - 1) / unit * unit;

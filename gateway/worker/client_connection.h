@@ -107,6 +107,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     [[nodiscard]] Bytes session_input(Bytes waiting) const;
     void run_event(const smtp::ServerSession::Step& step, const Slice& input);
     void on_mail();
+    [[nodiscard]] bool spools() const;
+    [[nodiscard]] std::optional<Refusal> want_of_room();
     void on_recipient();
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason);
     void on_data();

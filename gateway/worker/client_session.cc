@@ -179,7 +179,8 @@ void ClientConnection::on_mail() {
     }
     begin_count();
     const bool in_rate = snapshot_->limits->admit_message(ticket_, worker_.now());
-    if (in_rate && worker_.pressure() == Pressure::none) {
+    const std::optional<Refusal> want = want_of_room();
+    if (in_rate && !want) {
         session_.answer_mail(replies::sender_ok);
         return;
     }
@@ -187,8 +188,8 @@ void ClientConnection::on_mail() {
         log_limit(LogEvent::message_rate,
                   snapshot_->settings->limits.message_rate_per_client.count);
     }
-    const smtp::Reply& reply = in_rate ? replies::no_memory : replies::message_rate;
-    const RejectReason reason = in_rate ? RejectReason::no_memory : RejectReason::rate_limit;
+    const auto [reply, reason] =
+        in_rate ? *want : Refusal{replies::message_rate, RejectReason::rate_limit};
     log_sender_refusal(session_.mail().reverse_path, reply, reason);
     count_rejected(reason);
     session_.answer_mail(reply);
@@ -210,6 +211,18 @@ void ClientConnection::count_rejected(RejectReason reason) {
             .messages_rejected[failure_ == RejectReason::count_ ? reason : failure_]
             .add();
     }
+}
+
+bool ClientConnection::spools() const {
+    return snapshot_->listeners[listener_index_].settings.acknowledge == Acknowledge::spool;
+}
+
+// Why a message can't be taken now.
+std::optional<Refusal> ClientConnection::want_of_room() {
+    if (worker_.pressure() != Pressure::none) {
+        return Refusal{replies::no_memory, RejectReason::no_memory};
+    }
+    return spools() ? worker_.queue()->refusal_of(session_.mail()) : std::nullopt;
 }
 
 void ClientConnection::note_recipient_refusal(RecipientReason reason) {
@@ -277,6 +290,13 @@ void ClientConnection::on_recipient() {
 }
 
 Transaction* ClientConnection::begin_transaction() {
+    if (spools()) {
+        SpoolIntake* const intake = worker_.queue()->begin(*this);
+        if (intake != nullptr) {
+            transaction_ = {TransactionId::Kind::intake, intake->handle()};
+        }
+        return intake;
+    }
     Delivery* const delivery = worker_.deliveries().create(worker_, *this);
     if (delivery != nullptr) {
         transaction_ = {TransactionId::Kind::delivery, delivery->handle()};

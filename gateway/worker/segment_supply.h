@@ -23,6 +23,7 @@ namespace ringmx::worker {
 struct AdoptedSegment {
     int descriptor = -1; // buffered, read-only
     spool::SegmentName name;
+    spool::Nonce nonce{};
     std::uint64_t size_bytes = 0;
     // One for each record of a live message in it; only ever counts down.
     std::atomic<std::uint32_t> holds{0};

@@ -21,12 +21,15 @@ Listener make_listener(const Settings& settings, const ListenerSettings& listene
 
 } // namespace
 
-bool Snapshot::lacks_smtputf8() const {
-    return std::ranges::all_of(pools, [](const std::unique_ptr<Pool>& pool) {
-        return std::ranges::all_of(pool->traits, [](const std::shared_ptr<BackendTraits>& traits) {
-            return traits->smtputf8.load(std::memory_order_relaxed) == BackendTraits::Known::no;
-        });
+bool Pool::lacks_smtputf8() const {
+    return std::ranges::all_of(traits, [](const std::shared_ptr<BackendTraits>& known) {
+        return known->smtputf8.load(std::memory_order_relaxed) == BackendTraits::Known::no;
     });
+}
+
+bool Snapshot::lacks_smtputf8() const {
+    return std::ranges::all_of(
+        pools, [](const std::unique_ptr<Pool>& pool) { return pool->lacks_smtputf8(); });
 }
 
 bool Snapshot::takes_bare_newlines(const IpAddress& client) const {

@@ -51,6 +51,7 @@ struct Pool {
     std::vector<std::shared_ptr<BackendTraits>> traits;
 
     [[nodiscard]] const PoolSettings& settings() const { return upstream.settings; }
+    [[nodiscard]] bool lacks_smtputf8() const; // as far as every backend is known to
 };
 
 struct Listener {

@@ -31,6 +31,12 @@ class Slice;
 
 namespace ringmx::worker {
 
+// Why something is not taken, and how that is counted.
+struct Refusal {
+    smtp::Reply reply;
+    observe::RejectReason reason{};
+};
+
 class Transaction {
   public:
     // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
