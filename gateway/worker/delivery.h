@@ -64,7 +64,8 @@ class Delivery {
 
     // From the client's connection.
     // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
-    void add_recipient(std::string_view mailbox, std::uint32_t pool_index, std::string_view key);
+    void add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
+                       std::uint32_t pool_index, std::string_view key);
     // A refusal that is decided already, kept in order behind unanswered ones.
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
                           std::string_view mailbox);
@@ -117,9 +118,11 @@ class Delivery {
     enum class Fate : std::uint8_t { waiting, asked, accepted, refused };
     struct Recipient {
         std::string mailbox;
+        std::string original_recipient; // as RCPT said, like `notify`
         std::uint64_t key_hash = 0;
         std::uint32_t pool_index = 0;
         Fate fate = Fate::waiting;
+        std::uint8_t notify = 0;
         bool unknown = false;
         smtp::AnswerSource source = smtp::AnswerSource::own;
         observe::RecipientReason reason = observe::RecipientReason::count_; // of a refusal
@@ -147,10 +150,12 @@ class Delivery {
                           bool unknown, observe::RecipientReason reason);
     void flush_answers();
     void forget_refused_recipients();
-    Recipient& append_recipient(std::string_view mailbox);
+    Recipient& append_recipient(std::string_view mailbox,
+                                const smtp::RecipientParameters& parameters = {});
     void count_envelope(std::ptrdiff_t bytes);
     [[nodiscard]] static std::ptrdiff_t bytes_of(const Recipient& recipient) {
-        return static_cast<std::ptrdiff_t>(sizeof recipient + recipient.mailbox.size());
+        return static_cast<std::ptrdiff_t>(sizeof recipient + recipient.mailbox.size() +
+                                           recipient.original_recipient.size());
     }
     void envelope_changed();
     void forget_refused_mail();
