@@ -44,7 +44,9 @@ void transaction(benchmark::State& state) {
     for (std::size_t at = 0; at < hello.size();) {
         at += session.receive(as_bytes({hello.data() + at, hello.size() - at})).consumed;
     }
-    const smtp::MailCommand sender{"sender@example.com", {}, smtp::BodyType::unstated, false};
+    const smtp::MailCommand sender{"sender@example.com",          {},
+                                   smtp::BodyType::unstated,      false,
+                                   smtp::ReturnContent::unstated, {}};
     const std::string replies =
         "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok: queued as 4Zx1yq2Bz9z1\r\n";
     for (auto _ : state) {

@@ -3,6 +3,7 @@
 #include "base/ascii.h"
 #include "base/assert.h"
 #include "smtp/reply_parser.h"
+#include "smtp/xtext.h"
 
 #include <algorithm>
 #include <charconv>
@@ -77,6 +78,37 @@ void append_number(std::string& wire, std::uint64_t number) {
 void append_checked(std::string& wire, std::string_view text) {
     RINGMX_ASSERT(text.find_first_of("\r\n") == std::string_view::npos);
     wire += text;
+}
+
+void append_notify(std::string& wire, std::uint8_t notify) {
+    if (notify == notify_never) {
+        wire += " NOTIFY=NEVER";
+        return;
+    }
+    std::string_view before = " NOTIFY=";
+    const auto append = [&](std::uint8_t bit, std::string_view word) {
+        if ((notify & bit) != 0) {
+            wire += before;
+            wire += word;
+            before = ",";
+        }
+    };
+    append(notify_success, "SUCCESS");
+    append(notify_failure, "FAILURE");
+    append(notify_delay, "DELAY");
+}
+
+// UTF-8 may stand there only beside MAIL's SMTPUTF8. In its ASCII form an address may pass the
+// bound: better none than one that the backend refuses.
+void append_original_recipient(std::string& wire, std::string_view value, bool takes_utf8) {
+    const bool is_ascii = std::ranges::all_of(
+        value, [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
+    const std::string ascii =
+        is_ascii || takes_utf8 ? std::string() : ascii_original_recipient(value);
+    if (ascii.size() <= original_recipient_bytes_max) {
+        wire += " ORCPT=";
+        append_checked(wire, ascii.empty() ? value : ascii);
+    }
 }
 
 } // namespace
@@ -312,15 +344,30 @@ void ClientSession::mail(const MailCommand& command, std::uint64_t size_bytes) {
     if (command.smtputf8 && offered.smtputf8) {
         wire += " SMTPUTF8";
     }
+    if (command.return_content != ReturnContent::unstated && offered.dsn) {
+        wire += command.return_content == ReturnContent::full ? " RET=FULL" : " RET=HDRS";
+    }
+    if (!command.envelope_id.empty() && offered.dsn) {
+        wire += " ENVID=";
+        append_checked(wire, command.envelope_id);
+    }
     wire += "\r\n";
     state_->expect(ClientCommand::mail, 1);
 }
 
-void ClientSession::recipient(std::string_view mailbox) {
+void ClientSession::recipient(std::string_view mailbox, const RecipientParameters& parameters) {
     std::string& wire = state_->output;
+    const Capabilities& offered = state_->capabilities;
     wire += "RCPT TO:<";
     append_checked(wire, mailbox);
-    wire += ">\r\n";
+    wire += '>';
+    if (parameters.notify != 0 && offered.dsn) {
+        append_notify(wire, parameters.notify);
+    }
+    if (!parameters.original_recipient.empty() && offered.dsn) {
+        append_original_recipient(wire, parameters.original_recipient, offered.smtputf8);
+    }
+    wire += "\r\n";
     state_->expect(ClientCommand::recipient, 1);
 }
 

@@ -23,7 +23,8 @@
 //         per unanswered run of equal commands.
 // Thread: one.
 // Errors: none but the events.
-// Source: RFC 5321, 4.2; RFC 2033 (LMTP); RFC 2920; RFC 3030; RFC 1870; RFC 6152; RFC 6531.
+// Source: RFC 5321, 4.2; RFC 2033 (LMTP); RFC 2920; RFC 3030; RFC 1870; RFC 3461; RFC 6152;
+//         RFC 6531.
 #pragma once
 
 #include "base/bytes.h"
@@ -102,7 +103,7 @@ class ClientSession {
     // Each queues one command. Parameters go out only where the backend offers them.
     void mail(const MailCommand& command,
               std::uint64_t size_bytes); // size 0: unknown, SIZE= is left out
-    void recipient(std::string_view mailbox);
+    void recipient(std::string_view mailbox, const RecipientParameters& parameters = {});
     void data();
     // BDAT; its octets follow. One reply each, as `chunk`; LMTP answers the last one once for each
     // recipient that the replies so far accepted (once if there is none): RFC 2033, 4.2. No

@@ -1,5 +1,7 @@
 #include "smtp/command.h"
 
+#include "smtp/xtext.h"
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -36,6 +38,10 @@ constexpr Reply parameter_unknown = {555, {5, 5, 4}, "Unsupported parameter"};
 constexpr Reply parameter_repeated = {501, {5, 5, 4}, "Parameter given twice"};
 constexpr Reply bad_size = {501, {5, 5, 4}, "Bad SIZE value"};
 constexpr Reply bad_body = {501, {5, 5, 4}, "Bad BODY value"};
+constexpr Reply bad_return = {501, {5, 5, 4}, "Bad RET value"};
+constexpr Reply bad_envelope_id = {501, {5, 5, 4}, "Bad ENVID value"};
+constexpr Reply bad_notify = {501, {5, 5, 4}, "Bad NOTIFY value"};
+constexpr Reply bad_original_recipient = {501, {5, 5, 4}, "Bad ORCPT value"};
 constexpr Reply bad_smtputf8 = {501, {5, 5, 4}, "SMTPUTF8 takes no value"};
 
 constexpr std::size_t size_digits_max = 20; // RFC 1870, 4
@@ -143,7 +149,31 @@ std::optional<Reply> take_smtputf8(const Parameter& parameter, Seen& seen,
     return parameter.value ? std::optional(bad_smtputf8) : std::nullopt;
 }
 
-std::optional<Reply> take_mail_parameter(std::string_view word, bool offers_smtputf8, Seen& seen,
+// No value of RFC 3461's parameters stands for "unstated": what is set was seen.
+std::optional<Reply> take_return(const Parameter& parameter, MailArguments& arguments) {
+    if (arguments.return_content != ReturnContent::unstated) {
+        return parameter_repeated;
+    }
+    const std::string_view value = parameter.value.value_or("");
+    if (equals_ignoring_case(value, "full")) {
+        arguments.return_content = ReturnContent::full;
+    } else if (equals_ignoring_case(value, "hdrs")) {
+        arguments.return_content = ReturnContent::headers;
+    } else {
+        return bad_return;
+    }
+    return std::nullopt;
+}
+
+std::optional<Reply> take_envelope_id(const Parameter& parameter, MailArguments& arguments) {
+    if (!arguments.envelope_id.empty()) {
+        return parameter_repeated;
+    }
+    arguments.envelope_id = parameter.value.value_or("");
+    return is_envelope_id(arguments.envelope_id) ? std::nullopt : std::optional(bad_envelope_id);
+}
+
+std::optional<Reply> take_mail_parameter(std::string_view word, Extensions known, Seen& seen,
                                          MailArguments& arguments) {
     const auto parameter = parse_parameter(word);
     if (!parameter) {
@@ -155,8 +185,70 @@ std::optional<Reply> take_mail_parameter(std::string_view word, bool offers_smtp
     if (equals_ignoring_case(parameter->keyword, "body")) {
         return take_body(*parameter, seen, arguments);
     }
-    if (offers_smtputf8 && equals_ignoring_case(parameter->keyword, "smtputf8")) {
+    if (known.smtputf8 && equals_ignoring_case(parameter->keyword, "smtputf8")) {
         return take_smtputf8(*parameter, seen, arguments);
+    }
+    if (known.dsn && equals_ignoring_case(parameter->keyword, "ret")) {
+        return take_return(*parameter, arguments);
+    }
+    if (known.dsn && equals_ignoring_case(parameter->keyword, "envid")) {
+        return take_envelope_id(*parameter, arguments);
+    }
+    return parameter_unknown;
+}
+
+// The bit of one word of NOTIFY's list; 0: there is no such word.
+std::uint8_t notify_bit(std::string_view word) {
+    return equals_ignoring_case(word, "success")   ? notify_success
+           : equals_ignoring_case(word, "failure") ? notify_failure
+           : equals_ignoring_case(word, "delay")   ? notify_delay
+                                                   : 0;
+}
+
+std::optional<Reply> take_notify(const Parameter& parameter, RecipientParameters& parameters) {
+    if (parameters.notify != 0) {
+        return parameter_repeated;
+    }
+    std::string_view list = parameter.value.value_or("");
+    if (equals_ignoring_case(list, "never")) {
+        parameters.notify = notify_never;
+        return std::nullopt;
+    }
+    for (bool is_last = false; !is_last;) {
+        const std::size_t comma = list.find(',');
+        const std::uint8_t bit = notify_bit(list.substr(0, comma));
+        if (bit == 0) {
+            return bad_notify;
+        }
+        parameters.notify |= bit;
+        is_last = comma == npos;
+        list.remove_prefix(is_last ? 0 : comma + 1);
+    }
+    return std::nullopt;
+}
+
+std::optional<Reply> take_original_recipient(const Parameter& parameter, bool has_smtputf8,
+                                             RecipientParameters& parameters) {
+    if (!parameters.original_recipient.empty()) {
+        return parameter_repeated;
+    }
+    parameters.original_recipient = parameter.value.value_or("");
+    return is_original_recipient(parameters.original_recipient, has_smtputf8)
+               ? std::nullopt
+               : std::optional(bad_original_recipient);
+}
+
+std::optional<Reply> take_recipient_parameter(std::string_view word, Extensions known,
+                                              RecipientParameters& parameters) {
+    const auto parameter = parse_parameter(word);
+    if (!parameter) {
+        return parameter.error();
+    }
+    if (known.dsn && equals_ignoring_case(parameter->keyword, "notify")) {
+        return take_notify(*parameter, parameters);
+    }
+    if (known.dsn && equals_ignoring_case(parameter->keyword, "orcpt")) {
+        return take_original_recipient(*parameter, known.smtputf8, parameters);
     }
     return parameter_unknown;
 }
@@ -215,7 +307,7 @@ std::optional<Command> parse_command(std::string_view line) {
     return std::nullopt;
 }
 
-std::expected<MailArguments, Reply> parse_mail(std::string_view argument, bool offers_smtputf8) {
+std::expected<MailArguments, Reply> parse_mail(std::string_view argument, Extensions known) {
     const auto parts = split_path(argument, "from:", PathKind::reverse);
     if (!parts) {
         return std::unexpected(parts.error());
@@ -224,8 +316,7 @@ std::expected<MailArguments, Reply> parse_mail(std::string_view argument, bool o
     arguments.reverse_path = parts->path.mailbox;
     Seen seen;
     for (std::string_view rest = parts->parameters; !rest.empty();) {
-        if (const auto fault =
-                take_mail_parameter(take_word(rest), offers_smtputf8, seen, arguments)) {
+        if (const auto fault = take_mail_parameter(take_word(rest), known, seen, arguments)) {
             return std::unexpected(*fault);
         }
     }
@@ -236,20 +327,22 @@ std::expected<MailArguments, Reply> parse_mail(std::string_view argument, bool o
 }
 
 std::expected<RecipientArguments, Reply> parse_recipient(std::string_view argument,
-                                                         bool has_smtputf8) {
+                                                         Extensions known) {
     const auto parts = split_path(argument, "to:", PathKind::forward);
     if (!parts) {
         return std::unexpected(parts.error());
     }
-    if (!parts->parameters.empty()) {
-        std::string_view rest = parts->parameters;
-        const auto parameter = parse_parameter(take_word(rest));
-        return std::unexpected(parameter ? parameter_unknown : parameter.error());
+    RecipientArguments arguments{parts->path.mailbox, parts->path.is_bare_postmaster, {}};
+    for (std::string_view rest = parts->parameters; !rest.empty();) {
+        if (const auto fault =
+                take_recipient_parameter(take_word(rest), known, arguments.parameters)) {
+            return std::unexpected(*fault);
+        }
     }
-    if (const auto fault = judge_octets(parts->path, has_smtputf8, bad_recipient)) {
+    if (const auto fault = judge_octets(parts->path, known.smtputf8, bad_recipient)) {
         return std::unexpected(*fault);
     }
-    return RecipientArguments{parts->path.mailbox, parts->path.is_bare_postmaster};
+    return arguments;
 }
 
 std::optional<ChunkArguments> parse_chunk(std::string_view argument) {

@@ -11,7 +11,7 @@
 // Cost:   one pass, no allocation.
 // Thread: any.
 // Errors: std::unexpected<Reply>, the reply to give; its text is static.
-// Source: RFC 5321, 4.1.1; RFC 1870, 6; RFC 3030, 2; RFC 6152; RFC 6531, 3.4.
+// Source: RFC 5321, 4.1.1; RFC 1870, 6; RFC 3030, 2; RFC 3461, 4; RFC 6152; RFC 6531, 3.4.
 #pragma once
 
 #include "smtp/envelope.h"
@@ -55,16 +55,26 @@ struct Command {
 // Nothing: an unknown verb, or a line with controls (a bare CR or LF, NUL, …).
 [[nodiscard]] std::optional<Command> parse_command(std::string_view line);
 
+// Whose parameters are known: of MAIL what the session offers, of RCPT what it offers and MAIL asked
+// for.
+struct Extensions {
+    bool smtputf8 = false;
+    bool dsn = false;
+};
+
 struct MailArguments {
     std::string_view reverse_path;
     std::optional<std::uint64_t> declared_size_bytes; // a number past 64 bits is the largest one
     BodyType body = BodyType::unstated;
     bool smtputf8 = false;
+    ReturnContent return_content = ReturnContent::unstated;
+    std::string_view envelope_id;
 };
 
 struct RecipientArguments {
     std::string_view mailbox;
     bool is_bare_postmaster = false;
+    RecipientParameters parameters;
 };
 
 struct ChunkArguments {
@@ -74,9 +84,9 @@ struct ChunkArguments {
 };
 
 [[nodiscard]] std::expected<MailArguments, Reply> parse_mail(std::string_view argument,
-                                                             bool offers_smtputf8);
+                                                             Extensions known);
 [[nodiscard]] std::expected<RecipientArguments, Reply> parse_recipient(std::string_view argument,
-                                                                       bool has_smtputf8);
+                                                                       Extensions known);
 // Nothing: the size is missing, no number, or past 64 bits, so that nobody can say where the chunk
 // ends.
 [[nodiscard]] std::optional<ChunkArguments> parse_chunk(std::string_view argument);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace ringmx::smtp {
 
@@ -23,6 +24,12 @@ inline constexpr std::uint8_t notify_success = 2;
 inline constexpr std::uint8_t notify_failure = 4;
 inline constexpr std::uint8_t notify_delay = 8;
 
+// What RCPT may say beside the mailbox.
+struct RecipientParameters {
+    std::uint8_t notify = 0;
+    std::string_view original_recipient; // ORCPT: "rfc822;xtext"; empty: unstated
+};
+
 struct MailCommand {
     std::string reverse_path; // "user@example.com"; empty: the null reverse-path
     std::optional<std::uint64_t> declared_size_bytes;
@@ -36,7 +43,9 @@ struct RecipientCommand {
     std::string mailbox; // "user@example.com"; for <Postmaster> without a domain: "Postmaster"
     bool bare_postmaster = false;
     std::uint8_t notify = 0;
-    std::string original_recipient; // ORCPT: "rfc822;xtext"; empty: unstated
+    std::string original_recipient;
+
+    [[nodiscard]] RecipientParameters parameters() const { return {notify, original_recipient}; }
 };
 
 } // namespace ringmx::smtp

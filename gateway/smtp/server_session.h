@@ -43,7 +43,7 @@
 // Thread: one.
 // Errors: none; the peer's mistakes are replies.
 // Memory: no allocation per command in the steady state.
-// Source: RFC 5321, 2920, 3030, 1870, 2034, 6152, 6531; the contract's table of replies.
+// Source: RFC 5321, 2920, 3030, 1870, 2034, 3461, 6152, 6531; the contract's table of replies.
 #pragma once
 
 #include "base/bytes.h"
@@ -66,6 +66,7 @@ struct ServerSettings {
     bool offer_pipelining = true;
     bool offer_chunking = true;
     bool offer_smtputf8 = true;
+    bool offer_dsn = true;
     std::uint64_t message_size_bytes_max = 0;   // 0: no limit, SIZE is offered without a number
     std::uint32_t recipients_max = 1000;        // accepted ones per transaction; 0: no limit
     std::uint32_t errors_max = 20;              // error N + 1 gets 421 4.7.0 and close; 0: no limit

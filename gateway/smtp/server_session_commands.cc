@@ -239,6 +239,9 @@ Turn ServerSession::State::hello(const Command& command) {
     if (settings->offer_smtputf8) {
         extension("SMTPUTF8");
     }
+    if (settings->offer_dsn) {
+        extension("DSN");
+    }
     if (settings->offer_chunking) {
         extension("CHUNKING");
     }
@@ -255,7 +258,7 @@ Turn ServerSession::State::mail(std::string_view argument) {
         refuse(nested_mail);
         return {};
     }
-    const auto arguments = parse_mail(argument, settings->offer_smtputf8);
+    const auto arguments = parse_mail(argument, {settings->offer_smtputf8, settings->offer_dsn});
     if (!arguments) {
         return refuse_mail(argument, arguments.error());
     }
@@ -298,7 +301,8 @@ Turn ServerSession::State::recipient(std::string_view argument) {
     if (!in_transaction() || transaction->is_chunked) {
         return refuse_in_order(in_chunks() ? chunks_begun : mail_first);
     }
-    const auto arguments = parse_recipient(argument, transaction->mail.smtputf8);
+    const auto arguments =
+        parse_recipient(argument, {transaction->mail.smtputf8, settings->offer_dsn});
     if (!arguments) {
         return refuse_recipient(argument, arguments.error());
     }
@@ -313,6 +317,8 @@ Turn ServerSession::State::recipient(std::string_view argument) {
     }
     transaction->recipient.mailbox = arguments->mailbox;
     transaction->recipient.bare_postmaster = arguments->is_bare_postmaster;
+    transaction->recipient.notify = arguments->parameters.notify;
+    transaction->recipient.original_recipient = arguments->parameters.original_recipient;
     ++transaction->unanswered_count;
     return event(ServerEvent::recipient);
 }

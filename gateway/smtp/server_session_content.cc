@@ -23,6 +23,8 @@ void Transaction::begin(const MailArguments& arguments) {
     mail.declared_size_bytes = arguments.declared_size_bytes;
     mail.body = arguments.body;
     mail.smtputf8 = arguments.smtputf8;
+    mail.return_content = arguments.return_content;
+    mail.envelope_id = arguments.envelope_id;
     accepted_count = 0;
     unanswered_count = 0;
     answers_due_count = 0;

@@ -63,6 +63,11 @@ void encode_segment_header(const SegmentHeader& header, std::span<std::byte, blo
     store(&out[segment_at::crc], crc32c(0, Bytes(out).first(segment_at::crc)));
 }
 
+bool is_other_version(Bytes block) {
+    return block.size() > segment_at::version && as_text(block).starts_with(segment_magic) &&
+           load<std::uint8_t>(&block[segment_at::version]) != format_version;
+}
+
 std::optional<SegmentHeader> decode_segment_header(Bytes block) {
     if (block.size() < block_bytes || as_text(block.first(segment_magic.size())) != segment_magic ||
         load<std::uint8_t>(&block[segment_at::version]) != format_version ||

@@ -51,6 +51,8 @@ struct SegmentHeader {
 
 void encode_segment_header(const SegmentHeader& header, std::span<std::byte, block_bytes> out);
 [[nodiscard]] std::optional<SegmentHeader> decode_segment_header(Bytes block);
+// It begins as a segment of another format_version does.
+[[nodiscard]] bool is_other_version(Bytes block);
 
 enum class RecordType : std::uint8_t {
     message = 1, // an envelope, and its content or the places of its chunks

@@ -26,17 +26,12 @@ constexpr Duration rate_window = 60s;
 // A session without a transaction counts as idle from then on.
 constexpr Duration shed_after = 5s;
 
-const smtp::ServerSettings& smtp_settings(const Snapshot& snapshot, std::uint32_t listener_index) {
-    const Listener& listener = snapshot.listeners[listener_index];
-    return snapshot.lacks_smtputf8() ? listener.smtp_without_utf8 : listener.smtp;
-}
-
 } // namespace
 
 ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t listener_index)
     : self_(self), worker_(worker), snapshot_(worker.snapshot()), stream_(self, client_operations),
       timer_(static_cast<std::uint8_t>(TimerKind::client), self.slot),
-      session_(smtp_settings(*snapshot_, listener_index)), opened_at_(worker.now()),
+      session_(snapshot_->smtp_settings(listener_index)), opened_at_(worker.now()),
       last_octet_at_(worker.now()), last_command_at_(worker.now()),
       listener_index_(listener_index) {
     session_.observe(this);
@@ -503,7 +498,7 @@ void ClientConnection::configuration_changed() {
         return; // taken at the transaction's end
     }
     snapshot_ = worker_.snapshot();
-    session_.use(smtp_settings(*snapshot_, listener_index_));
+    session_.use(snapshot_->smtp_settings(listener_index_));
     session_.accept_bare_newlines(snapshot_->takes_bare_newlines(client_ip_));
 }
 

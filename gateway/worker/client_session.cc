@@ -286,7 +286,8 @@ void ClientConnection::on_recipient() {
     const bool is_rewritten =
         target->rewritten_to_postmaster || session_.recipient().bare_postmaster;
     transaction->add_recipient(is_rewritten ? worker_.route_key() : session_.recipient().mailbox,
-                               target->pool_index, worker_.route_key());
+                               session_.recipient().parameters(), target->pool_index,
+                               worker_.route_key());
 }
 
 Transaction* ClientConnection::begin_transaction() {

@@ -24,7 +24,7 @@ Delivery::Delivery(Handle self, Worker& worker, ClientConnection& client)
       hello_name_(client.session().hello_name()), esmtp_(client.session().esmtp()),
       is_unix_peer_(client.is_unix_peer()), id_(worker.queue_ids().next()) {
     count_envelope(static_cast<std::ptrdiff_t>(sizeof(Delivery) + mail_.reverse_path.size() +
-                                               hello_name_.size()));
+                                               mail_.envelope_id.size() + hello_name_.size()));
 }
 
 ClientConnection* Delivery::client() { return worker_.clients().find(client_); }

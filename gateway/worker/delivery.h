@@ -66,8 +66,8 @@ class Delivery final : public Transaction, public Exchange {
     [[nodiscard]] ExchangeId exchange_id() const { return {ExchangeId::Kind::delivery, self_}; }
 
     // Of Transaction.
-    void add_recipient(std::string_view mailbox, std::uint32_t pool_index,
-                       std::string_view key) override;
+    void add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
+                       std::uint32_t pool_index, std::string_view key) override;
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
                           std::string_view mailbox) override;
     void begin_data() override;
@@ -109,9 +109,11 @@ class Delivery final : public Transaction, public Exchange {
     enum class Fate : std::uint8_t { waiting, asked, accepted, refused };
     struct Recipient {
         std::string mailbox;
+        std::string original_recipient; // as RCPT said, like `notify`
         std::uint64_t key_hash = 0;
         std::uint32_t pool_index = 0;
         Fate fate = Fate::waiting;
+        std::uint8_t notify = 0;
         bool unknown = false;
         smtp::AnswerSource source = smtp::AnswerSource::own;
         observe::RecipientReason reason = observe::RecipientReason::count_; // of a refusal
@@ -139,10 +141,12 @@ class Delivery final : public Transaction, public Exchange {
                           bool unknown, observe::RecipientReason reason);
     void flush_answers();
     void forget_refused_recipients();
-    Recipient& append_recipient(std::string_view mailbox);
+    Recipient& append_recipient(std::string_view mailbox,
+                                const smtp::RecipientParameters& parameters = {});
     void count_envelope(std::ptrdiff_t bytes);
     [[nodiscard]] static std::ptrdiff_t bytes_of(const Recipient& recipient) {
-        return static_cast<std::ptrdiff_t>(sizeof recipient + recipient.mailbox.size());
+        return static_cast<std::ptrdiff_t>(sizeof recipient + recipient.mailbox.size() +
+                                           recipient.original_recipient.size());
     }
     void envelope_changed();
     void forget_refused_mail();

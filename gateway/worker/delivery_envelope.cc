@@ -21,16 +21,19 @@ using observe::RecipientReason;
 using observe::RejectReason;
 using smtp::AnswerSource;
 
-Delivery::Recipient& Delivery::append_recipient(std::string_view mailbox) {
+Delivery::Recipient& Delivery::append_recipient(std::string_view mailbox,
+                                                 const smtp::RecipientParameters& parameters) {
     Recipient& recipient = recipients_.emplace_back();
     recipient.mailbox = mailbox;
+    recipient.original_recipient = parameters.original_recipient;
+    recipient.notify = parameters.notify;
     count_envelope(bytes_of(recipient));
     return recipient;
 }
 
-void Delivery::add_recipient(std::string_view mailbox, std::uint32_t pool_index,
-                             std::string_view key) {
-    Recipient& recipient = append_recipient(mailbox);
+void Delivery::add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
+                             std::uint32_t pool_index, std::string_view key) {
+    Recipient& recipient = append_recipient(mailbox, parameters);
     recipient.pool_index = pool_index;
     recipient.key_hash = choice_key(snapshot_->pools[pool_index]->settings().hash, key,
                                     mail_.reverse_path, client_ip_);
@@ -154,7 +157,8 @@ void Delivery::ask() {
                 break;
             }
         }
-        current->session().recipient(recipient.mailbox);
+        current->session().recipient(recipient.mailbox,
+                                     {recipient.notify, recipient.original_recipient});
         asked_.push_back(next_to_ask_++);
         if (recipient.fate == Fate::waiting) {
             recipient.fate = Fate::asked;

@@ -262,7 +262,8 @@ void Forwarding::ask(BackendConnection& current) {
             continue;
         }
         Recipient& recipient = recipients_[next_to_ask_++];
-        current.session().recipient(dispatch_.message().recipients[recipient.index].mailbox);
+        const spool::StoredRecipient& stored = dispatch_.message().recipients[recipient.index];
+        current.session().recipient(stored.mailbox, {stored.notify, stored.original_recipient});
         recipient.fate = Fate::asked;
     }
 }

@@ -6,30 +6,44 @@ namespace ringmx::worker {
 namespace {
 
 Listener make_listener(const Settings& settings, const ListenerSettings& listener) {
+    smtp::ServerSettings smtp;
+    smtp.hostname = settings.hostname;
+    smtp.message_size_bytes_max = settings.limits.message_size_bytes;
+    smtp.recipients_max = settings.limits.recipients;
+    smtp.errors_max = settings.limits.errors_per_connection;
+    smtp.unknown_recipients_max = settings.limits.unknown_recipients_per_connection;
+    smtp.received_fields_max = settings.limits.received_headers;
     Listener made;
     made.settings = listener;
-    made.smtp.hostname = settings.hostname;
-    made.smtp.message_size_bytes_max = settings.limits.message_size_bytes;
-    made.smtp.recipients_max = settings.limits.recipients;
-    made.smtp.errors_max = settings.limits.errors_per_connection;
-    made.smtp.unknown_recipients_max = settings.limits.unknown_recipients_per_connection;
-    made.smtp.received_fields_max = settings.limits.received_headers;
-    made.smtp_without_utf8 = made.smtp;
-    made.smtp_without_utf8.offer_smtputf8 = false;
+    for (const bool smtputf8 : {false, true}) {
+        for (const bool dsn : {false, true}) {
+            smtp.offer_smtputf8 = smtputf8;
+            smtp.offer_dsn = dsn;
+            made.smtp[std::size_t{smtputf8}][std::size_t{dsn}] = smtp;
+        }
+    }
     return made;
+}
+
+using Known = BackendTraits::Known;
+
+bool some_backend_may_have(const Snapshot& snapshot, std::atomic<Known> BackendTraits::* what) {
+    return std::ranges::any_of(
+        snapshot.pools, [what](const std::unique_ptr<Pool>& pool) { return pool->may_have(what); });
 }
 
 } // namespace
 
-bool Pool::lacks_smtputf8() const {
-    return std::ranges::all_of(traits, [](const std::shared_ptr<BackendTraits>& known) {
-        return known->smtputf8.load(std::memory_order_relaxed) == BackendTraits::Known::no;
+bool Pool::may_have(std::atomic<Known> BackendTraits::* what) const {
+    return std::ranges::any_of(traits, [what](const std::shared_ptr<BackendTraits>& known) {
+        return ((*known).*what).load(std::memory_order_relaxed) != Known::no;
     });
 }
 
-bool Snapshot::lacks_smtputf8() const {
-    return std::ranges::all_of(
-        pools, [](const std::unique_ptr<Pool>& pool) { return pool->lacks_smtputf8(); });
+const smtp::ServerSettings& Snapshot::smtp_settings(std::uint32_t listener_index) const {
+    const bool smtputf8 = some_backend_may_have(*this, &BackendTraits::smtputf8);
+    const bool dsn = some_backend_may_have(*this, &BackendTraits::dsn);
+    return listeners[listener_index].smtp[std::size_t{smtputf8}][std::size_t{dsn}];
 }
 
 bool Snapshot::takes_bare_newlines(const IpAddress& client) const {

@@ -19,6 +19,7 @@
 #include "smtp/server_session.h"
 #include "upstream/pool.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -34,9 +35,11 @@ namespace ringmx::worker {
 struct BackendTraits {
     enum class Known : std::uint8_t { unknown, no, yes };
     std::atomic<Known> smtputf8{Known::unknown};
+    std::atomic<Known> dsn{Known::unknown};
 
     void learn(const smtp::Capabilities& offered) {
         smtputf8.store(offered.smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
+        dsn.store(offered.dsn ? Known::yes : Known::no, std::memory_order_relaxed);
     }
 };
 
@@ -51,13 +54,14 @@ struct Pool {
     std::vector<std::shared_ptr<BackendTraits>> traits;
 
     [[nodiscard]] const PoolSettings& settings() const { return upstream.settings; }
-    [[nodiscard]] bool lacks_smtputf8() const; // as far as every backend is known to
+    // Some backend of it; unknown counts as yes.
+    [[nodiscard]] bool may_have(std::atomic<BackendTraits::Known> BackendTraits::* what) const;
 };
 
 struct Listener {
     ListenerSettings settings;
-    smtp::ServerSettings smtp;
-    smtp::ServerSettings smtp_without_utf8; // for when every backend is known to lack SMTPUTF8
+    // [SMTPUTF8][DSN]: whether each is offered.
+    std::array<std::array<smtp::ServerSettings, 2>, 2> smtp;
 };
 
 struct Snapshot {
@@ -67,8 +71,8 @@ struct Snapshot {
     std::vector<Listener> listeners;          // as Settings::listeners
     std::unique_ptr<policy::ClientLimits> limits;
 
-    // Every backend of every pool is known to lack SMTPUTF8.
-    [[nodiscard]] bool lacks_smtputf8() const;
+    // A listener's, with what some backend may have: what is not known yet counts as there.
+    [[nodiscard]] const smtp::ServerSettings& smtp_settings(std::uint32_t listener_index) const;
     [[nodiscard]] bool takes_bare_newlines(const IpAddress& client) const;
 };
 

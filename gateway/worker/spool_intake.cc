@@ -59,27 +59,27 @@ SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientCo
 
 ClientConnection* SpoolIntake::client() { return worker_.clients().find(client_); }
 
-void SpoolIntake::add_recipient(std::string_view mailbox, std::uint32_t pool_index,
-                                std::string_view key) {
+void SpoolIntake::add_recipient(std::string_view mailbox,
+                                const smtp::RecipientParameters& parameters,
+                                std::uint32_t pool_index, std::string_view key) {
     (void)key; // the backend is chosen anew at each attempt
-    const smtp::RecipientCommand& command = client()->session().recipient();
     const std::size_t size =
-        recipient_overhead_bytes + mailbox.size() + command.original_recipient.size();
+        recipient_overhead_bytes + mailbox.size() + parameters.original_recipient.size();
     if (envelope_size_ + size > envelope_bytes_max) {
         refuse_recipient(replies::too_many_recipients, false, RecipientReason::recipients_limit,
                          mailbox);
         return;
     }
     if ((!is_ascii(mailbox) || !is_ascii(mail_.reverse_path)) &&
-        snapshot_->pools[pool_index]->lacks_smtputf8()) {
+        !snapshot_->pools[pool_index]->may_have(&BackendTraits::smtputf8)) {
         refuse_recipient(replies::needs_smtputf8, false, RecipientReason::backend_reject, mailbox);
         return;
     }
     envelope_size_ += size;
     count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
     recipients_.push_back({.mailbox = std::string(mailbox),
-                           .notify = command.notify,
-                           .original_recipient = command.original_recipient});
+                           .notify = parameters.notify,
+                           .original_recipient = std::string(parameters.original_recipient)});
     pools_.push_back(static_cast<std::uint16_t>(pool_index));
     worker_.counters().recipients_accepted_total.add();
     client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,

@@ -56,8 +56,8 @@ class SpoolIntake final : public Transaction {
     [[nodiscard]] Handle handle() const { return self_; }
 
     // Of Transaction.
-    void add_recipient(std::string_view mailbox, std::uint32_t pool_index,
-                       std::string_view key) override;
+    void add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
+                       std::uint32_t pool_index, std::string_view key) override;
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
                           std::string_view mailbox) override;
     void begin_data() override;

@@ -40,8 +40,9 @@ struct Refusal {
 class Transaction {
   public:
     // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
-    virtual void add_recipient(std::string_view mailbox, std::uint32_t pool_index,
-                               std::string_view key) = 0;
+    virtual void add_recipient(std::string_view mailbox,
+                               const smtp::RecipientParameters& parameters,
+                               std::uint32_t pool_index, std::string_view key) = 0;
     // A refusal that is decided already, kept in order behind unanswered ones.
     virtual void refuse_recipient(const smtp::Reply& reply, bool unknown,
                                   observe::RecipientReason reason, std::string_view mailbox) = 0;

@@ -79,6 +79,7 @@ bool read_switch(Dialog& dialog, const std::string& key, std::istringstream& wor
         words >> name;
         (name == "chunking"   ? dialog.chunking
          : name == "smtputf8" ? dialog.smtputf8
+         : name == "dsn"      ? dialog.dsn
                               : dialog.pipelining) = false;
     } else if (key == "limit") {
         std::string name;

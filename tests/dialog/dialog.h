@@ -19,7 +19,7 @@
 //   @ begin                      … and behind MAIL FROM:<from@example.com> and
 //                                RCPT TO:<to@example.com>, both accepted
 //   @ lmtp, @ normalize          these settings are on
-//   @ no NAME                    chunking, smtputf8 or pipelining is off
+//   @ no NAME                    chunking, smtputf8, dsn or pipelining is off
 //   @ limit NAME N               size, recipients, errors, unknown or received
 //   @ rcpt MAILBOX WHO REPLY     the answer to this recipient; WHO: own, backend, or unknown (own,
 //                                and counts as an unknown recipient)
@@ -66,6 +66,7 @@ struct Dialog {
     bool normalize = false;
     bool chunking = true;
     bool smtputf8 = true;
+    bool dsn = true;
     bool pipelining = true;
     std::map<std::string, std::uint64_t> limits;
     std::map<std::string, RecipientAnswer> recipients;

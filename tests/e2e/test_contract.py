@@ -153,6 +153,40 @@ class Peers(EndToEnd):
         self.assertTrue(backend.wait_messages(1)[0].original == "\u00fc\r\n".encode())
         wait_until(lambda: "SMTPUTF8" not in str(self.client(gateway, ehlo=False).ehlo()), what="SMTPUTF8 withdrawn")
 
+    def test_report_parameters_go_to_backends_that_offer_dsn_and_to_no_others(self):
+        plain, modern = self.backend(extensions=("PIPELINING",)), self.backend()
+        gateway = self.gateway(config({"plain": pool(plain), "modern": pool(modern)},
+                                      routes=[{"recipients": ["a.example"], "pool": "plain"}, {"recipients": ["b.example"], "pool": "modern"}]))
+        client = self.client(gateway)
+        for domain in ("a.example", "b.example"):
+            run(self, client, ("MAIL FROM:<x@c.example> RET=hdrs ENVID=QQ+2B1", "250"),
+                (f"RCPT TO:<x@{domain}> ORCPT=rfc822;Old+2B@{domain} NOTIFY=delay,success", "250"), (f"RCPT TO:<y@{domain}> NOTIFY=NEVER", "250"),
+                (f"RCPT TO:<z@{domain}>", "250"), ("DATA", "354"), ("x\r\n.", "250"))
+        self.assertEqual([command for command in plain.transactions()[0].commands if command.startswith(("MAIL", "RCPT"))],
+                         ["MAIL FROM:<x@c.example>", "RCPT TO:<x@a.example>", "RCPT TO:<y@a.example>", "RCPT TO:<z@a.example>"])
+        self.assertEqual([command for command in modern.transactions()[0].commands if command.startswith(("MAIL", "RCPT"))],
+                         ["MAIL FROM:<x@c.example> RET=HDRS ENVID=QQ+2B1",
+                          "RCPT TO:<x@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Old+2B@b.example",
+                          "RCPT TO:<y@b.example> NOTIFY=NEVER", "RCPT TO:<z@b.example>"])
+
+    def test_dsn_is_offered_while_some_backend_may_have_it(self):
+        plain = self.backend(extensions=("PIPELINING",))
+        gateway = self.gateway(config({"main": pool(plain)}))
+        wait_until(lambda: "DSN" not in str(self.client(gateway, ehlo=False).ehlo()), what="DSN withdrawn")
+        client = self.client(gateway)
+        run(self, client, ("MAIL FROM:<x@c.example> RET=HDRS", "555 5.5.4"), ("MAIL FROM:<x@c.example>", "250"),
+            ("RCPT TO:<x@a.example> NOTIFY=NEVER", "555 5.5.4"), ("RCPT TO:<x@a.example>", "250"))
+
+    def test_the_longest_report_parameters_fit_in_the_line(self):
+        gateway, backend = self.simple()
+        client = self.client(gateway)
+        address = "x" * 54 + "@" + ".".join(["y" * 49] * 4)
+        lines = (f"MAIL FROM:<{address}> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID={'e' * 100}",
+                 f"RCPT TO:<{address}> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;{'o' * 493}")
+        run(self, client, *((line, "250") for line in lines), ("DATA", "354"), ("x\r\n.", "250"))
+        commands = backend.transactions()[0].commands
+        self.assertEqual([command for command in commands if command.startswith("RCPT")], [lines[1]])
+
     def test_smtputf8_goes_by_the_recipients_pool(self):
         plain, modern = self.backend(extensions=("PIPELINING",)), self.backend()
         gateway = self.gateway(config({"plain": pool(plain), "modern": pool(modern)},

@@ -23,6 +23,7 @@ using ringmx::smtp::BodyType;
 using ringmx::smtp::ClientCommand;
 using ringmx::smtp::ClientEvent;
 using ringmx::smtp::ClientSession;
+using ringmx::smtp::ReturnContent;
 
 constexpr std::uint32_t recipients_sent = 2;
 
@@ -94,6 +95,8 @@ class Conversation {
                       session_.capabilities().eight_bit_mime);
         RINGMX_ASSERT(output.find(" SMTPUTF8") == std::string::npos ||
                       session_.capabilities().smtputf8);
+        RINGMX_ASSERT(output.find(" ENVID=") == std::string::npos || session_.capabilities().dsn);
+        RINGMX_ASSERT(output.find(" NOTIFY=") == std::string::npos || session_.capabilities().dsn);
         RINGMX_ASSERT(session_.unanswered() == dues_.count());
     }
 
@@ -149,11 +152,19 @@ class Conversation {
     void queue(unsigned choice) {
         switch (choice) {
         case 0:
-            session_.mail({"a@b.example", {}, BodyType::eight_bit_mime, true}, 77);
+            session_.mail({"a@b.example",
+                           {},
+                           BodyType::eight_bit_mime,
+                           true,
+                           ReturnContent::headers,
+                           "QQ+2B1"},
+                          77);
             return dues_.add(ClientCommand::mail);
         case 1:
         case 2:
-            session_.recipient("c@d.example");
+            session_.recipient("c@d.example", {choice == 1 ? ringmx::smtp::notify_never
+                                                           : ringmx::smtp::notify_delay,
+                                               "utf-8;\xc3\xbc"});
             return dues_.add(ClientCommand::recipient);
         case 3:
             session_.data();
@@ -186,7 +197,7 @@ std::string converse(Bytes script, unsigned choice, std::size_t piece_bytes) {
     if ((choice & 2U) != 0) {
         const std::string_view hello =
             (choice & 4U) != 0 ? "250 b\r\n"
-                               : "250-b\r\n250-SIZE\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
+                               : "250-b\r\n250-SIZE\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n";
         RINGMX_ASSERT(conversation.feed(ringmx::as_bytes("220 b\r\n"), piece_bytes));
         RINGMX_ASSERT(conversation.feed(ringmx::as_bytes(hello), piece_bytes));
         RINGMX_ASSERT(conversation.is_ready());

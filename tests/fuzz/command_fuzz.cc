@@ -3,9 +3,11 @@
 // quotes, sizes are numbers.
 #include "base/assert.h"
 #include "smtp/command.h"
+#include "smtp/xtext.h"
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace {
@@ -23,18 +25,41 @@ bool has_control(std::string_view text) {
     });
 }
 
+void check_parameters(const RecipientParameters& parameters, std::string_view argument,
+                      Extensions known) {
+    const std::string_view original = parameters.original_recipient;
+    RINGMX_ASSERT(known.dsn || (parameters.notify == 0 && original.empty()));
+    RINGMX_ASSERT(parameters.notify == notify_never || (parameters.notify & notify_never) == 0);
+    RINGMX_ASSERT(lies_in(original, argument));
+    if (original.empty()) {
+        return;
+    }
+    RINGMX_ASSERT(is_original_recipient(original, known.smtputf8) && is_utf8(original));
+    RINGMX_ASSERT(!has_control(decode_xtext(original)));
+    const std::string ascii = ascii_original_recipient(original);
+    RINGMX_ASSERT(ascii.size() > original_recipient_bytes_max ||
+                  is_original_recipient(ascii, false));
+}
+
 void check_arguments(std::string_view argument) {
-    for (const bool smtputf8 : {false, true}) {
-        if (const auto mail = parse_mail(argument, smtputf8)) {
+    for (const Extensions known :
+         {Extensions{false, false}, {true, false}, {false, true}, {true, true}}) {
+        if (const auto mail = parse_mail(argument, known)) {
             RINGMX_ASSERT(lies_in(mail->reverse_path, argument) &&
                           !has_control(mail->reverse_path) && is_utf8(mail->reverse_path));
-            RINGMX_ASSERT(smtputf8 || !mail->smtputf8);
+            RINGMX_ASSERT(known.smtputf8 || !mail->smtputf8);
+            RINGMX_ASSERT(lies_in(mail->envelope_id, argument));
+            RINGMX_ASSERT(mail->envelope_id.empty() || is_envelope_id(mail->envelope_id));
+            RINGMX_ASSERT(!has_control(decode_xtext(mail->envelope_id)));
+            RINGMX_ASSERT(known.dsn || (mail->envelope_id.empty() &&
+                                        mail->return_content == ReturnContent::unstated));
         } else {
             RINGMX_ASSERT(mail.error().severity() == 5);
         }
-        if (const auto recipient = parse_recipient(argument, smtputf8)) {
+        if (const auto recipient = parse_recipient(argument, known)) {
             RINGMX_ASSERT(!recipient->mailbox.empty() && lies_in(recipient->mailbox, argument) &&
                           !has_control(recipient->mailbox) && is_utf8(recipient->mailbox));
+            check_parameters(recipient->parameters, argument, known);
         } else {
             RINGMX_ASSERT(recipient.error().severity() == 5);
         }

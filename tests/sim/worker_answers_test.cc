@@ -8,6 +8,8 @@
 namespace ringmx::sim {
 namespace {
 
+using testing::Contains;
+using testing::ElementsAre;
 using testing::StartsWith;
 
 const std::string extensions = "250-backend\r\n250-PIPELINING\r\n";
@@ -137,6 +139,50 @@ TEST(WorkerAnswers, AnotherBackendIsNotSentWhatItDoesNotOffer) {
     EXPECT_THAT(pair.send_message(client), StartsWith("451 4.4.1"));
     EXPECT_TRUE(has_dropped);
     EXPECT_EQ(pair.count_of("RCPT"), 1U);
+    pair.rig.finish();
+}
+
+TEST(WorkerAnswers, WhatReportsAreWishedForIsToldToBackendsThatOfferDsn) {
+    for (const bool dsn : {true, false}) {
+        Single single(BackendProfile{.dsn = dsn});
+        Client& client = single.rig.greeted();
+        ASSERT_THAT(single.rig.ask(client, "MAIL FROM:<a@b.example> RET=HDRS ENVID=QQ+2B1\r\n"),
+                    StartsWith("250"));
+        ASSERT_THAT(single.rig.ask(client, "RCPT TO:<u@one.example> NOTIFY=DELAY,SUCCESS "
+                                           "ORCPT=rfc822;Old+2B@one.example\r\n"),
+                    StartsWith("250"));
+        ASSERT_THAT(single.rig.ask(client, "RCPT TO:<u@one.example> NOTIFY=NEVER\r\n"),
+                    StartsWith("250"));
+        ASSERT_THAT(single.rig.ask(client, "RCPT TO:<u@one.example>\r\n"), StartsWith("250"));
+        ASSERT_THAT(single.rig.ask(client, "DATA\r\n"), StartsWith("354"));
+        EXPECT_EQ(single.rig.ask(client, "x\r\n.\r\n"), taken);
+        ASSERT_EQ(single.backend.messages.size(), 1U);
+        const BackendMessage& message = *single.backend.messages.front();
+        EXPECT_EQ(message.mail, dsn ? "MAIL FROM:<a@b.example> RET=HDRS ENVID=QQ+2B1"
+                                    : "MAIL FROM:<a@b.example>");
+        EXPECT_THAT(
+            message.recipients,
+            ElementsAre(dsn ? "RCPT TO:<u@one.example> NOTIFY=SUCCESS,DELAY "
+                              "ORCPT=rfc822;Old+2B@one.example"
+                            : "RCPT TO:<u@one.example>",
+                        dsn ? "RCPT TO:<u@one.example> NOTIFY=NEVER" : "RCPT TO:<u@one.example>",
+                        "RCPT TO:<u@one.example>"));
+        single.rig.finish();
+    }
+}
+
+TEST(WorkerAnswers, ReportWishesAreSaidAgainToTheNextBackend) {
+    Pair pair({}, BackendProfile{.chunking = false});
+    pair.once("DATA", ScriptedBackend::drop_now);
+    Client& client = pair.rig.greeted();
+    ASSERT_THAT(pair.rig.ask(client, "MAIL FROM:<a@b.example> RET=FULL\r\n"), StartsWith("250"));
+    ASSERT_THAT(pair.rig.ask(client, "RCPT TO:<u@one.example> NOTIFY=FAILURE ORCPT=x;y\r\n"),
+                StartsWith("250"));
+    EXPECT_EQ(pair.send_message(client), taken);
+    const std::string asked = "RCPT TO:<u@one.example> NOTIFY=FAILURE ORCPT=x;y";
+    EXPECT_EQ(pair.count_of("RCPT"), 2U);
+    EXPECT_THAT(pair.first.commands, Contains(asked));
+    EXPECT_THAT(pair.second.commands, Contains(asked));
     pair.rig.finish();
 }
 

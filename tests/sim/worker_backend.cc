@@ -245,6 +245,7 @@ std::string ScriptedBackend::hello_reply(const BackendProfile& profile) {
     reply += profile.chunking ? "250-CHUNKING\r\n" : "";
     reply += profile.eight_bit ? "250-8BITMIME\r\n" : "";
     reply += profile.utf8 ? "250-SMTPUTF8\r\n" : "";
+    reply += profile.dsn ? "250-DSN\r\n" : "";
     return reply + "250 SIZE\r\n";
 }
 

@@ -30,6 +30,7 @@ struct BackendProfile {
     bool chunking = true;
     bool eight_bit = true;
     bool utf8 = true;
+    bool dsn = true;
 };
 
 struct BackendMessage {

@@ -71,7 +71,11 @@ TEST(ClientCapabilities, ASizeThatCannotBeReadStatesNone) {
 }
 
 TEST(ClientCapabilities, MailParametersGoOutOnlyWhereOffered) {
-    const MailCommand command{"a@b.example", 10, BodyType::eight_bit_mime, true};
+    MailCommand command;
+    command.reverse_path = "a@b.example";
+    command.declared_size_bytes = 10;
+    command.body = BodyType::eight_bit_mime;
+    command.smtputf8 = true;
     ClientSession bare = session_after("250 b\r\n");
     bare.mail(command, 1234);
     EXPECT_EQ(bare.output(), "MAIL FROM:<a@b.example>\r\n");
@@ -81,11 +85,61 @@ TEST(ClientCapabilities, MailParametersGoOutOnlyWhereOffered) {
     EXPECT_EQ(full.output(), "MAIL FROM:<a@b.example> SIZE=1234 BODY=8BITMIME SMTPUTF8\r\n");
 }
 
+TEST(ClientCapabilities, ReportParametersGoOutOnlyWhereOffered) {
+    MailCommand mail;
+    mail.return_content = ReturnContent::full;
+    mail.envelope_id = "QQ+2B1";
+    const RecipientParameters all{notify_success | notify_failure | notify_delay,
+                                  "rfc822;a+2B@b.example"};
+    ClientSession bare = session_after("250 b\r\n");
+    bare.mail(mail, 0);
+    bare.recipient("a@b.example", all);
+    EXPECT_EQ(bare.output(), "MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\n");
+
+    ClientSession full = session_after("250-b\r\n250 DSN\r\n");
+    full.mail(mail, 0);
+    mail.return_content = ReturnContent::headers;
+    mail.envelope_id.clear();
+    full.mail(mail, 0);
+    full.recipient("a@b.example", all);
+    full.recipient("a@b.example", {notify_never, {}});
+    full.recipient("a@b.example", {notify_delay, {}});
+    full.recipient("a@b.example", {0, "rfc822;x"});
+    full.recipient("a@b.example");
+    EXPECT_EQ(full.output(), "MAIL FROM:<> RET=FULL ENVID=QQ+2B1\r\n"
+                             "MAIL FROM:<> RET=HDRS\r\n"
+                             "RCPT TO:<a@b.example> NOTIFY=SUCCESS,FAILURE,DELAY "
+                             "ORCPT=rfc822;a+2B@b.example\r\n"
+                             "RCPT TO:<a@b.example> NOTIFY=NEVER\r\n"
+                             "RCPT TO:<a@b.example> NOTIFY=DELAY\r\n"
+                             "RCPT TO:<a@b.example> ORCPT=rfc822;x\r\n"
+                             "RCPT TO:<a@b.example>\r\n");
+}
+
+TEST(ClientCapabilities, AnOriginalRecipientInUtf8GoesOutInAsciiWhereTheBackendLacksSmtputf8) {
+    ClientSession without = session_after("250-b\r\n250 DSN\r\n");
+    without.recipient("a@b.example", {0, "utf-8;\xc3\xbc"});
+    EXPECT_EQ(without.output(), "RCPT TO:<a@b.example> ORCPT=utf-8;\\x{FC}\r\n");
+    ClientSession with = session_after("250-b\r\n250-SMTPUTF8\r\n250 DSN\r\n");
+    with.recipient("a@b.example", {0, "utf-8;\xc3\xbc"});
+    EXPECT_EQ(with.output(), "RCPT TO:<a@b.example> ORCPT=utf-8;\xc3\xbc\r\n");
+
+    std::string longest = "utf-8;";
+    while (longest.size() < 500) {
+        longest += "\xc3\xbc";
+    }
+    without.output().clear();
+    without.recipient("a@b.example", {notify_delay, longest});
+    EXPECT_EQ(without.output(), "RCPT TO:<a@b.example> NOTIFY=DELAY\r\n");
+}
+
 TEST(ClientCapabilities, WhatTheClientDidNotSayIsNotSaid) {
     ClientSession session =
-        session_after("250-b\r\n250-SIZE 1\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
-    session.mail({"", {}, BodyType::unstated, false}, 0);
-    session.mail({"", {}, BodyType::seven_bit, false}, 18446744073709551615U);
+        session_after("250-b\r\n250-SIZE 1\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n");
+    MailCommand command;
+    session.mail(command, 0);
+    command.body = BodyType::seven_bit;
+    session.mail(command, 18446744073709551615U);
     EXPECT_EQ(session.output(), "MAIL FROM:<>\r\nMAIL FROM:<> SIZE=18446744073709551615\r\n");
 }
 

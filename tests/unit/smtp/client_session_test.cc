@@ -11,7 +11,7 @@
 namespace ringmx::smtp {
 namespace {
 
-const MailCommand sender{"a@b.example", {}, BodyType::unstated, false};
+const MailCommand sender{"a@b.example", {}, BodyType::unstated, false, ReturnContent::unstated, {}};
 
 struct Seen {
     ClientEvent event;
@@ -339,7 +339,9 @@ TEST(ClientSession, APipelineThatNeverRunsDryStaysInOrder) {
 TEST(ClientSessionDeathTest, AnAddressWithALineEndIsOurOwnMistake) {
     ClientSession session = ready_session();
     EXPECT_DEATH(session.recipient("a@b>\r\nDATA"), "assertion failed");
-    EXPECT_DEATH(session.mail({"a\n", {}, BodyType::unstated, false}, 0), "assertion failed");
+    EXPECT_DEATH(
+        session.mail({"a\n", {}, BodyType::unstated, false, ReturnContent::unstated, {}}, 0),
+        "assertion failed");
 }
 
 } // namespace

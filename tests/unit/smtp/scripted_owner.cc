@@ -16,6 +16,7 @@ ServerSettings settings_of(const dialog::Dialog& script) {
     settings.lmtp = script.lmtp;
     settings.offer_chunking = script.chunking;
     settings.offer_smtputf8 = script.smtputf8;
+    settings.offer_dsn = script.dsn;
     settings.offer_pipelining = script.pipelining;
     const auto limit = [&script](const char* name, std::uint64_t otherwise) {
         const auto found = script.limits.find(name);

@@ -50,9 +50,9 @@ TEST(Snapshot, HasEachListenersAndPoolsSettings) {
     Lasting lasting(1, 100, 1);
     const auto snapshot = build(lasting, {"10.0.0.1", "name.example"});
     ASSERT_EQ(snapshot->listeners.size(), 1U);
-    EXPECT_EQ(snapshot->listeners[0].smtp.hostname, "mx.example");
-    EXPECT_EQ(snapshot->listeners[0].smtp.recipients_max, 7U);
-    EXPECT_FALSE(snapshot->listeners[0].smtp_without_utf8.offer_smtputf8);
+    const smtp::ServerSettings& smtp = snapshot->smtp_settings(0);
+    EXPECT_EQ(smtp.hostname, "mx.example");
+    EXPECT_EQ(smtp.recipients_max, 7U);
     ASSERT_EQ(snapshot->pools[0]->addresses.size(), 2U);
     ASSERT_EQ(snapshot->pools[0]->addresses[0].size(), 1U);
     EXPECT_EQ(snapshot->pools[0]->addresses[0][0].text(), "10.0.0.1:25");
@@ -64,16 +64,41 @@ TEST(Snapshot, HasEachListenersAndPoolsSettings) {
 TEST(Snapshot, WhatIsKnownOfABackendOutlivesReloads) {
     Lasting lasting(1, 100, 1);
     const auto before = build(lasting, {"10.0.0.1", "10.0.0.2"});
-    EXPECT_FALSE(before->lacks_smtputf8()) << "unknown counts as yes";
+    EXPECT_TRUE(before->smtp_settings(0).offer_smtputf8) << "unknown counts as yes";
+    smtp::Capabilities offered;
+    offered.dsn = true;
     for (const auto& traits : before->pools[0]->traits) {
-        traits->smtputf8 = BackendTraits::Known::no;
+        traits->learn(offered);
     }
-    EXPECT_TRUE(before->lacks_smtputf8());
+    EXPECT_FALSE(before->smtp_settings(0).offer_smtputf8);
     const auto after = build(lasting, {"10.0.0.2", "10.0.0.1"});
-    EXPECT_TRUE(after->lacks_smtputf8());
+    EXPECT_FALSE(after->smtp_settings(0).offer_smtputf8);
     EXPECT_EQ(after->pools[0]->rows[0], before->pools[0]->rows[1]);
     EXPECT_EQ(after->pools[0]->upstream.states[0], before->pools[0]->upstream.states[1]);
-    EXPECT_FALSE(build(lasting, {"10.0.0.1", "10.0.0.3"})->lacks_smtputf8());
+    EXPECT_TRUE(build(lasting, {"10.0.0.1", "10.0.0.3"})->smtp_settings(0).offer_smtputf8);
+}
+
+TEST(Snapshot, OffersWhatSomeBackendMayHave) {
+    Lasting lasting(1, 100, 1);
+    const auto snapshot = build(lasting, {"10.0.0.1", "10.0.0.2"});
+    const auto& traits = snapshot->pools[0]->traits;
+    const auto offers = [&] {
+        const smtp::ServerSettings& smtp = snapshot->smtp_settings(0);
+        return std::pair(smtp.offer_smtputf8, smtp.offer_dsn);
+    };
+    EXPECT_EQ(offers(), std::pair(true, true));
+    traits[0]->learn({});
+    EXPECT_EQ(offers(), std::pair(true, true)) << "nobody knows about the other one";
+    smtp::Capabilities offered;
+    offered.dsn = true;
+    traits[1]->learn(offered);
+    EXPECT_EQ(offers(), std::pair(false, true));
+    traits[1]->learn({});
+    EXPECT_EQ(offers(), std::pair(false, false));
+    offered = {};
+    offered.smtputf8 = true;
+    traits[0]->learn(offered);
+    EXPECT_EQ(offers(), std::pair(true, false));
 }
 
 } // namespace
