@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <random>
 #include <set>
@@ -23,6 +22,7 @@ namespace {
 
 constexpr std::uint16_t pools_count = 4;
 constexpr int looked_at_max = 64; // what one next_due() looks at
+constexpr std::size_t actions_count = 9;
 constexpr std::int64_t tick_ns = 1LL << 27U;
 
 struct Known {
@@ -43,9 +43,11 @@ struct Known {
 class Comparison {
   public:
     explicit Comparison(std::uint64_t seed) : random_(seed) {
-        for (std::uint64_t& weight : weights_) {
-            weight = 1 + below(20); // each seed has a mixture of its own
+        std::array<double, actions_count> weights{};
+        for (double& weight : weights) {
+            weight = static_cast<double>(1 + below(20)); // each seed has a mixture of its own
         }
+        draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
     }
 
     void run() {
@@ -69,17 +71,12 @@ class Comparison {
     bool chance(std::uint64_t of) { return below(of) == 0; }
 
     void act() {
-        std::uint64_t drawn = below(std::accumulate(weights_.begin(), weights_.end(), 0ULL));
-        std::size_t which = 0;
-        while (drawn >= weights_[which]) {
-            drawn -= weights_[which++];
-        }
         static constexpr void (Comparison::* actions[])() = {
             &Comparison::add,      &Comparison::erase, &Comparison::schedule,
             &Comparison::park,     &Comparison::hold,  &Comparison::wake,
             &Comparison::take_due, &Comparison::page,  &Comparison::annotate};
-        static_assert(std::size(actions) == std::tuple_size_v<decltype(weights_)>);
-        (this->*actions[which])();
+        static_assert(std::size(actions) == actions_count);
+        (this->*actions[draw_(random_)])();
     }
 
     // Any message, by its id; none if there is none.
@@ -343,7 +340,7 @@ class Comparison {
     }
 
     std::mt19937_64 random_;
-    std::array<std::uint64_t, 9> weights_{};
+    std::discrete_distribution<std::size_t> draw_;
     QueueIndex index_;
     std::map<std::uint64_t, Known> known_;
     std::set<std::uint16_t> awake_; // pools
