@@ -62,12 +62,10 @@ std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {
 
 } // namespace
 
-Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
-                                                   Configuration configuration,
-                                                   BoundSockets sockets,
-                                                   std::unique_ptr<RunSpool> spool,
-                                                   int signal_descriptor,
-                                                   observe::LogWriter& log_writer) {
+Expected<std::unique_ptr<Control>>
+Control::create(std::string config_path, Configuration configuration, BoundSockets sockets,
+                std::unique_ptr<RunSpool> spool, int signal_descriptor,
+                observe::LogWriter& log_writer) {
     const Expected<ring::Features> features = ring::probe();
     if (!features) {
         return std::unexpected(features.error());
@@ -93,14 +91,15 @@ Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
     if (!resolver) {
         return std::unexpected(resolver.error());
     }
-    return std::unique_ptr<Control>(new Control(
-        std::move(config_path), std::move(configuration), std::move(sockets), std::move(spool),
-        signal_descriptor, log_writer, std::move(*port), std::move(*resolver), std::move(worker_ports)));
+    return std::unique_ptr<Control>(new Control(std::move(config_path), std::move(configuration),
+                                                std::move(sockets), std::move(spool),
+                                                signal_descriptor, log_writer, std::move(*port),
+                                                std::move(*resolver), std::move(worker_ports)));
 }
 
 Control::Control(std::string config_path, Configuration configuration, BoundSockets sockets,
-                 std::unique_ptr<RunSpool> spool, int signal_descriptor, observe::LogWriter& log_writer,
-                 std::unique_ptr<ring::UringPort> port,
+                 std::unique_ptr<RunSpool> spool, int signal_descriptor,
+                 observe::LogWriter& log_writer, std::unique_ptr<ring::UringPort> port,
                  std::unique_ptr<upstream::Resolver> resolver,
                  std::vector<std::unique_ptr<ring::UringPort>> worker_ports)
     : config_path_(std::move(config_path)), configuration_(std::move(configuration)),
@@ -110,8 +109,7 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
       lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
       reload_thread_(port_->waker()), shares_(configuration_.settings->limits.connections),
       names_(loop_, std::move(resolver)), prober_(loop_), admin_(*port_, pages()),
-      spool_(std::move(spool)),
-      phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
+      spool_(std::move(spool)), phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
       started_at_(port_->wall_time()) {
     for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
         wakers_.push_back(&worker_port->waker());

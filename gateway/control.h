@@ -16,8 +16,8 @@
 #include "configuration.h"
 #include "observe/log_writer.h"
 #include "reload_thread.h"
-#include "run_spool.h"
 #include "ring/uring_port.h"
+#include "run_spool.h"
 #include "startup.h"
 #include "worker/prober.h"
 #include "worker_thread.h"
@@ -113,7 +113,7 @@ class Control {
     std::vector<const observe::WorkerCounters*> counters_;
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
-    std::unique_ptr<RunSpool> spool_; // null: no listener needs it
+    std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;

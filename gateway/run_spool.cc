@@ -13,7 +13,8 @@ namespace {
 spool::Nonce random_nonce() {
     spool::Nonce nonce{};
     const ssize_t count = ::getrandom(nonce.data(), nonce.size(), 0);
-    RINGMX_ASSERT(count == static_cast<ssize_t>(nonce.size())); // up to 256 octets always come whole
+    RINGMX_ASSERT(count ==
+                  static_cast<ssize_t>(nonce.size())); // up to 256 octets always come whole
     return nonce;
 }
 
@@ -21,8 +22,8 @@ spool::Nonce random_nonce() {
 
 Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
                                                    std::uint32_t workers) {
-    const bool is_needed = std::ranges::any_of(
-        settings.listeners, [](const ListenerSettings& listener) {
+    const bool is_needed =
+        std::ranges::any_of(settings.listeners, [](const ListenerSettings& listener) {
             return listener.acknowledge != Acknowledge::backend;
         });
     if (!is_needed) {
@@ -32,9 +33,8 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
     if (!directory) {
         return std::unexpected(directory.error());
     }
-    return std::unique_ptr<RunSpool>(
-        new RunSpool(std::move(*directory),
-                     SpoolSizes::of(settings.spool.max_size_bytes, workers), workers));
+    return std::unique_ptr<RunSpool>(new RunSpool(
+        std::move(*directory), SpoolSizes::of(settings.spool.max_size_bytes, workers), workers));
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {
@@ -73,10 +73,11 @@ std::vector<worker::Inbox> RunSpool::recovered() {
     }
     recovery_.reset();
     if (bytes > 0) {
-        notices_.add(LogLevel::info,
-                     fmt::format("the spool of earlier runs is read ({} MiB): {} message{} to go on "
-                                 "with",
-                                 bytes >> 20U, count, count == 1 ? "" : "s"));
+        notices_.add(
+            LogLevel::info,
+            fmt::format("the spool of earlier runs is read ({} MiB): {} message{} to go on "
+                        "with",
+                        bytes >> 20U, count, count == 1 ? "" : "s"));
     }
     return parts;
 }

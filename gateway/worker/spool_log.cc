@@ -249,10 +249,10 @@ void SpoolLog::write() {
 void SpoolLog::request_segments() {
     // The first one is wanted now whoever waits for it.
     const bool at_once = journal_.wants_segment() || table_.count() == 0;
-    if (is_requested_ ? is_urgent_ || !at_once
-                      : loop_.now() < request_at_ ||
-                            table_.files_count() >= options_.segments_max ||
-                            (!at_once && table_.spare_count() >= spares_ahead)) {
+    if (is_requested_
+            ? is_urgent_ || !at_once
+            : loop_.now() < request_at_ || table_.files_count() >= options_.segments_max ||
+                  (!at_once && table_.spare_count() >= spares_ahead)) {
         return;
     }
     is_requested_ = true;

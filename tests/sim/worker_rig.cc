@@ -285,8 +285,7 @@ void Rig::reload(const std::function<void(Settings&)>& change) {
     change(settings_);
     const std::shared_ptr<const worker::Snapshot> fresh = snapshot();
     for (const std::unique_ptr<RigWorker>& one : workers) {
-        EXPECT_TRUE(
-            one->worker->post({.kind = worker::Inbox::Kind::snapshot, .snapshot = fresh}));
+        EXPECT_TRUE(one->worker->post({.kind = worker::Inbox::Kind::snapshot, .snapshot = fresh}));
     }
     turn();
 }
