@@ -30,9 +30,9 @@ std::string send_message(Rig& rig, Client& client, std::string_view content,
 
 std::vector<std::string> taken(const ScriptedBackend& backend) {
     std::vector<std::string> octets;
-    for (const BackendMessage& message : backend.messages) {
-        if (message.taken) {
-            octets.push_back(message.octets);
+    for (const std::shared_ptr<BackendMessage>& message : backend.messages) {
+        if (message->taken) {
+            octets.push_back(message->octets);
         }
     }
     return octets;
@@ -119,7 +119,7 @@ TEST(Spool, EachBackendOfTheRecipientsGetsOneCopy) {
     std::size_t found = 0;
     for (const ScriptedBackend* backend : {&first, &second, &third}) {
         ASSERT_EQ(backend->messages.size(), 1U);
-        found += backend->messages[0].recipients.size();
+        found += backend->messages[0]->recipients.size();
     }
     EXPECT_EQ(found, recipients.size());
     rig.finish();
