@@ -65,6 +65,8 @@ class Control {
     void start_workers();
     void watch_backends();
     void run_spool();
+    void watch_spool();
+    [[nodiscard]] std::string spool_unready() const;
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 

@@ -182,9 +182,13 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Gauge queue_bytes;              // as stored
     Gauge queue_oldest_accepted_at; // seconds since 1970; 0: the queue is empty
     Counter spool_commits_total;
-    Counter spool_bytes_total; // written by commits
+    Counter spool_records_total; // in those
+    Counter spool_bytes_total;   // likewise, padding included
     Counter spool_failures_total;
+    Histogram spool_commit; // from handing a write to the kernel to its end
     Gauge spool_room_bytes; // what new mail may still take
+    Gauge spool_error;      // why nothing can be written now, as an errno; 0: it can
+    Gauge spool_takes_mail; // 0: MAIL is refused for want of room, or for that error
 
     // Backends, all of them.
     Counter backend_bytes_sent_total;

@@ -109,6 +109,7 @@ class Journal {
 
     struct Totals {
         std::uint64_t commits = 0;
+        std::uint64_t records = 0;
         std::uint64_t bytes = 0;
         std::uint64_t failures = 0;
     };

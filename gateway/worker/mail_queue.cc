@@ -49,7 +49,8 @@ std::uint32_t seconds(WallTime time) {
 } // namespace
 
 MailQueue::MailQueue(Worker& worker, SpoolOptions options)
-    : worker_(worker), log_(worker.loop(), worker.index(), options, *this, *this),
+    : worker_(worker),
+      log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       intakes_(slots_max), dispatches_(dispatches_max), forwardings_(slots_max),
       endings_(slots_max), generation_(options.generation) {
     number_pools();
@@ -385,14 +386,16 @@ void MailQueue::count_queue() {
     counters.queue_bytes.set(static_cast<std::int64_t>(sum.stored_bytes));
     const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
     counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
-    counters.spool_commits_total.add(log_.journal().totals().commits -
-                                     counters.spool_commits_total.value());
-    counters.spool_bytes_total.add(log_.journal().totals().bytes -
-                                   counters.spool_bytes_total.value());
-    counters.spool_failures_total.add(log_.journal().totals().failures -
-                                      counters.spool_failures_total.value());
-    counters.spool_room_bytes.set(static_cast<std::int64_t>(
-        log_.error() != 0 ? 0 : log_.room_bytes() - std::min(log_.room_bytes(), reserved_bytes_)));
+    const spool::Journal::Totals& totals = log_.journal().totals();
+    counters.spool_commits_total.add(totals.commits - counters.spool_commits_total.value());
+    counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
+    counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
+    counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
+    const std::uint64_t room = log_.room_bytes();
+    counters.spool_room_bytes.set(
+        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_)));
+    counters.spool_error.set(log_.error());
+    counters.spool_takes_mail.set(log_.error() == 0 && has_room(room_unstated_bytes) ? 1 : 0);
 }
 
 } // namespace ringmx::worker

@@ -16,11 +16,13 @@
 
 #include "base/buffer.h"
 #include "base/slab.h"
+#include "observe/counters.h"
 #include "ring/stream.h"
 #include "spool/journal.h"
 #include "spool/segment_table.h"
 #include "worker/segment_supply.h"
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -59,7 +61,8 @@ class RecordReader {
 class SpoolLog {
   public:
     SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
-             spool::JournalObserver& observer, RecordReader& reader);
+             observe::WorkerCounters& counters, spool::JournalObserver& observer,
+             RecordReader& reader);
     ~SpoolLog();
     SpoolLog(const SpoolLog&) = delete;
     SpoolLog& operator=(const SpoolLog&) = delete;
@@ -115,12 +118,14 @@ class SpoolLog {
 
     ring::Loop& loop_;
     SpoolOptions options_;
+    observe::WorkerCounters& counters_;
     spool::JournalObserver& observer_;
     RecordReader& reader_;
     spool::SegmentTable table_;
     spool::Journal journal_;
     std::vector<AdoptedSegment*> adopted_;
     Slab<Reading> readings_;
+    std::array<Instant, spool::writes_max + 2> written_at_{}; // by the journal's slot
     std::uint32_t operations_ = 0; // in flight
     bool is_requested_ = false;
     bool is_urgent_ = false; // and it was said that mail waits

@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, EndToEnd, Gateway, Program, address, config, free_port, pool, run, wait_until
+from harness import BIN, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
 
 FULL = os.environ.get("RINGMX_FULL") == "1"
 
@@ -21,7 +21,7 @@ class Spool(EndToEnd):
 
     def sink(self, *arguments, name="sink"):
         port = free_port()
-        program = Program([BIN / "ringmx-sink", "--listen", address(port), *arguments], self.folder, name=name)
+        program = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", *arguments], self.folder, name=name)
         self.addCleanup(program.stop)
         program.wait_log("listening on")
         program.smtp = port
@@ -43,10 +43,10 @@ class Spool(EndToEnd):
         self.client(gateway).message("user@example.com")
         o_dsync = 0o10000
         flags = []
-        for name in os.listdir(f"/proc/{gateway.pid}/fd"):
+        for name in os.listdir(f"/proc/{gateway.process.pid}/fd"):
             try:
-                path = os.readlink(f"/proc/{gateway.pid}/fd/{name}")
-                info = pathlib.Path(f"/proc/{gateway.pid}/fdinfo/{name}").read_text()
+                path = os.readlink(f"/proc/{gateway.process.pid}/fd/{name}")
+                info = pathlib.Path(f"/proc/{gateway.process.pid}/fdinfo/{name}").read_text()
             except FileNotFoundError:
                 continue
             if path.endswith(".seg"):
@@ -61,13 +61,13 @@ class Spool(EndToEnd):
         self.client(first).message("user@example.com")
         path = pathlib.Path(self.folder) / "second.json"
         path.write_text(json.dumps(self.settings([backend])))
-        done = run("serve", "--config", path)
+        done = run(BIN / "ringmx", "serve", "--config", path)
         self.assertEqual(done.returncode, 1)
         self.assertIn(str(pathlib.Path(self.folder) / "spool"), done.stderr)
 
     def test_mail_waits_for_its_backend(self):
         port = free_port()
-        gateway = self.gateway(self.settings([address(port)], spool={"retry": {"initial": "1s", "maximum": "2s"}}))
+        gateway = self.gateway(self.settings([f"127.0.0.1:{port}"], spool={"retry": {"initial": "1s", "maximum": "2s"}}))
         client = self.client(gateway)
         for _ in range(5):
             client.message("user@example.com")
@@ -86,24 +86,24 @@ class Spool(EndToEnd):
         gateway = None
         port, admin = free_port(), free_port()
         for round_ in range(kills):
-            settings = self.settings([address(sink.smtp)], workers=chance.choice([1, 2, 3]))
-            settings["listeners"][0]["address"] = address(port)
-            settings["admin"] = {"address": address(admin)}
+            settings = self.settings([f"127.0.0.1:{sink.smtp}"], workers=chance.choice([1, 2, 3]))
+            settings["listeners"][0]["address"] = f"127.0.0.1:{port}"
+            settings["admin"] = {"address": f"127.0.0.1:{admin}"}
             gateway = Gateway(settings, self.folder)
             sent = pathlib.Path(self.folder) / f"sent-{round_}"
             sent_files.append(sent)
-            load = subprocess.Popen([BIN / "ringmx-load", "--to", address(port), "--connections", "16", "--duration", f"{seconds}s",
+            load = subprocess.Popen([BIN / "ringmx-load", "--to", f"127.0.0.1:{port}", "--connections", "16", "--duration", f"{seconds}s",
                                      "--size", chance.choice(["1KiB", "4KiB-64KiB", "300KiB-700KiB"]), "--record", sent],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(chance.uniform(0.05, seconds))
             gateway.signal(signal.SIGKILL)
             gateway.wait()
             load.wait(60)
-        settings = self.settings([address(sink.smtp)], workers=2)
-        settings["listeners"][0]["address"] = address(port)
-        settings["admin"] = {"address": address(admin)}
+        settings = self.settings([f"127.0.0.1:{sink.smtp}"], workers=2)
+        settings["listeners"][0]["address"] = f"127.0.0.1:{port}"
+        settings["admin"] = {"address": f"127.0.0.1:{admin}"}
         gateway = Gateway(settings, self.folder)
-        wait_until(lambda: "the spool of earlier runs is read" in gateway.log, 60)
+        wait_until(lambda: "the spool of earlier runs is read" in gateway.log(), 60)
         gateway.wait_metric("ringmx_queue_messages", 0)
         gateway.stop()
         sink.stop()
