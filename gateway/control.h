@@ -116,6 +116,7 @@ class Control {
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
     std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
+    std::string spool_want_; // why it takes no mail, as it was last told
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;
