@@ -250,8 +250,7 @@ void SpoolRecovery::put_aside(const Found& found, const std::string& why) {
 // Nothing was ever written to it.
 void SpoolRecovery::forget(const Found& found) {
     if (::unlinkat(result_.runs[found.run].folder.number(), found.name.c_str(), 0) != 0) {
-        notices_.add(LogLevel::warning,
-                     fmt::format("spool: {}: can't be deleted: {}", found.path, words_of(errno)));
+        notices_.add(LogLevel::warning, Error{"spool: delete", errno, found.path}.message());
     }
 }
 
