@@ -15,6 +15,13 @@ constexpr char lowered(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
+void append_lowered(std::string_view text, std::string& out) {
+    const std::size_t before = out.size();
+    out += text;
+    std::transform(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(),
+                   out.begin() + static_cast<std::ptrdiff_t>(before), lowered);
+}
+
 constexpr bool is_letter_or_digit(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -62,9 +69,7 @@ bool append_ascii_domain(std::string_view text, std::string& out) {
     if (!is_ascii_domain(text)) {
         return false;
     }
-    for (const char c : text) {
-        out.push_back(lowered(c));
-    }
+    append_lowered(text, out);
     return true;
 }
 
@@ -119,9 +124,7 @@ bool append_address_literal(std::string_view text, std::string& out) {
     if (!is_general) {
         return false;
     }
-    for (const char c : text) {
-        out.push_back(lowered(c));
-    }
+    append_lowered(text, out);
     return true;
 }
 
@@ -191,9 +194,7 @@ bool append_mailbox(std::string_view text, std::string& out) {
         if (!is_dot_string(local)) {
             return false;
         }
-        for (const char c : local) {
-            out.push_back(lowered(c));
-        }
+        append_lowered(local, out);
     }
     out.push_back('@');
     return append_domain(text.substr(at + 1), out);

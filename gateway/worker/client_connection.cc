@@ -316,6 +316,9 @@ void ClientConnection::set_timer() {
 // When the client has been waited for long enough; while we owe it an answer it is not waited for
 // at all.
 Instant ClientConnection::serving_deadline() const {
+    if (replies_due_ != never) {
+        return replies_due_;
+    }
     const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
     if (stream_.unsent_bytes() > 0) {
         return std::max(last_sent_at_, last_command_at_) + timeouts.command;
@@ -366,6 +369,11 @@ void ClientConnection::timer_fired() {
 
 void ClientConnection::serving_timer_fired() {
     if (serving_deadline() > worker_.now()) {
+        set_timer();
+        return;
+    }
+    if (replies_due_ != never) {
+        finish_output();
         set_timer();
         return;
     }

@@ -131,6 +131,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     void count_rejected(observe::RejectReason reason);
     void note_recipient_refusal(observe::RecipientReason reason);
     void finish_output();
+    [[nodiscard]] bool holds_replies();
     void adjust_reading();
     [[nodiscard]] bool owes_answer();
 
@@ -178,6 +179,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     // timeouts.command counts from here: a dripped line does not prolong it.
     Instant last_command_at_;
     Instant last_sent_at_;
+    Instant replies_due_ = never; // when the replies that wait for others leave without them
     // The data rate's clock: runs while content is waited for, in windows.
     Instant rate_resumed_at_;
     Duration rate_elapsed_{0};

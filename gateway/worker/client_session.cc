@@ -29,6 +29,10 @@ constexpr std::size_t pinned_input_bytes_min = 4096;
 // A flood of commands leaves no more behind than this.
 constexpr std::size_t kept_output_bytes_max = 4096;
 
+// Replies that wait for the next one wait no longer (Postfix waits 10 s), and no more of them.
+constexpr Duration replies_wait_max = 1s;
+constexpr std::size_t waiting_replies_bytes_max = 4096;
+
 // A command of six octets can have a reply of a hundred.
 constexpr std::size_t commands_portion_bytes_max = 4096;
 
@@ -423,6 +427,19 @@ void ClientConnection::resume_content() {
     }
 }
 
+// A client that has sent more than these replies answer is owed another one: it takes them all in
+// one send (RFC 2920, 3.2).
+bool ClientConnection::holds_replies() {
+    if (!blocked_ || !session_.output_may_wait() ||
+        session_.output().size() >= waiting_replies_bytes_max) {
+        return false;
+    }
+    if (replies_due_ == never) {
+        replies_due_ = worker_.now() + replies_wait_max;
+    }
+    return replies_due_ > worker_.now();
+}
+
 void ClientConnection::finish_output() {
     const std::uint32_t errors = session_.errors_total();
     worker_.counters().protocol_errors_total.add(errors - errors_counted_);
@@ -431,9 +448,10 @@ void ClientConnection::finish_output() {
     worker_.counters().commands_total.add(commands - commands_counted_);
     commands_counted_ = commands;
     std::string& output = session_.output();
-    if (output.empty()) {
+    if (output.empty() || holds_replies()) {
         return;
     }
+    replies_due_ = never;
     last_command_at_ = worker_.now(); // whatever was answered was a whole command
     worker_.counters().bytes_sent_total.add(output.size());
     if (stream_.unsent_bytes() == 0) {
