@@ -31,8 +31,10 @@ struct Handle {
     std::uint32_t generation = 0; // 0: names nothing
 
     [[nodiscard]] explicit operator bool() const { return generation != 0; }
-    [[nodiscard]] std::uint64_t packed() const { return std::uint64_t{slot} << 32U | generation; }
-    [[nodiscard]] static Handle unpacked(std::uint64_t value) {
+    [[nodiscard]] constexpr std::uint64_t packed() const {
+        return std::uint64_t{slot} << 32U | generation;
+    }
+    [[nodiscard]] static constexpr Handle unpacked(std::uint64_t value) {
         return {static_cast<std::uint32_t>(value >> 32U), static_cast<std::uint32_t>(value)};
     }
     bool operator==(const Handle&) const = default;

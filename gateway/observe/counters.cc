@@ -52,6 +52,10 @@ std::string_view name_of(RejectReason reason) {
         return "rate_limit";
     case RejectReason::no_memory:
         return "no_memory";
+    case RejectReason::spool_full:
+        return "spool_full";
+    case RejectReason::disk_error:
+        return "disk_error";
     case RejectReason::backend_unavailable:
         return "backend_unavailable";
     case RejectReason::backend_tempfail:

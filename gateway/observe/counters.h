@@ -82,6 +82,8 @@ enum class RejectReason : std::uint8_t {
     received_loop,       // 554 5.4.6
     rate_limit,          // 450 4.7.1
     no_memory,           // 452 4.3.1
+    spool_full,          // 452 4.3.1
+    disk_error,          // 451 4.3.0
     backend_unavailable, // 451 4.4.1: none takes it now
     backend_tempfail,    // a backend's own 4xx
     backend_reject,      // a backend's own 5xx
@@ -174,6 +176,15 @@ struct alignas(cache_line_bytes) WorkerCounters {
     // Envelopes sent again to a backend, after a hold or on another backend.
     Counter transactions_replayed_total;
     Histogram acknowledge; // from the end of data to the reply
+
+    // The queue.
+    Gauge queue_messages;
+    Gauge queue_bytes;              // as stored
+    Gauge queue_oldest_accepted_at; // seconds since 1970; 0: the queue is empty
+    Counter spool_commits_total;
+    Counter spool_bytes_total; // written by commits
+    Counter spool_failures_total;
+    Gauge spool_room_bytes; // what new mail may still take
 
     // Backends, all of them.
     Counter backend_bytes_sent_total;

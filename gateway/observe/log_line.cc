@@ -46,6 +46,7 @@ class TextLine {
     void recipient_rejected();
     void accepted();
     void delivered();
+    void undelivered(std::string_view status);
     void more_recipients();
     void seconds(Duration duration);
     void relay();
@@ -285,6 +286,26 @@ void TextLine::seconds(Duration duration) {
     put_format(out_, FMT_COMPILE("{}.{:03}"), milliseconds / 1000, milliseconds % 1000);
 }
 
+// The reply begins with code and enhanced code, of which Postfix repeats the latter.
+void TextLine::undelivered(std::string_view status) {
+    id_or_noqueue();
+    angle("to", LogField::recipient);
+    put(out_, ", relay=none, delay=");
+    seconds(record_.duration());
+    put(out_, ", delays=");
+    seconds(record_.duration());
+    put(out_, "/0/0/0, dsn=");
+    const std::string_view given = record_.text(LogField::detail);
+    const std::size_t code_end = std::min(given.find(' '), given.size());
+    const std::string_view rest = given.substr(std::min(code_end + 1, given.size()));
+    append_log_text(out_, rest.substr(0, rest.find(' ')));
+    put(out_, ", status=");
+    put(out_, status);
+    put(out_, " (");
+    text(LogField::detail);
+    put(out_, ")");
+}
+
 void TextLine::delivered() {
     id_or_noqueue();
     angle("to", LogField::recipient);
@@ -437,6 +458,10 @@ void TextLine::append() {
         return accepted();
     case LogEvent::delivered:
         return delivered();
+    case LogEvent::deferred:
+        return undelivered("deferred");
+    case LogEvent::failed:
+        return undelivered("bounced");
     case LogEvent::backend_up:
         return backend("is up");
     case LogEvent::backend_down:

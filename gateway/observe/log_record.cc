@@ -63,6 +63,10 @@ std::string_view name_of(LogEvent event) {
         return "accepted";
     case LogEvent::delivered:
         return "delivered";
+    case LogEvent::deferred:
+        return "deferred";
+    case LogEvent::failed:
+        return "failed";
     case LogEvent::backend_up:
         return "backend_up";
     case LogEvent::backend_down:
@@ -107,6 +111,8 @@ LogLevel default_level(LogEvent event) {
     case LogEvent::message_rejected:
     case LogEvent::accepted:
     case LogEvent::delivered:
+    case LogEvent::deferred:
+    case LogEvent::failed:
     case LogEvent::backend_up:
         return LogLevel::info;
     case LogEvent::connections_limit:

@@ -61,6 +61,9 @@ enum class LogEvent : std::uint8_t {
     // id, recipient, more_recipients, recipients, backend, backend_address, duration, reply; in JSON
     // also client, sender, size, tls
     delivered,
+    // id, recipient, duration (since acceptance), detail (the reply); in JSON also client, sender, size
+    deferred, // to be tried again
+    failed,   // for good
     // Backends.
     backend_up,         // pool, backend, detail
     backend_down,       // pool, backend, detail

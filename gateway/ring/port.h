@@ -4,8 +4,8 @@
 // turn(); the Port submits them, waits, and appends Completions. UringPort does it with io_uring;
 // SimPort (tests) with a seeded network and clock.
 //
-// Operation:  plain values. What it points to (octets, msghdr, kernel address, path) belongs to the
-//             caller and stays as it is until the operation's last completion (the one without
+// Operation:  plain values. What it points to (octets, msghdr, iovecs, kernel address, path) belongs
+//             to the caller and stays as it is until the operation's last completion (the one without
 //             `more`).
 // Completion: result is io_uring's: >= 0, or a negative errno. `more`: the same operation will
 //             complete again. has_buffer: `result` octets were put into provided buffer
@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <sys/uio.h>
 #include <vector>
 
 struct msghdr;
@@ -65,6 +66,10 @@ enum class Opcode : std::uint8_t {
     poll_in,  // once: the descriptor is readable (signalfd, c-ares)
     poll_out, // once: the descriptor is writable
     read,     // into `memory`, for signalfd
+    // Files: `pieces` to or from `offset` on. The result may be less than all of it. With O_DSYNC a
+    // write that is complete is durable.
+    write_file,
+    read_file,
 };
 
 struct Operation {
@@ -77,6 +82,8 @@ struct Operation {
     const sockaddr* kernel_address = nullptr; // connect
     unsigned kernel_address_bytes = 0;        // connect
     std::span<std::byte> memory;              // read
+    std::span<const iovec> pieces;            // write_file, read_file
+    std::uint64_t offset = 0;                 // write_file, read_file
 };
 
 struct Completion {

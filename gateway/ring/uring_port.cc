@@ -24,9 +24,10 @@ constexpr std::uint16_t buffer_group = 0;
 // for a lasting one.
 constexpr int submit_attempts_max = 1000;
 
-constexpr std::array<std::uint8_t, 8> operations_allowed = {
+constexpr std::array<std::uint8_t, 10> operations_allowed = {
     IORING_OP_ACCEPT,  IORING_OP_RECV,         IORING_OP_SEND, IORING_OP_SENDMSG,
-    IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL, IORING_OP_READ, IORING_OP_POLL_ADD};
+    IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL, IORING_OP_READ, IORING_OP_POLL_ADD,
+    IORING_OP_WRITEV,  IORING_OP_READV};
 constexpr std::array<std::uint8_t, 2> registrations_allowed = {
     IORING_REGISTER_ENABLE_RINGS, // the ring itself
     IORING_REGISTER_SYNC_CANCEL,  // the destructor
@@ -267,6 +268,14 @@ void UringPort::State::prepare(const Operation& operation, std::vector<Completio
     case Opcode::read:
         io_uring_prep_read(entry, descriptor, operation.memory.data(),
                            static_cast<unsigned>(operation.memory.size()), ~0ULL);
+        break;
+    case Opcode::write_file:
+        io_uring_prep_writev(entry, descriptor, operation.pieces.data(),
+                             static_cast<unsigned>(operation.pieces.size()), operation.offset);
+        break;
+    case Opcode::read_file:
+        io_uring_prep_readv(entry, descriptor, operation.pieces.data(),
+                            static_cast<unsigned>(operation.pieces.size()), operation.offset);
         break;
     case Opcode::shutdown:
     case Opcode::finish:

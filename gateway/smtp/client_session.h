@@ -54,6 +54,9 @@ struct Capabilities {
     std::uint64_t size_bytes_max = 0; // 0: none stated
 };
 
+// "BDAT 18446744073709551615 LAST" and its CRLF: what chunk() needs room for.
+inline constexpr std::size_t chunk_command_bytes_max = 32;
+
 enum class ClientCommand : std::uint8_t {
     greeting,
     hello,

@@ -63,6 +63,11 @@ void encode_segment_header(const SegmentHeader& header, std::span<std::byte, blo
     store(&out[segment_at::crc], crc32c(0, Bytes(out).first(segment_at::crc)));
 }
 
+bool is_other_version(Bytes block) {
+    return block.size() > segment_at::version && as_text(block).starts_with(segment_magic) &&
+           load<std::uint8_t>(&block[segment_at::version]) != format_version;
+}
+
 std::optional<SegmentHeader> decode_segment_header(Bytes block) {
     if (block.size() < block_bytes || as_text(block.first(segment_magic.size())) != segment_magic ||
         load<std::uint8_t>(&block[segment_at::version]) != format_version ||
@@ -120,11 +125,12 @@ std::optional<RecordHeader> decode_record(Bytes octets, const Nonce& nonce, std:
     }
     const std::uint32_t body_crc =
         crc32c(0, octets.subspan(record_header_bytes, header->record_bytes - record_header_bytes));
-    if (load<std::uint32_t>(&octets[record_at::crc]) !=
-        crc_of_header(body_crc, octets.first(record_header_bytes))) {
-        return std::nullopt;
-    }
-    return header;
+    return has_body(octets, body_crc) ? header : std::nullopt;
+}
+
+bool has_body(Bytes header_octets, std::uint32_t body_crc) {
+    return load<std::uint32_t>(&header_octets[record_at::crc]) ==
+           crc_of_header(body_crc, header_octets.first(record_header_bytes));
 }
 
 } // namespace ringmx::spool

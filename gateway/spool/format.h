@@ -51,6 +51,8 @@ struct SegmentHeader {
 
 void encode_segment_header(const SegmentHeader& header, std::span<std::byte, block_bytes> out);
 [[nodiscard]] std::optional<SegmentHeader> decode_segment_header(Bytes block);
+// It begins as a segment of another format_version does.
+[[nodiscard]] bool is_other_version(Bytes block);
 
 enum class RecordType : std::uint8_t {
     message = 1, // an envelope, and its content or the places of its chunks
@@ -82,6 +84,9 @@ void encode_record_header(const RecordHeader& header, std::uint32_t body_crc,
 // nonce and offset are right.
 [[nodiscard]] std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce,
                                                       std::uint64_t offset);
+// Whether the body that has this CRC-32C is the header's: for records that are not in one piece.
+// `header_octets` begin with what peek_record() took for a header.
+[[nodiscard]] bool has_body(Bytes header_octets, std::uint32_t body_crc);
 
 [[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t bytes, std::uint64_t unit) {
     return (bytes + unit - 1) / unit * unit;

@@ -11,6 +11,7 @@ namespace {
 constexpr std::uint16_t stuffed_flag = 1;
 constexpr std::uint16_t smtputf8_flag = 2;
 constexpr std::uint16_t on_hold_flag = 4;
+constexpr std::uint16_t esmtp_flag = 8;
 constexpr std::size_t reply_bytes_max = UINT16_MAX;
 
 std::uint64_t nanoseconds(WallTime time) {
@@ -26,6 +27,24 @@ template <std::unsigned_integral Number> Number size_as(std::string_view text) {
     return static_cast<Number>(text.size());
 }
 
+// Nothing: a state that this version does not know.
+std::optional<StoredRecipient> read_recipient(Reader& reader) {
+    StoredRecipient recipient;
+    const auto state = reader.number<std::uint8_t>();
+    recipient.notify = reader.number<std::uint8_t>();
+    const auto mailbox_bytes = reader.number<std::uint16_t>();
+    const auto original_bytes = reader.number<std::uint16_t>();
+    const auto reply_bytes = reader.number<std::uint16_t>();
+    recipient.mailbox = reader.text(mailbox_bytes);
+    recipient.original_recipient = reader.text(original_bytes);
+    recipient.last_reply = reader.text(reply_bytes);
+    if (state > static_cast<std::uint8_t>(RecipientState::removed)) {
+        return std::nullopt;
+    }
+    recipient.state = static_cast<RecipientState>(state);
+    return recipient;
+}
+
 } // namespace
 
 void append_message_body(std::string& out, const StoredMessage& message) {
@@ -35,19 +54,30 @@ void append_message_body(std::string& out, const StoredMessage& message) {
     append_number(out, message.message_bytes);
     append_number(out, static_cast<std::uint16_t>((message.is_stuffed ? stuffed_flag : 0) |
                                                   (message.smtputf8 ? smtputf8_flag : 0) |
-                                                  (message.is_on_hold ? on_hold_flag : 0)));
-    append_number(out, static_cast<std::uint16_t>(message.body));
+                                                  (message.is_on_hold ? on_hold_flag : 0) |
+                                                  (message.is_esmtp ? esmtp_flag : 0)));
+    append_number(out, static_cast<std::uint8_t>(message.body));
+    append_number(out, static_cast<std::uint8_t>(message.return_content));
+    append_number(out, message.client_port);
+    append_number(out, size_as<std::uint16_t>(message.hello_name));
+    out += as_text(std::as_bytes(std::span(message.client_ip.octets)));
     append_number(out, static_cast<std::uint32_t>(message.recipients.size()));
     append_number(out, static_cast<std::uint32_t>(message.chunks.size()));
+    append_number(out, size_as<std::uint16_t>(message.envelope_id));
     append_number(out, size_as<std::uint16_t>(message.reverse_path));
     append_number(out, size_as<std::uint16_t>(message.trace_field));
+    out += message.hello_name;
+    out += message.envelope_id;
     out += message.reverse_path;
     out += message.trace_field;
     for (const StoredRecipient& recipient : message.recipients) {
-        append_number(out, static_cast<std::uint16_t>(recipient.state));
+        append_number(out, static_cast<std::uint8_t>(recipient.state));
+        append_number(out, recipient.notify);
         append_number(out, size_as<std::uint16_t>(recipient.mailbox));
+        append_number(out, size_as<std::uint16_t>(recipient.original_recipient));
         append_number(out, size_as<std::uint16_t>(recipient.last_reply));
         out += recipient.mailbox;
+        out += recipient.original_recipient;
         out += recipient.last_reply;
     }
     for (const ChunkPlace& chunk : message.chunks) {
@@ -57,8 +87,9 @@ void append_message_body(std::string& out, const StoredMessage& message) {
     }
 }
 
-std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
-    Reader reader(body);
+std::optional<StoredMessage> read_message_head(Bytes beginning, std::uint64_t body_bytes,
+                                               std::size_t& content_start) {
+    Reader reader(beginning);
     StoredMessage message;
     message.accepted_at = wall_time(reader.number<std::uint64_t>());
     message.expires_from = wall_time(reader.number<std::uint64_t>());
@@ -68,25 +99,30 @@ std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
     message.is_stuffed = (flags & stuffed_flag) != 0;
     message.smtputf8 = (flags & smtputf8_flag) != 0;
     message.is_on_hold = (flags & on_hold_flag) != 0;
-    const auto stated_body = reader.number<std::uint16_t>();
+    message.is_esmtp = (flags & esmtp_flag) != 0;
+    const auto stated_body = reader.number<std::uint8_t>();
     message.body = static_cast<StoredBody>(stated_body);
+    const auto stated_return = reader.number<std::uint8_t>();
+    message.return_content = static_cast<StoredReturn>(stated_return);
+    message.client_port = reader.number<std::uint16_t>();
+    const auto hello_bytes = reader.number<std::uint16_t>();
+    const std::string_view client_ip = reader.text(message.client_ip.octets.size());
     const auto recipients_count = reader.number<std::uint32_t>();
     const auto chunks_count = reader.number<std::uint32_t>();
+    const auto envelope_id_bytes = reader.number<std::uint16_t>();
     const auto reverse_path_bytes = reader.number<std::uint16_t>();
     const auto trace_bytes = reader.number<std::uint16_t>();
+    std::ranges::copy(client_ip, message.client_ip.octets.begin());
+    message.hello_name = reader.text(hello_bytes);
+    message.envelope_id = reader.text(envelope_id_bytes);
     message.reverse_path = reader.text(reverse_path_bytes);
     message.trace_field = reader.text(trace_bytes);
     for (std::uint32_t count = 0; count < recipients_count && reader.ok(); ++count) {
-        StoredRecipient& recipient = message.recipients.emplace_back();
-        const auto state = reader.number<std::uint16_t>();
-        const auto mailbox_bytes = reader.number<std::uint16_t>();
-        const auto reply_bytes = reader.number<std::uint16_t>();
-        recipient.mailbox = reader.text(mailbox_bytes);
-        recipient.last_reply = reader.text(reply_bytes);
-        if (state > static_cast<std::uint16_t>(RecipientState::removed)) {
+        std::optional<StoredRecipient> recipient = read_recipient(reader);
+        if (!recipient) {
             return std::nullopt;
         }
-        recipient.state = static_cast<RecipientState>(state);
+        message.recipients.push_back(std::move(*recipient));
     }
     for (std::uint32_t count = 0; count < chunks_count && reader.ok(); ++count) {
         ChunkPlace& chunk = message.chunks.emplace_back();
@@ -94,13 +130,22 @@ std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
         chunk.offset = reader.number<std::uint64_t>();
         chunk.record_bytes = reader.number<std::uint32_t>();
     }
+    content_start = beginning.size() - reader.rest().size();
+    const std::uint64_t inline_bytes = chunks_count == 0 ? message.content_bytes : 0;
     const bool is_whole = reader.ok() && recipients_count > 0 &&
-                          stated_body <= static_cast<std::uint16_t>(StoredBody::eight_bit_mime);
-    if (!is_whole || reader.rest().size() != (chunks_count == 0 ? message.content_bytes : 0)) {
+                          stated_body <= static_cast<std::uint8_t>(StoredBody::eight_bit_mime) &&
+                          stated_return <= static_cast<std::uint8_t>(StoredReturn::headers);
+    if (!is_whole || body_bytes - content_start != inline_bytes) {
         return std::nullopt;
     }
-    if (content != nullptr) {
-        *content = reader.rest();
+    return message;
+}
+
+std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
+    std::size_t content_start = 0;
+    std::optional<StoredMessage> message = read_message_head(body, body.size(), content_start);
+    if (message && content != nullptr) {
+        *content = body.subspan(content_start);
     }
     return message;
 }

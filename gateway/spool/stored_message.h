@@ -14,6 +14,7 @@
 //         newer program wrote it, or one with a fault).
 #pragma once
 
+#include "base/address.h"
 #include "base/bytes.h"
 #include "base/instant.h"
 #include "spool/format.h"
@@ -45,7 +46,9 @@ enum class RecipientState : std::uint8_t {
 struct StoredRecipient {
     std::string mailbox;
     RecipientState state = RecipientState::pending;
-    std::string last_reply; // of a failed one
+    std::uint8_t notify = 0;             // NOTIFY's bits, see smtp/envelope.h; 0: unstated
+    std::string original_recipient = {}; // ORCPT as given
+    std::string last_reply = {};         // of a failed one
 };
 
 struct ChunkPlace {
@@ -57,6 +60,7 @@ struct ChunkPlace {
 };
 
 enum class StoredBody : std::uint8_t { unstated = 0, seven_bit = 1, eight_bit_mime = 2 };
+enum class StoredReturn : std::uint8_t { unstated = 0, full = 1, headers = 2 };
 
 struct StoredMessage {
     WallTime accepted_at{};
@@ -66,7 +70,14 @@ struct StoredMessage {
     bool is_stuffed = false;         // DATA's wire form without the terminator; else raw
     bool smtputf8 = false;
     bool is_on_hold = false; // by an operator
+    bool is_esmtp = false;   // the client said EHLO
     StoredBody body = StoredBody::unstated;
+    StoredReturn return_content = StoredReturn::unstated;
+    // Of the client; backends may be chosen by it, and told.
+    IpAddress client_ip{};
+    std::uint16_t client_port = 0;
+    std::string hello_name;
+    std::string envelope_id; // ENVID as given
     std::string reverse_path;
     std::string trace_field; // put before the content
     std::vector<StoredRecipient> recipients;
@@ -76,6 +87,11 @@ struct StoredMessage {
 void append_message_body(std::string& out, const StoredMessage& message);
 // `content`, if given, is set to the inline content.
 [[nodiscard]] std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content = nullptr);
+// Of a body that is not in one piece: `beginning` is its first octets, `body_bytes` how many it has
+// in all. Nothing either when the beginning does not hold all but the content; `content_start` is
+// where that begins.
+[[nodiscard]] std::optional<StoredMessage>
+read_message_head(Bytes beginning, std::uint64_t body_bytes, std::size_t& content_start);
 
 enum class MarkKind : std::uint8_t {
     delivered = 1,

@@ -1,6 +1,6 @@
 #include "worker/backend_connection.h"
 
-#include "worker/delivery.h"
+#include "worker/exchange.h"
 #include "worker/own_want.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
@@ -32,12 +32,12 @@ BackendConnection::BackendConnection(Handle self, Worker& worker,
       session_(snapshot_->settings->hostname, pool.settings().protocol == Protocol::lmtp),
       timer_(static_cast<std::uint8_t>(TimerKind::backend), self.slot) {}
 
-Delivery* BackendConnection::delivery() { return worker_.deliveries().find(delivery_); }
+Exchange* BackendConnection::exchange() { return worker_.exchange(exchange_); }
 
-void BackendConnection::dial(const upstream::Lease& lease, Handle delivery) {
+void BackendConnection::dial(const upstream::Lease& lease, ExchangeId exchange) {
     lease_ = lease;
     lease_held_ = is_counted_ = true;
-    delivery_ = delivery;
+    exchange_ = exchange;
     worker_.timers().set(timer_, worker_.now() + snapshot_->settings->timeouts.backend_connect);
     worker_.counters_of(lease_, *pool_).connections_total.add();
     worker_.counters_of(lease_, *pool_).connections_open.add();
@@ -73,14 +73,14 @@ void BackendConnection::connect_failed() {
     connect_next();
 }
 
-void BackendConnection::reuse(const upstream::Lease& lease, Handle delivery,
+void BackendConnection::reuse(const upstream::Lease& lease, ExchangeId exchange,
                               std::shared_ptr<const Snapshot> snapshot, const Pool& pool) {
     RINGMX_ASSERT(state_ == State::idle);
     snapshot_ = std::move(snapshot);
     pool_ = &pool;
     lease_ = lease;
     lease_held_ = true;
-    delivery_ = delivery;
+    exchange_ = exchange;
     reused_ = true;
     state_ = State::busy;
     expect_nothing();
@@ -130,12 +130,12 @@ void BackendConnection::settle(bool failed) {
 }
 
 void BackendConnection::leave(Leave how) {
-    delivery_ = {};
+    exchange_ = {};
     if (state_ == State::connecting || state_ == State::greeting) {
         if (how == Leave::broken) {
             close();
         }
-        return; // it goes on without a delivery and ends up idle
+        return; // it goes on without an exchange and ends up idle
     }
     RINGMX_MUTATE(reused_after_421, if (session_.reply().code == 421) how = Leave::clean);
     ++messages_;
@@ -160,13 +160,13 @@ void BackendConnection::leave(Leave how) {
 }
 
 void BackendConnection::leave_failed() {
-    delivery_ = {};
+    exchange_ = {};
     settle(true);
     close();
 }
 
 upstream::Lease BackendConnection::leave_lease() {
-    delivery_ = {};
+    exchange_ = {};
     lease_held_ = is_counted_ = false;
     const upstream::Lease lease = lease_;
     close();
@@ -188,7 +188,7 @@ void BackendConnection::finish_clean() {
     case upstream::Kept::idle:
         break;
     case upstream::Kept::handed_over:
-        if (Delivery* next = worker_.deliveries().find(Handle::unpacked(back.grant.transaction))) {
+        if (Exchange* const next = worker_.exchange(ExchangeId::unpacked(back.grant.transaction))) {
             next->handed_over(back.grant.answer);
         } else {
             lease_ = back.grant.answer.lease;
@@ -238,10 +238,10 @@ void BackendConnection::closed() {
     worker_.backend_closed(*this);
 }
 
-// Whatever ended the connection: the delivery decides what follows, this side only says whose fault
+// Whatever ended the connection: the exchange decides what follows, this side only says whose fault
 // it was.
 void BackendConnection::lost(ForwardFailure kind, int error) {
-    Delivery* const waiting = delivery();
+    Exchange* const waiting = exchange();
     const bool fresh = state_ == State::connecting || state_ == State::greeting;
     const bool failed = fresh && !is_own_want(error);
     if (state_ == State::idle) {
@@ -280,7 +280,7 @@ void BackendConnection::complete(ring::StreamOperation operation,
             if (expected_within_ != Duration{0}) {
                 expect_within(expected_within_);
             }
-            if (Delivery* const sender = delivery()) {
+            if (Exchange* const sender = exchange()) {
                 sender->on_sent(*this);
             }
         }
@@ -349,7 +349,7 @@ void BackendConnection::became_ready() {
     pool_->traits[lease_.backend_index]->learn(capabilities());
     expect_nothing();
     state_ = State::busy;
-    if (Delivery* const waiting = delivery()) {
+    if (Exchange* const waiting = exchange()) {
         waiting->on_ready();
     } else {
         finish_clean();
@@ -366,13 +366,13 @@ void BackendConnection::take_reply() {
         if (expected_within_ != Duration{0}) {
             expect_within(expected_within_);
         }
-        if (Delivery* const waiting = delivery()) {
+        if (Exchange* const waiting = exchange()) {
             waiting->on_reply(*this, session_.command(), session_.reply());
         }
         return;
     case State::resetting:
         if (session_.command() != ClientCommand::reset && session_.reply().code != 421) {
-            return; // an answer that the delivery did not wait for
+            return; // an answer that the exchange did not wait for
         }
         if (session_.reply().code == 250) {
             finish_clean();

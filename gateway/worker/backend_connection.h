@@ -1,17 +1,17 @@
 // One connection to a backend: dialling, greeting, the SMTP client session on it, and giving it
 // back.
 //
-//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (a delivery's) ─▶ idle (the book's) ─▶ busy …
+//   connecting ─▶ greeting (220, EHLO or LHLO) ─▶ busy (an exchange's) ─▶ idle (the book's) ─▶ busy …
 //                                                   └▶ resetting (RSET, to be proven clean) ─▶ idle
 //   any state ─▶ quitting or closing
 //
-// A delivery speaks through session() and send(); replies, losses and timeouts come back to it
-// (Delivery::on_…). Addresses of a backend are tried in their order within one backend_connect
+// An exchange speaks through session() and send(); replies, losses and timeouts come back to it
+// (Exchange::on_…). Addresses of a backend are tried in their order within one backend_connect
 // time.
-// A connection that a delivery leaves is kept only in a state proven clean, within messages_ and
+// A connection that an exchange leaves is kept only in a state proven clean, within messages_ and
 // rejections_per_connection.
 // Thread: one worker's.
-// Errors: told to the delivery as ForwardFailure.
+// Errors: told to the exchange as ForwardFailure.
 #pragma once
 
 #include "base/slab.h"
@@ -20,6 +20,7 @@
 #include "ring/stream.h"
 #include "smtp/client_session.h"
 #include "upstream/connection_book.h"
+#include "worker/exchange.h"
 #include "worker/tokens.h"
 
 #include <cstdint>
@@ -28,7 +29,6 @@
 
 namespace ringmx::worker {
 
-class Delivery;
 class Worker;
 struct Pool;
 struct Snapshot;
@@ -39,11 +39,11 @@ class BackendConnection {
     BackendConnection(Handle self, Worker& worker, std::shared_ptr<const Snapshot> snapshot,
                       const Pool& pool);
 
-    // Connects under `lease` for `delivery`, which is told on_ready() or on_lost().
-    void dial(const upstream::Lease& lease, Handle delivery);
-    // An idle connection that the book handed out. The delivery goes on at once: is_ready() is
-    // true. From now on it belongs to the delivery's snapshot, which the lease points into.
-    void reuse(const upstream::Lease& lease, Handle delivery,
+    // Connects under `lease` for `exchange`, which is told on_ready() or on_lost().
+    void dial(const upstream::Lease& lease, ExchangeId exchange);
+    // An idle connection that the book handed out. The exchange goes on at once: is_ready() is
+    // true. From now on it belongs to the exchange's snapshot, which the lease points into.
+    void reuse(const upstream::Lease& lease, ExchangeId exchange,
                std::shared_ptr<const Snapshot> snapshot, const Pool& pool);
 
     [[nodiscard]] Handle handle() const { return self_; }
@@ -70,7 +70,7 @@ class BackendConnection {
     // A command of the transaction has its answer: the backend does its work.
     void transaction_answered();
 
-    // The delivery has done with it. `clean`: no transaction is open and no reply outstanding;
+    // The exchange has done with it. `clean`: no transaction is open and no reply outstanding;
     // `resettable`: RSET would make it so.
     enum class Leave : std::uint8_t { clean, resettable, broken };
     void leave(Leave how);
@@ -113,7 +113,7 @@ class BackendConnection {
     void close();
     void closed();
     [[nodiscard]] bool worn_out() const;
-    [[nodiscard]] Delivery* delivery();
+    [[nodiscard]] Exchange* exchange();
 
     Handle self_;
     Worker& worker_;
@@ -124,7 +124,7 @@ class BackendConnection {
     Timer timer_;
     upstream::Lease lease_;
     SocketAddress address_;
-    Handle delivery_;
+    ExchangeId exchange_;
     std::uint32_t next_address_ = 0;
     std::uint32_t messages_ = 0;
     std::uint32_t rejections_ = 0;

@@ -37,7 +37,7 @@ ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t li
     session_.observe(this);
 }
 
-Delivery* ClientConnection::delivery() { return worker_.deliveries().find(delivery_); }
+Transaction* ClientConnection::open_transaction() { return worker_.transaction(transaction_); }
 
 void ClientConnection::open(int descriptor) {
     stream_.open(descriptor);
@@ -186,7 +186,7 @@ void ClientConnection::received(Slice octets) {
     case State::serving:
         last_octet_at_ = worker_.now();
         rate_bytes_ += octets.size();
-        if (Delivery* const transaction = delivery()) {
+        if (Transaction* const transaction = open_transaction()) {
             transaction->client_spoke();
         }
         input_.push(worker_.pool(), std::move(octets));
@@ -257,7 +257,7 @@ void ClientConnection::peer_ended(bool lost) {
         }
         return; // lingering: our last replies still go out, then it is closed
     }
-    Delivery* const transaction = delivery();
+    Transaction* const transaction = open_transaction();
     if (!lost &&
         (blocked_ || !input_.empty() || (transaction != nullptr && transaction->content_ended()))) {
         resume(); // what came before the end still gets its answers
@@ -267,8 +267,8 @@ void ClientConnection::peer_ended(bool lost) {
 }
 
 void ClientConnection::end_by_client(bool lost) {
-    if (Delivery* const transaction = delivery()) {
-        delivery_ = {};
+    if (Transaction* const transaction = open_transaction()) {
+        transaction_ = {};
         if (transaction->content_ended()) {
             transaction->client_left();
         } else {
@@ -427,9 +427,9 @@ void ClientConnection::fail(const smtp::Reply& reply, RejectReason reason) {
 }
 
 void ClientConnection::fail_for_memory() {
-    Delivery* const transaction = delivery();
+    Transaction* const transaction = open_transaction();
     if (transaction != nullptr && transaction->is_final_submitted()) {
-        delivery_ = {};
+        transaction_ = {};
         transaction->send_client_away();
     } else if (transaction != nullptr) {
         transaction->log_message_refusal(replies::memory_gone, RejectReason::no_memory,
@@ -447,13 +447,13 @@ void ClientConnection::fail_for_memory() {
 }
 
 bool ClientConnection::awaits_final_reply() {
-    const Delivery* const transaction = delivery();
+    const Transaction* const transaction = open_transaction();
     return transaction != nullptr && transaction->is_final_submitted();
 }
 
 void ClientConnection::abandon(RejectReason reason) {
-    if (Delivery* const transaction = delivery()) {
-        delivery_ = {};
+    if (Transaction* const transaction = open_transaction()) {
+        transaction_ = {};
         transaction->abandon(reason);
     }
     count_rejected(reason);
@@ -478,8 +478,8 @@ void ClientConnection::drain() {
 
 void ClientConnection::cut() {
     if (state_ == State::serving) {
-        if (Delivery* const transaction = delivery()) {
-            delivery_ = {};
+        if (Transaction* const transaction = open_transaction()) {
+            transaction_ = {};
             transaction->client_left(); // it is told here, once
             transaction->cut();
         }
@@ -494,7 +494,7 @@ void ClientConnection::cut() {
 
 void ClientConnection::configuration_changed() {
     if (state_ == State::proxy_header || state_ == State::delaying || session_.in_transaction() ||
-        delivery() != nullptr) {
+        open_transaction() != nullptr) {
         return; // taken at the transaction's end
     }
     snapshot_ = worker_.snapshot();

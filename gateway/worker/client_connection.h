@@ -7,8 +7,8 @@
 //
 // Octets go to the session where they lie; what the session can't take yet (an answer is awaited)
 // waits in input_, and reading pauses when that grows. Events become calls to the transaction's
-// Delivery, whose answers come back through the answer_… functions, at once or later. A connection
-// without a transaction holds no delivery, no input and no line memory: at most 1 KiB in all.
+// Transaction, whose answers come back through the answer_… functions, at once or later. A connection
+// without a transaction holds no input and no line memory: at most 1 KiB in all.
 // Thread: one worker's.
 // Errors: none; whatever fails ends this connection alone.
 // Source: CONTRACT 3 (limits, timeouts), 4; RFC 5321, 4.5.3.2.
@@ -25,6 +25,7 @@
 #include "smtp/proxy_header.h"
 #include "smtp/server_session.h"
 #include "worker/tokens.h"
+#include "worker/transaction.h"
 
 #include <cstdint>
 #include <memory>
@@ -32,7 +33,6 @@
 
 namespace ringmx::worker {
 
-class Delivery;
 class Worker;
 struct Snapshot;
 
@@ -52,16 +52,16 @@ class ClientConnection final : private smtp::RefusalObserver {
     [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
     [[nodiscard]] Instant last_octet_at() const { return last_octet_at_; }
 
-    // A delivery's answers. The session goes on with waiting input when the outermost call returns
+    // A transaction's answers. The session goes on with waiting input when the outermost call returns
     // (resume()).
     // `reason`: why, where the reply is a refusal.
     void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown,
                           observe::RecipientReason reason);
     void answer_data(const smtp::Reply& reply, observe::RejectReason reason);
-    // Ends the transaction for the client. The delivery is forgotten unless content is still to be
+    // Ends the transaction for the client. The transaction is forgotten unless content is still to be
     // dropped; it has counted what became of the message.
     void answer_message(const smtp::Reply& reply);
-    // Content: reading pauses while the delivery holds too much, and goes on when told.
+    // Content: reading pauses while the transaction holds too much, and goes on when told.
     void pause_content();
     void resume_content();
     [[nodiscard]] bool content_paused() const { return content_paused_; }
@@ -107,6 +107,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     [[nodiscard]] Bytes session_input(Bytes waiting) const;
     void run_event(const smtp::ServerSession::Step& step, const Slice& input);
     void on_mail();
+    [[nodiscard]] bool spools() const;
+    [[nodiscard]] std::optional<Refusal> want_of_room();
     void on_recipient();
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason);
     void on_data();
@@ -130,7 +132,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     void note_recipient_refusal(observe::RecipientReason reason);
     void finish_output();
     void adjust_reading();
-    [[nodiscard]] bool delivery_owes_answer();
+    [[nodiscard]] bool owes_answer();
 
     // Time.
     void set_timer();
@@ -157,7 +159,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     void log_recipient_refusal(std::string_view mailbox, const smtp::Reply& reply,
                                observe::RecipientReason reason);
     [[nodiscard]] std::string_view phase_word() const; // "CONNECT", "RCPT", "DATA": for log lines
-    [[nodiscard]] Delivery* delivery();
+    [[nodiscard]] Transaction* begin_transaction();    // null: no memory
+    [[nodiscard]] Transaction* open_transaction();
 
     Handle self_;
     Worker& worker_;
@@ -168,7 +171,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     smtp::ProxyHeader proxy_header_;
     policy::ClientTicket ticket_;
     IpAddress client_ip_;
-    Handle delivery_;
+    TransactionId transaction_;
     SliceQueue input_; // not yet taken by the session
     Instant opened_at_;
     Instant last_octet_at_;

@@ -82,7 +82,7 @@ void ClientConnection::resume() {
         return;
     }
     if (input_ended_ && !blocked_ && input_.empty()) {
-        Delivery* const transaction = delivery();
+        Transaction* const transaction = open_transaction();
         if (transaction == nullptr || !transaction->content_ended()) {
             end_by_client(false);
             return;
@@ -122,14 +122,14 @@ void ClientConnection::process() {
             break;
         }
     }
-    if (delivery_owes_answer()) {
+    if (owes_answer()) {
         blocked_ = true;
     }
 }
 
 // An answer that the client waits for is ours to give: its timeouts don't run.
-bool ClientConnection::delivery_owes_answer() {
-    const Delivery* const transaction = delivery();
+bool ClientConnection::owes_answer() {
+    const Transaction* const transaction = open_transaction();
     return session_.recipients_unanswered() > 0 ||
            (transaction != nullptr && transaction->owes_client());
 }
@@ -179,7 +179,8 @@ void ClientConnection::on_mail() {
     }
     begin_count();
     const bool in_rate = snapshot_->limits->admit_message(ticket_, worker_.now());
-    if (in_rate && worker_.pressure() == Pressure::none) {
+    const std::optional<Refusal> want = want_of_room();
+    if (in_rate && !want) {
         session_.answer_mail(replies::sender_ok);
         return;
     }
@@ -187,8 +188,8 @@ void ClientConnection::on_mail() {
         log_limit(LogEvent::message_rate,
                   snapshot_->settings->limits.message_rate_per_client.count);
     }
-    const smtp::Reply& reply = in_rate ? replies::no_memory : replies::message_rate;
-    const RejectReason reason = in_rate ? RejectReason::no_memory : RejectReason::rate_limit;
+    const auto [reply, reason] =
+        in_rate ? *want : Refusal{replies::message_rate, RejectReason::rate_limit};
     log_sender_refusal(session_.mail().reverse_path, reply, reason);
     count_rejected(reason);
     session_.answer_mail(reply);
@@ -210,6 +211,18 @@ void ClientConnection::count_rejected(RejectReason reason) {
             .messages_rejected[failure_ == RejectReason::count_ ? reason : failure_]
             .add();
     }
+}
+
+bool ClientConnection::spools() const {
+    return snapshot_->listeners[listener_index_].settings.acknowledge == Acknowledge::spool;
+}
+
+// Why a message can't be taken now.
+std::optional<Refusal> ClientConnection::want_of_room() {
+    if (worker_.pressure() != Pressure::none) {
+        return Refusal{replies::no_memory, RejectReason::no_memory};
+    }
+    return spools() ? worker_.queue()->refusal_of(session_.mail()) : std::nullopt;
 }
 
 void ClientConnection::note_recipient_refusal(RecipientReason reason) {
@@ -235,7 +248,7 @@ void ClientConnection::recipient_refused(std::string_view argument, const smtp::
 
 void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
                                         RecipientReason reason) {
-    if (Delivery* const transaction = delivery()) {
+    if (Transaction* const transaction = open_transaction()) {
         transaction->refuse_recipient(reply, unknown, reason, session_.recipient().mailbox);
         return;
     }
@@ -262,14 +275,13 @@ void ClientConnection::on_recipient() {
         refuse_recipient(replies::no_route, true, RecipientReason::no_route);
         return;
     }
-    Delivery* transaction = delivery();
+    Transaction* transaction = open_transaction();
     if (transaction == nullptr) {
-        transaction = worker_.deliveries().create(worker_, *this);
+        transaction = begin_transaction();
         if (transaction == nullptr) {
             refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
             return;
         }
-        delivery_ = transaction->handle();
     }
     const bool is_rewritten =
         target->rewritten_to_postmaster || session_.recipient().bare_postmaster;
@@ -278,8 +290,23 @@ void ClientConnection::on_recipient() {
                                worker_.route_key());
 }
 
+Transaction* ClientConnection::begin_transaction() {
+    if (spools()) {
+        SpoolIntake* const intake = worker_.queue()->begin(*this);
+        if (intake != nullptr) {
+            transaction_ = {TransactionId::Kind::intake, intake->handle()};
+        }
+        return intake;
+    }
+    Delivery* const delivery = worker_.deliveries().create(worker_, *this);
+    if (delivery != nullptr) {
+        transaction_ = {TransactionId::Kind::delivery, delivery->handle()};
+    }
+    return delivery;
+}
+
 void ClientConnection::on_data() {
-    if (Delivery* const transaction = delivery()) {
+    if (Transaction* const transaction = open_transaction()) {
         transaction->begin_data();
     } else {
         session_.answer_data(smtp::start_data); // no recipient was taken: the session says 554
@@ -288,7 +315,7 @@ void ClientConnection::on_data() {
 
 // There is no event for the first BDAT: its first content (or the end of an empty message) says so.
 void ClientConnection::begin_content() {
-    Delivery* const transaction = delivery();
+    Transaction* const transaction = open_transaction();
     if (transaction != nullptr && !transaction->content_begun() && session_.content_chunked()) {
         transaction->begin_chunks();
     }
@@ -296,7 +323,7 @@ void ClientConnection::begin_content() {
 
 void ClientConnection::on_content(const smtp::ServerSession::Step& step, const Slice& input) {
     begin_content();
-    Delivery* const transaction = delivery();
+    Transaction* const transaction = open_transaction();
     if (transaction != nullptr && !transaction->content(input, step.content, step.is_literal)) {
         transaction->fail_for_memory();
     }
@@ -304,15 +331,15 @@ void ClientConnection::on_content(const smtp::ServerSession::Step& step, const S
 
 void ClientConnection::on_content_end() {
     begin_content();
-    if (Delivery* const transaction = delivery()) {
-        owes_count_ = false; // from here on the delivery knows, whatever becomes of the client
+    if (Transaction* const transaction = open_transaction()) {
+        owes_count_ = false; // from here on the transaction knows, whatever becomes of the client
         transaction->end_content();
     }
 }
 
 void ClientConnection::on_content_refused() {
     const RejectReason reason = reject_reason(session_.content_fault());
-    if (Delivery* const transaction = delivery()) {
+    if (Transaction* const transaction = open_transaction()) {
         transaction->log_message_refusal(session_.content_refusal(), reason, {});
     }
     abandon(reason);
@@ -366,7 +393,7 @@ void ClientConnection::answer_data(const smtp::Reply& reply, RejectReason reason
 }
 
 void ClientConnection::answer_message(const smtp::Reply& reply) {
-    delivery_ = {};
+    transaction_ = {};
     owes_count_ = false;
     content_paused_ = false;
     session_.answer_message(reply);
@@ -384,7 +411,7 @@ void ClientConnection::transaction_over() {
 
 // The drain has come and no transaction is under way (any more): what waits is not run.
 bool ClientConnection::has_drained() {
-    return worker_.draining() && !session_.in_transaction() && delivery() == nullptr;
+    return worker_.draining() && !session_.in_transaction() && open_transaction() == nullptr;
 }
 
 void ClientConnection::pause_content() { content_paused_ = true; }

@@ -96,7 +96,7 @@ void Delivery::acquire() {
         .pool = &pool().upstream,
         .key_hash = choice_hash_,
         .client_key = client_key_,
-        .transaction = self_.packed(),
+        .transaction = exchange_id().packed(),
         .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait,
         .preferred = accepted_ > 0 ? backend_index_ : upstream::no_backend};
     const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
@@ -122,7 +122,7 @@ void Delivery::granted(const upstream::Answer& answer) {
 void Delivery::handed_over(const upstream::Answer& answer) {
     waiting_ = false;
     take(answer);
-    worker_.advance_later(*this);
+    worker_.advance_later(exchange_id());
 }
 
 void Delivery::take(const upstream::Answer& answer) {
@@ -132,7 +132,7 @@ void Delivery::take(const upstream::Answer& answer) {
         RINGMX_ASSERT(reused != nullptr);
         connection_ = reused->handle();
         backend_index_ = answer.lease.backend_index;
-        reused->reuse(answer.lease, self_, snapshot_, pool());
+        reused->reuse(answer.lease, exchange_id(), snapshot_, pool());
         offered_at_ = worker_.now();
         return;
     }
@@ -162,7 +162,7 @@ void Delivery::dial(const upstream::Lease& lease) {
     connection_ = made->handle();
     backend_index_ = lease.backend_index;
     offered_at_ = worker_.now();
-    made->dial(lease, self_);
+    made->dial(lease, exchange_id());
 }
 
 void Delivery::on_ready() { advance(); }

@@ -36,7 +36,9 @@
 #include "smtp/server_session.h"
 #include "upstream/connection_book.h"
 #include "worker/content.h"
+#include "worker/exchange.h"
 #include "worker/tokens.h"
+#include "worker/transaction.h"
 
 #include <cstdint>
 #include <memory>
@@ -56,60 +58,49 @@ struct Snapshot;
 // window_bytes_max held.
 inline constexpr std::size_t window_bytes_max = 2 * replayable_bytes_max;
 
-class Delivery {
+class Delivery final : public Transaction, public Exchange {
   public:
     Delivery(Handle self, Worker& worker, ClientConnection& client);
 
     [[nodiscard]] Handle handle() const { return self_; }
+    [[nodiscard]] ExchangeId exchange_id() const { return {ExchangeId::Kind::delivery, self_}; }
 
-    // From the client's connection.
-    // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
+    // Of Transaction.
     void add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
-                       std::uint32_t pool_index, std::string_view key);
-    // A refusal that is decided already, kept in order behind unanswered ones.
+                       std::uint32_t pool_index, std::string_view key) override;
     void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
-                          std::string_view mailbox);
-    void begin_data();   // DATA: answer_data is due
-    void begin_chunks(); // the first BDAT
-    [[nodiscard]] bool content(const Slice& whole, Bytes part, bool is_literal); // false: no memory
-    void end_content();
-    void client_spoke(); // any octet of the client inside the transaction
-    // RSET, EHLO, a refused message, a lost or timed-out client: without the last octet nothing may
-    // reach the backend as a message.
-    void abandon(observe::RejectReason reason);
-    // The client left after its last octet.
-    void client_left() { client_ = {}; }
-    // The client is told 421 before the answer: should the backend take the message, it comes again.
-    void send_client_away();
-    [[nodiscard]] bool is_final_submitted() const { return final_submitted_; }
-    void cut(); // the drain's end
-    void relieve();
-    // `after`: the verb that was refused; empty: the message's end.
+                          std::string_view mailbox) override;
+    void begin_data() override;
+    void begin_chunks() override;
+    [[nodiscard]] bool content(const Slice& whole, Bytes part, bool is_literal) override;
+    void end_content() override;
+    void client_spoke() override;
+    void abandon(observe::RejectReason reason) override;
+    void client_left() override { client_ = {}; }
+    void send_client_away() override;
+    void cut() override;
+    void relieve() override;
     void log_message_refusal(const smtp::Reply& reply, observe::RejectReason reason,
-                             std::string_view after);
-    void fail_for_memory(); // 452 4.3.1 at the end of the data; what it holds is freed
-
-    [[nodiscard]] bool content_ended() const { return content_ended_; }
-    // The client waits for an answer of ours.
-    [[nodiscard]] bool owes_client() const {
+                             std::string_view after) override;
+    void fail_for_memory() override;
+    [[nodiscard]] bool is_final_submitted() const override { return final_submitted_; }
+    [[nodiscard]] bool content_ended() const override { return content_ended_; }
+    [[nodiscard]] bool owes_client() const override {
         return first_unanswered_ < recipients_.size() || data_requested_ || content_ended_;
     }
-    [[nodiscard]] bool content_begun() const { return content_begun_; }
-    [[nodiscard]] std::size_t held_bytes() const { return content_.held_bytes(); }
-    [[nodiscard]] std::size_t progress_bytes() const { return content_.received_bytes(); }
+    [[nodiscard]] bool content_begun() const override { return content_begun_; }
+    [[nodiscard]] std::size_t held_bytes() const override { return content_.held_bytes(); }
+    [[nodiscard]] std::size_t progress_bytes() const override { return content_.received_bytes(); }
 
-    // From the book (a grant after waiting) and the backend connection.
-    void granted(const upstream::Answer& answer);
-    // A connection that another delivery leaves: taken now, gone on with later (that one is still running).
-    void handed_over(const upstream::Answer& answer);
-    void advance();
-    void on_ready();
+    // Of Exchange.
+    void granted(const upstream::Answer& answer) override;
+    void handed_over(const upstream::Answer& answer) override;
+    void advance() override;
+    void on_ready() override;
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
-                  const smtp::Reply& reply);
-    void on_sent(BackendConnection& connection);
-    // The connection failed and is closing; it has settled its lease unless it can be dialled anew
-    // (a reused one).
-    void on_lost(BackendConnection& connection, observe::ForwardFailure kind);
+                  const smtp::Reply& reply) override;
+    void on_sent(BackendConnection& connection) override;
+    void on_lost(BackendConnection& connection, observe::ForwardFailure kind) override;
 
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }

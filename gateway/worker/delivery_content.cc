@@ -22,8 +22,6 @@ namespace {
 // In `backend` mode the client's own ten minutes must not pass before ours (CONTRACT,
 // timeouts.backend_end_of_data).
 constexpr Duration end_of_data_max = 8min;
-// "BDAT 18446744073709551615 LAST" and its CRLF.
-constexpr std::size_t chunk_command_bytes_max = 32;
 
 } // namespace
 
@@ -296,7 +294,7 @@ void Delivery::pump_chunk(BackendConnection& current) {
         return; // BDAT's octets may not follow before the answer (RFC 3030, 4.2)
     }
     SliceList& outgoing = worker_.outgoing();
-    Draft kept_for_command = worker_.pool().draft(chunk_command_bytes_max);
+    Draft kept_for_command = worker_.pool().draft(smtp::chunk_command_bytes_max);
     if (!kept_for_command || !fill_outgoing(WireForm::raw) ||
         (outgoing.bytes() == 0 && !content_ended_)) {
         return;

@@ -1,13 +1,14 @@
 // A delivery's envelope: asking the backend about the recipients, and giving the client its answers
 // in order.
 #include "worker/backend_connection.h"
+#include "worker/choice_key.h"
 #include "worker/client_connection.h"
 #include "worker/delivery.h"
 #include "worker/replies.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
-#include "base/domain.h"
+#include "base/ascii.h"
 #include "base/mutation.h"
 
 #include <algorithm>
@@ -20,36 +21,8 @@ using observe::RecipientReason;
 using observe::RejectReason;
 using smtp::AnswerSource;
 
-namespace {
-
-bool is_ascii(std::string_view text) {
-    return std::ranges::all_of(text,
-                               [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
-}
-
-std::uint64_t choice_key(HashKey by, std::string_view recipient_key, std::string_view reverse_path,
-                         const IpAddress& client) {
-    std::string canonical;
-    switch (by) {
-    case HashKey::recipient:
-        return upstream::hash_key(recipient_key);
-    case HashKey::recipient_domain:
-        return upstream::hash_key(recipient_key.substr(recipient_key.rfind('@') + 1));
-    case HashKey::sender:
-        return upstream::hash_key(canonical_mailbox(reverse_path, canonical) ? canonical
-                                                                             : reverse_path);
-    case HashKey::client_address:
-        return upstream::hash_key(client.text());
-    case HashKey::none:
-        return 0;
-    }
-    return 0;
-}
-
-} // namespace
-
 Delivery::Recipient& Delivery::append_recipient(std::string_view mailbox,
-                                                const smtp::RecipientParameters& parameters) {
+                                                 const smtp::RecipientParameters& parameters) {
     Recipient& recipient = recipients_.emplace_back();
     recipient.mailbox = mailbox;
     recipient.original_recipient = parameters.original_recipient;

@@ -9,6 +9,10 @@
 namespace ringmx::worker::replies {
 
 inline constexpr smtp::Reply sender_ok{250, {2, 1, 0}, "Ok"};
+inline constexpr smtp::Reply recipient_ok{250, {2, 1, 5}, "Ok"};
+inline constexpr smtp::Reply too_many_recipients{452, {4, 5, 3}, "Too many recipients"};
+inline constexpr smtp::Reply disk_error{
+    451, {4, 3, 0}, "Mail queue can't be written now, try again later"};
 inline constexpr smtp::Reply no_route{
     550, {5, 7, 1}, "Recipient address rejected: relay access denied"};
 inline constexpr smtp::Reply other_pool{452, {4, 5, 3}, "Send this recipient in another message"};

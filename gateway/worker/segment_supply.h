@@ -2,7 +2,8 @@
 // else (the keeper's thread; in the simulator, a disk of its own).
 //
 // request()  one more file, of the size and with the flags that all segments of this run have;
-//            answered by `segment` or `failed`. The worker asks for one at a time.
+//            answered by `segment` or `failed`. The worker asks for one at a time; asking again with
+//            `at_once` only hurries the one that is on its way.
 // discard()  a segment that the worker was given and that nobody needs any more: closed, deleted.
 // released() of an adopted segment: the worker that took its holds to zero says so.
 // take()     the next piece of news; the worker's waker is woken when there is some.
@@ -23,6 +24,7 @@ namespace ringmx::worker {
 struct AdoptedSegment {
     int descriptor = -1; // buffered, read-only
     spool::SegmentName name;
+    spool::Nonce nonce{};
     std::uint64_t size_bytes = 0;
     // One for each record of a live message in it; only ever counts down.
     std::atomic<std::uint32_t> holds{0};
@@ -41,7 +43,7 @@ class SegmentSupply {
         int descriptor = -1;
         std::uint64_t size_bytes = 0;
         int error = 0;
-        spool::SegmentName home;
+        spool::SegmentName home = {};
     };
 
     virtual ~SegmentSupply() = default;

@@ -28,15 +28,17 @@ Listener make_listener(const Settings& settings, const ListenerSettings& listene
 using Known = BackendTraits::Known;
 
 bool some_backend_may_have(const Snapshot& snapshot, std::atomic<Known> BackendTraits::* what) {
-    return std::ranges::any_of(snapshot.pools, [what](const std::unique_ptr<Pool>& pool) {
-        return std::ranges::any_of(
-            pool->traits, [what](const std::shared_ptr<BackendTraits>& traits) {
-                return ((*traits).*what).load(std::memory_order_relaxed) != Known::no;
-            });
-    });
+    return std::ranges::any_of(
+        snapshot.pools, [what](const std::unique_ptr<Pool>& pool) { return pool->may_have(what); });
 }
 
 } // namespace
+
+bool Pool::may_have(std::atomic<Known> BackendTraits::* what) const {
+    return std::ranges::any_of(traits, [what](const std::shared_ptr<BackendTraits>& known) {
+        return ((*known).*what).load(std::memory_order_relaxed) != Known::no;
+    });
+}
 
 const smtp::ServerSettings& Snapshot::smtp_settings(std::uint32_t listener_index) const {
     const bool smtputf8 = some_backend_may_have(*this, &BackendTraits::smtputf8);

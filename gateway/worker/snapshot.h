@@ -54,6 +54,8 @@ struct Pool {
     std::vector<std::shared_ptr<BackendTraits>> traits;
 
     [[nodiscard]] const PoolSettings& settings() const { return upstream.settings; }
+    // Some backend of it; unknown counts as yes.
+    [[nodiscard]] bool may_have(std::atomic<BackendTraits::Known> BackendTraits::* what) const;
 };
 
 struct Listener {

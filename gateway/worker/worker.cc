@@ -46,12 +46,45 @@ Worker::Worker(Options options)
       book_(options_.index, *options_.shares, options_.seed),
       clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
       backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
-      inbox_(inbox_messages), accepting_(options_.listeners.size(), false) {}
+      random_(options_.seed), inbox_(inbox_messages),
+      accepting_(options_.listeners.size(), false) {
+    if (options_.spool.supply != nullptr) {
+        queue_ = std::make_unique<MailQueue>(*this, options_.spool);
+    }
+}
 
 Worker::~Worker() = default;
 
+// SplitMix64: any seed will do.
+std::uint64_t Worker::random() {
+    std::uint64_t value = random_ += 0x9E37'79B9'7F4A'7C15;
+    value = (value ^ value >> 30U) * 0xBF58'476D'1CE4'E5B9;
+    value = (value ^ value >> 27U) * 0x94D0'49BB'1331'11EB;
+    return value ^ value >> 31U;
+}
+
 observe::BackendCounters& Worker::counters_of(const upstream::Lease& lease, const Pool& pool) {
     return pool.rows[lease.backend_index]->workers[options_.index];
+}
+
+Transaction* Worker::transaction(TransactionId id) {
+    switch (id.kind) {
+    case TransactionId::Kind::delivery:
+        return deliveries_.find(id.handle);
+    case TransactionId::Kind::intake:
+        return queue_->intakes().find(id.handle);
+    }
+    return nullptr;
+}
+
+Exchange* Worker::exchange(ExchangeId id) {
+    switch (id.kind) {
+    case ExchangeId::Kind::delivery:
+        return deliveries_.find(id.handle);
+    case ExchangeId::Kind::forwarding:
+        return queue_ == nullptr ? nullptr : queue_->forwardings().find(id.handle);
+    }
+    return nullptr;
 }
 
 void Worker::start() {
@@ -79,8 +112,9 @@ bool Worker::post(Inbox message) {
 }
 
 Instant Worker::turn_deadline() const {
+    const Instant queue_due = queue_ == nullptr ? never : queue_->deadline();
     return std::min({timers_.next_due(), book_.next_deadline(), now() + heartbeat_time,
-                     accept_again_at_, relieve_at_});
+                     accept_again_at_, relieve_at_, queue_due});
 }
 
 void Worker::turn() {
@@ -98,6 +132,9 @@ void Worker::turn() {
     accept_again();
     relieve_pressure(); // before the grants and receives that what it frees lets through
     run_grants();
+    if (queue_ != nullptr) {
+        queue_->run();
+    }
     receive_buffers_.refill();
     receive_buffers_.rearm_starved([this](ring::Token token) {
         if (is_operation_of(token.operation, client_operations)) {
@@ -126,6 +163,8 @@ void Worker::dispatch(const ring::Completion& completion) {
         deliver(clients_, client_operations, completion, std::move(octets));
     } else if (is_operation_of(operation, backend_operations)) {
         deliver(backends_, backend_operations, completion, std::move(octets));
+    } else if (operation == spool_write_operation || operation == spool_read_operation) {
+        queue_->complete(completion);
     }
 }
 
@@ -225,7 +264,13 @@ void Worker::read_inbox() {
         case Inbox::Kind::snapshot:
             snapshot_ = std::move(message.snapshot);
             clients_.for_each([](ClientConnection& client) { client.configuration_changed(); });
+            if (queue_ != nullptr) {
+                queue_->snapshot_changed();
+            }
             close_idle_backends();
+            break;
+        case Inbox::Kind::adopt:
+            queue_->adopt(std::move(message.messages), message.segments);
             break;
         case Inbox::Kind::drain:
             begin_drain();
@@ -257,6 +302,9 @@ void Worker::begin_drain() {
         }
     }
     clients_.for_each([](ClientConnection& client) { client.drain(); });
+    if (queue_ != nullptr) {
+        queue_->drain();
+    }
     close_idle_backends();
 }
 
@@ -267,6 +315,9 @@ void Worker::begin_cut() {
     phase_ = Phase::cut;
     clients_.for_each([](ClientConnection& client) { client.cut(); });
     deliveries_.for_each([](Delivery& delivery) { delivery.cut(); });
+    if (queue_ != nullptr) {
+        queue_->cut();
+    }
     backends_.for_each([](BackendConnection& backend) { backend.cut(); });
 }
 
@@ -291,16 +342,16 @@ void Worker::run_grants() {
     // Asked even when nobody waits: only so does the book forget the deadline of one that went on
     // by a hand-over.
     while (const std::optional<upstream::Grant> grant = book_.next_grant(now())) {
-        Delivery* delivery = deliveries_.find(Handle::unpacked(grant->transaction));
-        RINGMX_ASSERT_STATE(delivery != nullptr, "a waiting transaction %llu is gone",
+        Exchange* const waiting = exchange(ExchangeId::unpacked(grant->transaction));
+        RINGMX_ASSERT_STATE(waiting != nullptr, "a waiting transaction %llu is gone",
                             static_cast<unsigned long long>(grant->transaction));
-        delivery->granted(grant->answer);
+        waiting->granted(grant->answer);
     }
     // Going on may hand over further connections: the list grows under this loop.
     std::size_t advanced = 0;
     while (advanced < to_advance_.size()) {
-        if (Delivery* const delivery = deliveries_.find(to_advance_[advanced++])) {
-            delivery->advance();
+        if (Exchange* const next = exchange(to_advance_[advanced++])) {
+            next->advance();
         }
     }
     to_advance_.clear();
@@ -328,6 +379,9 @@ void Worker::relieve_pressure() {
     if (level == Pressure::none) {
         if (last_pressure_ != Pressure::none) {
             deliveries_.for_each([](Delivery& delivery) { delivery.advance(); });
+            if (queue_ != nullptr) {
+                queue_->relieve(); // what found no memory goes on
+            }
             clients_.for_each([](ClientConnection& client) { client.resume(); });
         }
         relieve_at_ = never;
@@ -337,6 +391,9 @@ void Worker::relieve_pressure() {
         // found no memory tries again.
         clients_.for_each([](ClientConnection& client) { client.relieve(); });
         deliveries_.for_each([](Delivery& delivery) { delivery.relieve(); });
+        if (queue_ != nullptr) {
+            queue_->relieve();
+        }
         const bool is_stuck =
             pressure() == Pressure::critical &&
             (receive_buffers_.exhausted() || pool_.bytes_in_use() > pool_.receiving_bytes_max());
@@ -353,13 +410,18 @@ void Worker::relieve_pressure() {
 // where nobody sends one, the client whose commands and replies wait in most memory, and last of
 // all one whose message a backend is about to answer.
 void Worker::fail_one_for_memory() {
-    Delivery* least = nullptr;
-    deliveries_.for_each([&](Delivery& delivery) {
-        if (delivery.content_begun() && !delivery.content_ended() && delivery.held_bytes() > 0 &&
-            (least == nullptr || delivery.progress_bytes() < least->progress_bytes())) {
-            least = &delivery;
+    Transaction* least = nullptr;
+    const auto consider = [&](Transaction& transaction) {
+        if (transaction.content_begun() && !transaction.content_ended() &&
+            transaction.held_bytes() > 0 &&
+            (least == nullptr || transaction.progress_bytes() < least->progress_bytes())) {
+            least = &transaction;
         }
-    });
+    };
+    deliveries_.for_each(consider);
+    if (queue_ != nullptr) {
+        queue_->intakes().for_each(consider);
+    }
     if (least != nullptr) {
         least->fail_for_memory();
         return;
@@ -389,7 +451,7 @@ void Worker::wake_others() {
 
 void Worker::check_finished() {
     if (phase_ == Phase::serving || clients_.used() != 0 || deliveries_.used() != 0 ||
-        backends_.used() != 0 || std::ranges::find(accepting_, true) != accepting_.end()) {
+        backends_.used() != 0 || (queue_ != nullptr && !queue_->idle()) || std::ranges::find(accepting_, true) != accepting_.end()) {
         return;
     }
     finished_.store(true, std::memory_order_release);
@@ -401,6 +463,9 @@ void Worker::check_finished() {
 // What has ended is destroyed at the end of the turn: whoever is still running on its stack may
 // finish.
 void Worker::reap() {
+    if (queue_ != nullptr) {
+        queue_->reap();
+    }
     for (const Handle handle : ended_clients_) {
         clients_.destroy(*clients_.find(handle));
     }

@@ -29,6 +29,7 @@
 #include "worker/backend_connection.h"
 #include "worker/client_connection.h"
 #include "worker/delivery.h"
+#include "worker/mail_queue.h"
 #include "worker/queue_id.h"
 #include "worker/snapshot.h"
 
@@ -48,11 +49,14 @@ struct ListeningSocket {
 struct Inbox {
     enum class Kind : std::uint8_t {
         snapshot, // use this configuration from now on
+        adopt,    // messages of earlier runs, in order of acceptance
         drain,    // stop accepting, let transactions finish
         cut,      // the time for draining is over: end everything now
     };
     Kind kind = Kind::snapshot;
     std::shared_ptr<const Snapshot> snapshot;
+    std::vector<spool::RecoveredMessage> messages;
+    std::span<AdoptedSegment> segments; // of all of them, the same for every worker
 };
 
 // How much room is left for what clients send (DESIGN: high and critical marks).
@@ -80,6 +84,7 @@ class Worker {
         ring::Waker* main_waker = nullptr;    // told when finished() becomes true
         std::uint64_t seed = 0;
         std::size_t posted_buffers = 0; // 0: the port's maximum
+        SpoolOptions spool;
     };
 
     explicit Worker(Options options);
@@ -109,7 +114,13 @@ class Worker {
     [[nodiscard]] upstream::ConnectionBook& book() { return book_; }
     [[nodiscard]] Slab<ClientConnection>& clients() { return clients_; }
     [[nodiscard]] Slab<Delivery>& deliveries() { return deliveries_; }
+    // Null when it has ended.
+    [[nodiscard]] Transaction* transaction(TransactionId id);
+    [[nodiscard]] Exchange* exchange(ExchangeId id);
     [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
+    // Null when no listener spools.
+    [[nodiscard]] MailQueue* queue() { return queue_.get(); }
+    [[nodiscard]] std::uint64_t random(); // nothing that must not be guessed
     [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
     // Scratch for one lookup.
     [[nodiscard]] std::string& route_key() { return route_key_; }
@@ -118,8 +129,8 @@ class Worker {
     [[nodiscard]] std::string& trace_field() { return trace_field_; }
     // What envelopes hold outside of the pool; part of the pressure.
     void count_envelope_bytes(std::ptrdiff_t bytes) { envelope_bytes_ += bytes; }
-    // Delivery::advance() in this turn, from the turn's own stack.
-    void advance_later(Delivery& delivery) { to_advance_.push_back(delivery.handle()); }
+    // Exchange::advance() in this turn, from the turn's own stack.
+    void advance_later(ExchangeId exchange) { to_advance_.push_back(exchange); }
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
     // At most once a minute, whoever asks.
@@ -162,6 +173,8 @@ class Worker {
     Slab<Delivery> deliveries_;
     Slab<BackendConnection> backends_;
     QueueIds queue_ids_;
+    std::unique_ptr<MailQueue> queue_;
+    std::uint64_t random_;
     SpscRing<Inbox> inbox_;
     std::vector<bool> accepting_;     // by position in options_.listeners: an accept is armed
     Instant accept_again_at_ = never; // those that aren't, after a want of descriptors
@@ -170,7 +183,7 @@ class Worker {
     std::string route_key_;
     std::string trace_field_;
     SliceList outgoing_;
-    std::vector<Handle> to_advance_;
+    std::vector<ExchangeId> to_advance_;
     std::ptrdiff_t envelope_bytes_ = 0;
     Instant log_wait_at_{};             // not before
     Instant relieve_at_ = never;        // under pressure: the next look through everything held

@@ -164,6 +164,10 @@ void SimPort::submit(const Operation& operation) {
     RINGMX_ASSERT_STATE(is_new, "token %016llx is in flight already",
                         static_cast<unsigned long long>(operation.token.packed()));
     operations_[id].operation = operation;
+    if (is_file(operation.code)) {
+        submit_file(id, operation);
+        return;
+    }
     const auto found = descriptors_.find(operation.descriptor);
     if (found == descriptors_.end()) {
         end(id, -EBADF);
@@ -204,6 +208,8 @@ void SimPort::submit(const Operation& operation) {
         candidates_.insert(id);
         break;
     case Opcode::cancel:
+    case Opcode::write_file:
+    case Opcode::read_file:
         break;
     }
 }
@@ -236,7 +242,9 @@ void SimPort::submit_cancel(const Operation& operation) {
         return;
     }
     const std::uint64_t target_id = target->second;
-    if (network_.random_.chance(network_.options_.cancel_busy)) {
+    if (is_file(operations_.at(target_id).operation.code)) {
+        end(id, -EALREADY);
+    } else if (network_.random_.chance(network_.options_.cancel_busy)) {
         end(id, -EALREADY);
         network_.schedule(network_.delay(), [this, target_id, port = std::weak_ptr<int>(life_)] {
             if (!port.expired()) {

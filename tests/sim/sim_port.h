@@ -9,7 +9,8 @@
 //     the connection fails or a signal cuts it short: then it reports what had left;
 //   - a cancel answers 0, -ENOENT or -EALREADY, before or after its target ends; the target ends
 //     once, with -ECANCELED (a send: with what had left), or as it would have ended anyway;
-//   - descriptors are reused, lowest first.
+//   - descriptors are reused, lowest first;
+//   - operations on files (of a SimDisk) end in any order; a cancel finds them busy.
 //
 // What a correct loop never does aborts: closing a descriptor with an operation in flight on it,
 // two operations with one token, two sends at a time on one socket, more provided buffers than
@@ -36,6 +37,8 @@
 
 namespace ringmx::sim {
 
+class SimDisk;
+
 class SimPort final : public ring::Port {
   public:
     explicit SimPort(SimNetwork& network);
@@ -44,6 +47,8 @@ class SimPort final : public ring::Port {
     SimPort(const SimPort&) = delete;
     SimPort& operator=(const SimPort&) = delete;
 
+    // Where files are; outlives the port.
+    void attach(SimDisk& disk) { disk_ = &disk; }
     // A listening descriptor. Several ports may listen at one address: connections are spread over
     // them.
     [[nodiscard]] int listen(const SocketAddress& address);
@@ -75,8 +80,9 @@ class SimPort final : public ring::Port {
     friend class SimNetwork;
     struct InFlight {
         ring::Operation operation;
-        std::size_t progress = 0; // a send's octets that left
-        Instant last_due{};       // of what it has completed with so far
+        std::size_t progress = 0;     // a send's octets that left
+        Instant last_due{};           // of what it has completed with so far
+        std::uint64_t disk_write = 0; // of write_file
     };
     struct Descriptor {
         std::uint64_t endpoint = 0; // 0: a listener
@@ -109,9 +115,12 @@ class SimPort final : public ring::Port {
     void submit(const ring::Operation& operation);
     void submit_connect(std::uint64_t id, const ring::Operation& operation);
     void submit_cancel(const ring::Operation& operation);
+    void submit_file(std::uint64_t id, const ring::Operation& operation);
+    void end_file(std::uint64_t id);
     void cut(std::uint64_t id); // cancelled
     void shut_down(const ring::Operation& operation);
     [[nodiscard]] static bool is_send(ring::Opcode code);
+    [[nodiscard]] static bool is_file(ring::Opcode code);
     void try_candidates();
     void try_operation(std::uint64_t id);
     void try_accept(std::uint64_t id, Descriptor& descriptor);
@@ -131,6 +140,7 @@ class SimPort final : public ring::Port {
     Endpoint& adopt(Endpoint& endpoint);
 
     SimNetwork& network_;
+    SimDisk* disk_ = nullptr;
     std::shared_ptr<int> life_ =
         std::make_shared<int>(0); // events ask it whether the port is still there
     SimWaker waker_;

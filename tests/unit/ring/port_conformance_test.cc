@@ -269,6 +269,129 @@ TEST_P(PortConformance, WakeBeforeTheWaitEndsIt) {
     EXPECT_TRUE(completions.empty());
 }
 
+// Operations on one file, several at a time; their slots are their numbers.
+class FileOperations {
+  public:
+    explicit FileOperations(PortUnderTest& under_test)
+        : under_test_(under_test), descriptor_(under_test.open_file()) {}
+    ~FileOperations() { under_test_.close_file(descriptor_); }
+    FileOperations(const FileOperations&) = delete;
+    FileOperations& operator=(const FileOperations&) = delete;
+
+    // `text` stays, of course; it is read or written in pieces of up to `piece_bytes`.
+    void queue(Opcode code, std::uint64_t offset, std::string& text, std::size_t piece_bytes) {
+        std::vector<iovec>& pieces = pieces_.emplace_back();
+        for (std::size_t start = 0; start < text.size(); start += piece_bytes) {
+            pieces.push_back({text.data() + start, std::min(piece_bytes, text.size() - start)});
+        }
+        Operation operation{};
+        operation.code = code;
+        operation.descriptor = descriptor_;
+        operation.token = {op_file, static_cast<std::uint32_t>(operations_.size()), 7};
+        operation.pieces = pieces;
+        operation.offset = offset;
+        operations_.push_back(operation);
+    }
+    // Their results, by number.
+    std::vector<std::int32_t> run() {
+        std::vector<std::int32_t> results(operations_.size());
+        std::vector<Completion> completions;
+        std::size_t ended = 0;
+        for (int turns = 0; ended < results.size() && turns < 10'000; ++turns) {
+            completions.clear();
+            Port& port = under_test_.port();
+            port.turn(turns == 0 ? operations_ : std::vector<Operation>{}, port.now() + 1s,
+                      completions);
+            for (const Completion& completion : completions) {
+                EXPECT_EQ(completion.token.operation, op_file);
+                EXPECT_FALSE(completion.more);
+                results[completion.token.slot] = completion.result;
+                ++ended;
+            }
+        }
+        EXPECT_EQ(ended, results.size());
+        operations_.clear();
+        pieces_.clear();
+        return results;
+    }
+    std::int32_t run_one(Opcode code, std::uint64_t offset, std::string& text,
+                         std::size_t piece_bytes) {
+        queue(code, offset, text, piece_bytes);
+        return run().at(0);
+    }
+
+  private:
+    PortUnderTest& under_test_;
+    int descriptor_;
+    std::vector<Operation> operations_;
+    std::deque<std::vector<iovec>> pieces_;
+};
+
+TEST_P(PortConformance, FileGivesBackWhatWasWrittenWhereItWas) {
+    FileOperations file(under_test_);
+    std::string first = numbered_text(1, 10'000);
+    std::string second = numbered_text(2, 5'000);
+    EXPECT_EQ(file.run_one(Opcode::write_file, 0, first, 4096), 10'000);
+    EXPECT_EQ(file.run_one(Opcode::write_file, 4096, second, 999), 5'000);
+    std::string whole(10'000, '?');
+    EXPECT_EQ(file.run_one(Opcode::read_file, 0, whole, 3'333), 10'000);
+    EXPECT_TRUE(whole == std::string(first).replace(4096, 5'000, second));
+    std::string part(100, '?');
+    EXPECT_EQ(file.run_one(Opcode::read_file, 8'192, part, 100), 100);
+    EXPECT_EQ(part, whole.substr(8'192, 100));
+}
+
+TEST_P(PortConformance, FileEndsWhereItEnds) {
+    FileOperations file(under_test_);
+    std::string text = numbered_text(1, 700);
+    EXPECT_EQ(file.run_one(Opcode::write_file, 0, text, 700), 700);
+    std::string more(1'000, '?');
+    EXPECT_EQ(file.run_one(Opcode::read_file, 512, more, 64), 188);
+    EXPECT_EQ(more, text.substr(512) + std::string(812, '?'));
+    EXPECT_EQ(file.run_one(Opcode::read_file, 700, more, 64), 0);
+}
+
+TEST_P(PortConformance, OperationsOnFilesEndEachWithItsOwnResult) {
+    FileOperations file(under_test_);
+    constexpr std::size_t count = 100; // more than the queue holds
+    std::deque<std::string> texts;
+    for (std::size_t number = 0; number < count; ++number) {
+        texts.push_back(numbered_text(number, 1'000 + number));
+        file.queue(Opcode::write_file, number * 2'048, texts.back(), 600);
+    }
+    std::vector<std::int32_t> results = file.run();
+    for (std::size_t number = 0; number < count; ++number) {
+        EXPECT_EQ(results[number], static_cast<std::int32_t>(texts[number].size()));
+    }
+    std::deque<std::string> read;
+    for (const std::string& text : texts) {
+        read.emplace_back(text.size(), '?');
+        file.queue(Opcode::read_file, (read.size() - 1) * 2'048, read.back(), 333);
+    }
+    results = file.run();
+    for (std::size_t number = 0; number < count; ++number) {
+        EXPECT_EQ(results[number], static_cast<std::int32_t>(texts[number].size()));
+        EXPECT_TRUE(read[number] == texts[number]) << number;
+    }
+}
+
+TEST_P(PortConformance, FileThatIsNotOpenIsAnError) {
+    std::string text = "text";
+    Operation operation{};
+    operation.code = Opcode::write_file;
+    operation.descriptor = 999'999;
+    operation.token = {op_file, 0, 7};
+    const iovec piece{text.data(), text.size()};
+    operation.pieces = {&piece, 1};
+    std::vector<Completion> completions;
+    for (int turns = 0; completions.empty() && turns < 1'000; ++turns) {
+        port_.turn(turns == 0 ? std::span(&operation, 1) : std::span<Operation>{}, port_.now() + 1s,
+                   completions);
+    }
+    ASSERT_EQ(completions.size(), 1U);
+    EXPECT_EQ(completions[0].result, -EBADF);
+}
+
 std::vector<Case> cases() {
     std::vector<Case> all = {{PortKind::uring, 1}, {PortKind::uring_masked, 1}, {PortKind::sim, 1}};
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {

@@ -5,9 +5,11 @@
 #include "ring/receive_buffers.h"
 #include "ring/sockets.h"
 #include "ring/uring_port.h"
+#include "sim/sim_disk.h"
 #include "sim/sim_port.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <gtest/gtest.h>
@@ -15,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <vector>
 
 namespace ringmx::ring {
@@ -32,6 +35,7 @@ class PortUnderTest {
                 kind == PortKind::sim ? options : sim::Options::hostile(seed));
             auto made = std::make_unique<sim::SimPort>(*network_);
             sim_ = made.get();
+            sim_->attach(disk_);
             port_ = std::move(made);
             return;
         }
@@ -55,9 +59,28 @@ class PortUnderTest {
         address = local_address(descriptor).value();
         return descriptor;
     }
+    // An empty file that can be read and written.
+    [[nodiscard]] int open_file() {
+        if (sim_ != nullptr) {
+            return disk_.create(0);
+        }
+        std::string path = testing::TempDir() + "ringmx-port-XXXXXX";
+        const int descriptor = ::mkstemp(path.data());
+        EXPECT_GE(descriptor, 0);
+        ::unlink(path.c_str());
+        return descriptor;
+    }
+    void close_file(int descriptor) {
+        if (sim_ != nullptr) {
+            disk_.remove(descriptor);
+        } else {
+            ::close(descriptor);
+        }
+    }
 
   private:
-    std::unique_ptr<sim::SimNetwork> network_; // outlives the port
+    std::unique_ptr<sim::SimNetwork> network_; // outlives the port, as the disk does
+    sim::SimDisk disk_;
     sim::SimPort* sim_ = nullptr;
     std::unique_ptr<Port> port_;
 };
@@ -68,7 +91,8 @@ enum TestOperation : std::uint8_t {
     op_send,
     op_connect,
     op_cancel,
-    op_shutdown
+    op_shutdown,
+    op_file
 };
 
 class Harness {
@@ -293,6 +317,7 @@ class Harness {
             break;
         case op_accept:
         case op_shutdown:
+        case op_file:
             break;
         }
     }

@@ -3,7 +3,8 @@
 //
 // RINGMX_SPOOL_SEEDS=N runs N seeds instead of a few; RINGMX_SPOOL_SEED=S runs that one.
 #include "spool/recovery.h"
-#include "unit/spool/sim_disk.h"
+#include "spool/scanner.h"
+#include "unit/spool/writes_under_way.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -48,7 +49,7 @@ struct Known {
 
 class Model final : public JournalObserver {
   public:
-    explicit Model(std::uint64_t seed) : random_(seed) {}
+    explicit Model(std::uint64_t seed) : random_(seed), disk_(random_.next()) {}
 
     void run() {
         for (int number = 1; number <= runs; ++number) {
@@ -62,7 +63,7 @@ class Model final : public JournalObserver {
                 settle();
             }
             const bool is_quiet = journal_->idle();
-            disk_.crash(random_);
+            writes_.crash();
             end_run();
             recover(is_quiet);
             if (testing::Test::HasFailure()) {
@@ -88,7 +89,8 @@ class Model final : public JournalObserver {
             std::ranges::generate(nonce, [this] { return static_cast<std::byte>(random_.next()); });
             return nonce;
         });
-        fails_ = random_.chance(0.3) ? 0.05 : 0;
+        disk_.faults.write_error = random_.chance(0.3) ? 0.025 : 0;
+        disk_.faults.short_write = disk_.faults.write_error;
     }
 
     void end_run() {
@@ -128,27 +130,18 @@ class Model final : public JournalObserver {
     }
 
     void submit() {
-        while (const JournalWrite* write = journal_->next_write(now_)) {
-            EXPECT_EQ(write->offset % block_bytes, 0U);
-            EXPECT_EQ(write->bytes % block_bytes, 0U);
-            disk_.submit(*write);
+        (void)writes_.begin(*journal_, now_);
+        for (const WritesUnderWay::Write& write : writes_.all()) {
+            EXPECT_EQ(write.offset % block_bytes, 0U);
+            EXPECT_EQ(write.bytes % block_bytes, 0U);
         }
-        EXPECT_LE(disk_.pending().size(), writes_max + 1);
+        EXPECT_LE(writes_.all().size(), writes_max + 1);
         discard();
     }
 
     void complete_one() {
-        if (disk_.pending().empty()) {
-            return;
-        }
-        const std::size_t position = random_.below(disk_.pending().size());
-        const std::uint32_t slot = disk_.pending()[position].slot;
-        if (random_.chance(fails_)) {
-            disk_.fail(position, random_);
-            journal_->written(slot, random_.chance(0.5) ? -EIO : 512, now_, *this);
-        } else {
-            const std::int64_t bytes = disk_.complete(position);
-            journal_->written(slot, bytes, now_, *this);
+        if (!writes_.all().empty()) {
+            writes_.end(random_.below(writes_.all().size()), *journal_, now_, *this);
         }
     }
 
@@ -157,7 +150,7 @@ class Model final : public JournalObserver {
         for (int rounds = 0; rounds < 1000 && !journal_->idle(); ++rounds) {
             now_ += 1s;
             submit();
-            if (disk_.pending().empty() && journal_->wants_segment()) {
+            if (writes_.all().empty() && journal_->wants_segment()) {
                 journal_->give_up(ENOSPC, *this);
                 return;
             }
@@ -382,7 +375,9 @@ class Model final : public JournalObserver {
         std::vector<std::pair<int, SegmentHeader>> segments;
         for (const int descriptor : disk_.files()) {
             bool is_first = true;
-            const SegmentReader read = disk_.reader(descriptor);
+            const SegmentReader read = [&](std::uint64_t offset, std::span<std::byte> out) {
+                return disk_.read(descriptor, offset, out);
+            };
             const ScanResult result =
                 scanner.scan(read, [&](const RecordHeader& header, Bytes body) {
                     if (std::exchange(is_first, false)) {
@@ -497,10 +492,10 @@ class Model final : public JournalObserver {
     }
 
     sim::Random random_;
-    SimDisk disk_;
+    sim::SimDisk disk_;
+    WritesUnderWay writes_{disk_};
     Instant now_{1s};
     std::uint32_t generation_ = 0;
-    double fails_ = 0;
     std::unique_ptr<BufferPool> pool_;
     std::unique_ptr<SegmentTable> table_;
     std::unique_ptr<SegmentTable> earlier_;

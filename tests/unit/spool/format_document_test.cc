@@ -58,7 +58,11 @@ std::string example() {
     message.body = StoredBody::eight_bit_mime;
     message.reverse_path = "a@b.example";
     message.trace_field = "Received: from c\r\n";
-    message.recipients = {{"user@one.example", RecipientState::pending, {}}};
+    message.is_esmtp = true;
+    message.client_ip = IpAddress::v4(0xC000'0207);
+    message.client_port = 40'001;
+    message.hello_name = "c";
+    message.recipients = {{"user@one.example", RecipientState::pending}};
     std::string body;
     append_message_body(body, message);
     body += "Subject: x\r\n\r\n\r\n";

@@ -1,6 +1,6 @@
 #include "spool/journal.h"
 
-#include "unit/spool/sim_disk.h"
+#include "unit/spool/writes_under_way.h"
 
 #include <cerrno>
 #include <gtest/gtest.h>
@@ -49,38 +49,27 @@ class JournalTest : public testing::Test {
                   Commit::Append::taken);
     }
     // Submits what the journal wants; how many writes.
-    int submit() {
-        int count = 0;
-        while (const JournalWrite* write = journal.next_write(now)) {
-            disk.submit(*write);
-            ++count;
-        }
-        return count;
-    }
-    void complete(std::size_t position = 0) {
-        const std::uint32_t slot = disk.pending()[position].slot;
-        const std::int64_t bytes = disk.complete(position);
-        journal.written(slot, bytes, now, told);
-    }
+    std::size_t submit() { return writes.begin(journal, now); }
+    void complete(std::size_t position = 0) { writes.end(position, journal, now, told); }
     void fail(int error = EIO) {
-        const std::uint32_t slot = disk.pending()[0].slot;
-        disk.fail(0, random);
-        journal.written(slot, -error, now, told);
+        disk.write_error = error;
+        complete();
+        disk.write_error = 0;
     }
     // A segment is open after it.
     void begin() {
         append(1);
-        EXPECT_EQ(submit(), 1) << "the header";
+        EXPECT_EQ(submit(), 1U) << "the header";
         complete();
-        EXPECT_EQ(submit(), 1);
+        EXPECT_EQ(submit(), 1U);
         complete();
         EXPECT_EQ(told.take(), "durable 1\n");
     }
 
     BufferPool pool{{.bytes_max = 16U << 20U}};
     SegmentTable table{1, 0};
-    SimDisk disk;
-    sim::Random random{1};
+    sim::SimDisk disk;
+    WritesUnderWay writes{disk};
     std::uint8_t nonces = 0;
     Journal journal{pool, table, [this] { return Nonce{static_cast<std::byte>(++nonces)}; }};
     Told told;
@@ -89,12 +78,12 @@ class JournalTest : public testing::Test {
 
 TEST_F(JournalTest, NothingIsWrittenBeforeTheSegmentsHeaderIsDurable) {
     append(1);
-    ASSERT_EQ(submit(), 1);
-    EXPECT_EQ(disk.pending()[0].offset, 0U);
-    EXPECT_EQ(submit(), 0);
+    ASSERT_EQ(submit(), 1U);
+    EXPECT_EQ(writes.all()[0].offset, 0U);
+    EXPECT_EQ(submit(), 0U);
     complete();
-    ASSERT_EQ(submit(), 1);
-    EXPECT_EQ(disk.pending()[0].offset, block_bytes);
+    ASSERT_EQ(submit(), 1U);
+    EXPECT_EQ(writes.all()[0].offset, block_bytes);
     EXPECT_EQ(told.take(), "");
     complete();
     EXPECT_EQ(told.take(), "durable 1\n");
@@ -104,10 +93,10 @@ TEST_F(JournalTest, NothingIsWrittenBeforeTheSegmentsHeaderIsDurable) {
 TEST_F(JournalTest, WhatIsAppendedWhileAWriteIsUnderWayGoesTogether) {
     begin();
     append(2);
-    EXPECT_EQ(submit(), 1);
+    EXPECT_EQ(submit(), 1U);
     append(3);
     append(4);
-    EXPECT_EQ(submit(), 1) << "a second write, with both";
+    EXPECT_EQ(submit(), 1U) << "a second write, with both";
     complete(1);
     EXPECT_EQ(told.take(), "durable 3\ndurable 4\n") << "though the one before is not there";
     complete();
@@ -118,13 +107,13 @@ TEST_F(JournalTest, AtMostSoManyWritesAreUnderWay) {
     begin();
     for (std::uint64_t id = 2; id < 2 + writes_max; ++id) {
         append(id);
-        EXPECT_EQ(submit(), 1);
+        EXPECT_EQ(submit(), 1U);
     }
     append(100);
     append(101);
-    EXPECT_EQ(submit(), 0);
+    EXPECT_EQ(submit(), 0U);
     complete();
-    EXPECT_EQ(submit(), 1);
+    EXPECT_EQ(submit(), 1U);
 }
 
 TEST_F(JournalTest, CommitsBeginOnBlocksAndNoBlockIsWrittenTwice) {
@@ -132,10 +121,10 @@ TEST_F(JournalTest, CommitsBeginOnBlocksAndNoBlockIsWrittenTwice) {
     std::uint64_t end = 2 * block_bytes;
     for (std::uint64_t id = 2; id < 10; ++id) {
         append(id, 100 * id);
-        ASSERT_EQ(submit(), 1);
-        EXPECT_EQ(disk.pending()[0].offset, end);
-        EXPECT_EQ(disk.pending()[0].octets.size() % block_bytes, 0U);
-        end += disk.pending()[0].octets.size();
+        ASSERT_EQ(submit(), 1U);
+        EXPECT_EQ(writes.all()[0].offset, end);
+        EXPECT_EQ(writes.all()[0].bytes % block_bytes, 0U);
+        end += writes.all()[0].bytes;
         complete();
     }
 }
@@ -156,13 +145,13 @@ TEST_F(JournalTest, AFailedWriteSealsItsSegmentAndGoesToAnother) {
     begin();
     const std::uint32_t segment = told.places[1].segment;
     append(2);
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     fail();
     EXPECT_EQ(told.take(), "");
     EXPECT_EQ(table.at(segment).state, Segment::State::sealed);
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
     EXPECT_EQ(told.take(), "durable 2\n");
     EXPECT_NE(told.places[2].segment, segment);
@@ -171,10 +160,9 @@ TEST_F(JournalTest, AFailedWriteSealsItsSegmentAndGoesToAnother) {
 TEST_F(JournalTest, AShortWriteIsAFailedOne) {
     begin();
     append(2);
-    ASSERT_EQ(submit(), 1);
-    const std::uint32_t slot = disk.pending()[0].slot;
-    (void)disk.complete(0);
-    journal.written(slot, 512, now, told);
+    ASSERT_EQ(submit(), 1U);
+    disk.faults.short_write = 1;
+    complete();
     EXPECT_EQ(told.take(), "");
     EXPECT_EQ(table.at(told.places[1].segment).state, Segment::State::sealed);
 }
@@ -182,36 +170,38 @@ TEST_F(JournalTest, AShortWriteIsAFailedOne) {
 TEST_F(JournalTest, WhatFailsTwiceIsToldAndAMarkThatRemovesItFollowsLater) {
     begin();
     append(2);
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     fail();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete(); // the next segment's header
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     fail(ENOSPC);
     EXPECT_EQ(told.take(), "failed 2 28\n");
-    EXPECT_EQ(submit(), 0) << "the disk is left alone for a while";
+    EXPECT_EQ(submit(), 0U) << "the disk is left alone for a while";
     EXPECT_LE(journal.deadline(), now + 1s);
     now = journal.deadline();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
-    ASSERT_EQ(submit(), 1);
-    EXPECT_NE(as_text(disk.pending()[0].octets).find("RMXr"), std::string_view::npos);
+    ASSERT_EQ(submit(), 1U);
+    const std::uint64_t offset = writes.all()[0].offset;
     complete();
+    const Bytes written = disk.octets(disk.files().back());
+    EXPECT_EQ(as_text(written.subspan(offset, 4)), "RMXr");
     EXPECT_TRUE(journal.idle());
 }
 
 TEST_F(JournalTest, MarksThatNobodyWaitsForGoWithTheNextCommitOrAfterAWhile) {
     begin();
     journal.append_mark({.id = 1}, 7, false, now);
-    EXPECT_EQ(submit(), 0);
+    EXPECT_EQ(submit(), 0U);
     append(2);
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
     EXPECT_EQ(told.take(), "durable 2\nmark durable 7\n");
     journal.append_mark({.id = 2}, 8, false, now);
-    EXPECT_EQ(submit(), 0);
+    EXPECT_EQ(submit(), 0U);
     now = journal.deadline();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
     EXPECT_EQ(told.take(), "mark durable 8\n");
 }
@@ -219,11 +209,11 @@ TEST_F(JournalTest, MarksThatNobodyWaitsForGoWithTheNextCommitOrAfterAWhile) {
 TEST_F(JournalTest, AMarkThatIsAwaitedGoesAtOnceAndItsFailureIsTold) {
     begin();
     journal.append_mark({.id = 1}, 7, true, now);
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     fail();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     complete();
-    ASSERT_EQ(submit(), 1);
+    ASSERT_EQ(submit(), 1U);
     fail();
     EXPECT_EQ(told.take(), "mark failed 7 5\n");
 }

@@ -16,8 +16,15 @@ StoredMessage example() {
     message.body = StoredBody::eight_bit_mime;
     message.reverse_path = "sender@example.net";
     message.trace_field = "Received: from x\r\n";
-    message.recipients = {{"a@example.com", RecipientState::pending, {}},
-                          {"\"b c\"@example.com", RecipientState::failed, "550 5.1.1 no"}};
+    message.is_esmtp = true;
+    message.return_content = StoredReturn::headers;
+    message.client_ip = *IpAddress::parse("2001:db8::7");
+    message.client_port = 54'321;
+    message.hello_name = "client.example.net";
+    message.envelope_id = "QQ+2B1";
+    message.recipients = {
+        {"a@example.com", RecipientState::pending, 10, "rfc822;a+2Bb@example.com", {}},
+        {"\"b c\"@example.com", RecipientState::failed, 0, {}, "550 5.1.1 no"}};
     return message;
 }
 
@@ -40,7 +47,15 @@ TEST(StoredMessage, IsReadAsItWasWritten) {
     EXPECT_EQ(read->reverse_path, written.reverse_path);
     EXPECT_EQ(read->trace_field, written.trace_field);
     ASSERT_EQ(read->recipients.size(), 2U);
+    EXPECT_TRUE(read->is_esmtp);
+    EXPECT_EQ(read->return_content, StoredReturn::headers);
+    EXPECT_EQ(read->client_ip, written.client_ip);
+    EXPECT_EQ(read->client_port, 54'321);
+    EXPECT_EQ(read->hello_name, "client.example.net");
+    EXPECT_EQ(read->envelope_id, "QQ+2B1");
     EXPECT_EQ(read->recipients[0].mailbox, "a@example.com");
+    EXPECT_EQ(read->recipients[0].notify, 10);
+    EXPECT_EQ(read->recipients[0].original_recipient, "rfc822;a+2Bb@example.com");
     EXPECT_EQ(read->recipients[1].mailbox, "\"b c\"@example.com");
     EXPECT_EQ(read->recipients[1].state, RecipientState::failed);
     EXPECT_EQ(read->recipients[1].last_reply, "550 5.1.1 no");
@@ -65,6 +80,23 @@ TEST(StoredMessage, CutOrLengthenedItIsNone) {
         EXPECT_FALSE(read_message_body(as_bytes(body).first(bytes))) << bytes;
     }
     EXPECT_FALSE(read_message_body(as_bytes(body + "6")));
+}
+
+TEST(StoredMessage, AHeadIsReadWithoutItsContent) {
+    std::string body;
+    append_message_body(body, example());
+    const std::size_t head_bytes = body.size();
+    body += "12345";
+    for (std::size_t bytes = 0; bytes <= body.size(); ++bytes) {
+        std::size_t content_start = 0;
+        const auto read =
+            read_message_head(as_bytes(body).first(bytes), body.size(), content_start);
+        EXPECT_EQ(read.has_value(), bytes >= head_bytes) << bytes;
+        if (read) {
+            EXPECT_EQ(content_start, head_bytes);
+            EXPECT_EQ(read->reverse_path, "sender@example.net");
+        }
+    }
 }
 
 TEST(StoredMessage, WithoutRecipientsItIsNone) {

@@ -1,0 +1,45 @@
+// Which segments of earlier runs are still needed: by workers, who count their holds down, or
+// because marks in them are about messages in others that are still there.
+//
+// Owns the AdoptedSegments, not their files.
+// Thread: one; holds are counted down by any.
+// Errors: none.
+#pragma once
+
+#include "spool/segment_table.h"
+#include "worker/segment_supply.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace ringmx {
+
+class AdoptedSegments {
+  public:
+    // In the order of their indexes.
+    void adopt(std::vector<std::unique_ptr<worker::AdoptedSegment>> segments,
+               std::vector<std::vector<spool::Segment::Marked>> marked);
+    // Stays whatever happens.
+    void keep(std::uint32_t index) { table_.hold(index); }
+
+    // The next that nothing needs; its file is deleted (durably) before gone() is said.
+    [[nodiscard]] std::optional<std::uint32_t> next_unneeded();
+    void gone(std::uint32_t index) { table_.discarded(index); }
+
+    [[nodiscard]] const worker::AdoptedSegment& at(std::uint32_t index) const {
+        return *segments_[index];
+    }
+    [[nodiscard]] bool is_there(std::uint32_t index) const {
+        return table_.at(index).state != spool::Segment::State::discarded;
+    }
+    [[nodiscard]] std::uint32_t count() const { return table_.count(); }
+
+  private:
+    spool::SegmentTable table_{0, 0}; // opens none
+    std::vector<std::unique_ptr<worker::AdoptedSegment>> segments_;
+    std::vector<bool> is_held_; // in the table, while a worker holds it
+};
+
+} // namespace ringmx

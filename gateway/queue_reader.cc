@@ -1,0 +1,134 @@
+#include "queue_reader.h"
+
+#include "spool/gaps.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ringmx {
+namespace {
+
+using spool::block_bytes;
+using Kind = SegmentReport::Kind;
+
+constexpr std::size_t zeros_piece_bytes = 1024 * 1024;
+
+bool is_zero(Bytes octets) {
+    return std::ranges::all_of(octets, [](std::byte octet) { return octet == std::byte{0}; });
+}
+
+// All of `out`, or as much as there is.
+std::int64_t read_all(const spool::SegmentReader& reader, std::uint64_t offset,
+                      std::span<std::byte> out) {
+    std::size_t filled = 0;
+    while (filled < out.size()) {
+        const std::int64_t got = reader(offset + filled, out.subspan(filled));
+        if (got < 0) {
+            return got;
+        }
+        if (got == 0) {
+            break;
+        }
+        filled += static_cast<std::size_t>(got);
+    }
+    return static_cast<std::int64_t>(filled);
+}
+
+// Whether nothing but zeros is in the whole file. What can't be read is not known to be zero.
+bool is_zero_throughout(const spool::SegmentReader& reader) {
+    std::vector<std::byte> piece(zeros_piece_bytes);
+    for (std::uint64_t offset = 0;; offset += piece.size()) {
+        const std::int64_t got = read_all(reader, offset, piece);
+        if (got < 0 || !is_zero(Bytes(piece).first(static_cast<std::size_t>(got)))) {
+            return false;
+        }
+        if (got < static_cast<std::int64_t>(piece.size())) {
+            return true;
+        }
+    }
+}
+
+} // namespace
+
+// What it is, by its header.
+SegmentReport QueueReader::judge(const File& file, const spool::SegmentReader& reader) const {
+    SegmentReport report;
+    std::vector<std::byte> block(block_bytes);
+    const std::int64_t got = read_all(reader, 0, block);
+    if (got < 0) {
+        report.kind = Kind::unreadable;
+        report.error = static_cast<int>(-got);
+        return report;
+    }
+    block.resize(static_cast<std::size_t>(got));
+    const auto header = spool::decode_segment_header(block);
+    if (!header) {
+        report.kind = is_zero(block) && is_zero_throughout(reader) ? Kind::unused
+                      : spool::is_other_version(block)             ? Kind::other_version
+                                                                   : Kind::foreign;
+        return report;
+    }
+    report.header = *header;
+    report.is_truncated = file.size_bytes < header->size_bytes;
+    report.kind = header->generation != file.generation ? Kind::misplaced : Kind::segment;
+    if (names_.contains({header->generation, header->worker, header->life})) {
+        report.kind = Kind::copy;
+    }
+    return report;
+}
+
+SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& reader) {
+    SegmentReport report = judge(file, reader);
+    if (report.kind != Kind::segment) {
+        return report;
+    }
+    const spool::SegmentHeader& header = report.header;
+    report.index = static_cast<std::uint32_t>(queue_.segments.size());
+    auto segment = std::make_unique<worker::AdoptedSegment>();
+    segment->descriptor = file.descriptor;
+    segment->name = {header.generation, header.worker, header.life};
+    segment->size_bytes = file.size_bytes;
+    names_.insert(segment->name);
+    queue_.segments.push_back(std::move(segment));
+
+    recovery_.begin_segment(report.index, header);
+    spool::SegmentGaps gaps;
+    const spool::ScanResult result =
+        scanner_.scan(reader, [&](const spool::RecordHeader& record, Bytes body) {
+            gaps.record(record);
+            recovery_.record(record, body);
+        });
+    report.records = result.records;
+    report.torn = result.torn;
+    // Where blocks can't be read it is known why records are missing.
+    report.lost = result.unreadable_blocks > 0 ? 0 : gaps.lost();
+    report.unreadable_blocks = result.unreadable_blocks;
+    report.error = result.error;
+    if (report.unreadable_blocks > 0) {
+        note_unread(file.generation);
+    }
+    return report;
+}
+
+AdoptedQueue QueueReader::finish() {
+    recovery_.finish();
+    queue_.messages = std::move(recovery_.messages());
+    queue_.damaged = recovery_.damaged();
+    queue_.unreadable_records = recovery_.unreadable_records();
+    for (const spool::RecoveredMessage& message : queue_.messages) {
+        for (const std::uint32_t index : message.segments) {
+            queue_.segments[index]->holds.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+    for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {
+        std::vector<spool::Segment::Marked> marked = recovery_.marked(index);
+        // Marks about what is gone for good are about nothing.
+        std::erase_if(marked, [this](const spool::Segment::Marked& mark) {
+            return !names_.contains(mark.home) && !unread_.contains(mark.home.generation);
+        });
+        queue_.marked.push_back(std::move(marked));
+    }
+    return std::move(queue_);
+}
+
+} // namespace ringmx

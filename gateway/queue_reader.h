@@ -1,0 +1,84 @@
+// Reads the segments that earlier runs left, one after the other, and makes of them what a run goes
+// on with: the live messages, and for each segment what it is still needed for.
+//
+// In:     a reader for each segment; the descriptor is only passed on.
+// Out:    a report for each, and finish().
+// Memory: as spool::Recovery, and one window of the scanner.
+// Thread: one.
+// Errors: are in the reports; none of one segment stops another.
+#pragma once
+
+#include "spool/recovery.h"
+#include "spool/scanner.h"
+#include "worker/segment_supply.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+namespace ringmx {
+
+struct SegmentReport {
+    enum class Kind : std::uint8_t {
+        segment,       // one of ours: its records were read
+        unused,        // nothing but zeros: allocated, never written to
+        foreign,       // something else, or its header is damaged
+        other_version, // a segment of another program's version
+        misplaced,     // of another run than its folder is for
+        copy,          // of a segment that was read before
+        unreadable,    // its header can't be read
+    };
+    Kind kind = Kind::unreadable;
+    spool::SegmentHeader header; // of `segment`, `misplaced` and `copy`
+    std::uint32_t index = 0;     // of `segment`: in AdoptedQueue::segments
+    std::uint64_t records = 0;
+    // Records that are not whole: writes that were under way when the run ended, or damage.
+    std::uint64_t torn = 0;
+    std::uint64_t lost = 0; // records that are missing, and were durable once
+    std::uint64_t unreadable_blocks = 0;
+    int error = 0; // of the first of those
+    bool is_truncated = false;
+
+    [[nodiscard]] bool is_damaged() const { return lost > 0 || is_truncated; }
+};
+
+// What earlier runs left.
+struct AdoptedQueue {
+    // RecoveredMessage::segment is an index of these. Each is held once for each record of a live
+    // message.
+    std::vector<std::unique_ptr<worker::AdoptedSegment>> segments;
+    // Of each, what it must stay for beside its messages.
+    std::vector<std::vector<spool::Segment::Marked>> marked;
+    std::vector<spool::RecoveredMessage> messages; // in order of acceptance
+    std::vector<std::uint64_t> damaged;            // messages of which a part is missing
+    std::uint64_t unreadable_records = 0;          // a newer program's, or one's with a fault
+};
+
+class QueueReader {
+  public:
+    struct File {
+        int descriptor = -1;
+        std::uint64_t size_bytes = 0;
+        std::uint32_t generation = 0; // the folder's
+    };
+    [[nodiscard]] SegmentReport read(const File& file, const spool::SegmentReader& reader);
+    // A file of this generation could not be looked into, and is left for another run: marks about
+    // what it may hold stay.
+    void note_unread(std::uint32_t generation) { unread_.insert(generation); }
+    // Ends it.
+    [[nodiscard]] AdoptedQueue finish();
+
+  private:
+    [[nodiscard]] SegmentReport judge(const File& file, const spool::SegmentReader& reader) const;
+
+    spool::SegmentScanner scanner_;
+    spool::Recovery recovery_;
+    std::set<std::uint32_t> unread_;
+    std::set<spool::SegmentName> names_;
+    AdoptedQueue queue_;
+};
+
+} // namespace ringmx

@@ -1,0 +1,63 @@
+// What the queue's index knows of one message: 64 octets, without addresses and without content.
+//
+// The place, `expires_from_s`, `attempts` and `flags` are the caller's to change; the rest goes by the
+// index's functions, since orders and sums depend on it.
+// Thread: one worker.
+#pragma once
+
+#include "spool/commit.h"
+#include "spool/stored_message.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace ringmx::spool {
+
+enum class QueueState : std::uint8_t {
+    active,    // being forwarded now
+    due,       // to be tried at its next attempt
+    parked,    // its pool has no backend that takes mail
+    on_hold,   // by an operator
+    pool_hold, // its pool is on hold
+    failed,    // for good, for all or the rest of its recipients
+};
+inline constexpr std::size_t queue_states_count = 6;
+
+inline constexpr std::uint16_t no_pool = 0xFFFF;
+
+struct QueueEntry {
+    std::uint64_t id = 0;
+    std::uint64_t age : 48 = 0; // the smaller the older; where the next page begins
+    std::uint64_t attempts : 16 = 0;
+    std::uint64_t offset : 36 = 0; // of its message record
+    std::uint64_t record_bytes : 20 = 0;
+    std::uint64_t flags : 8 = 0; // the caller's
+    std::uint64_t stored_bytes : 40 = 0;
+    std::uint64_t recipients_count : 20 = 0;
+    QueueState state : 3 = QueueState::active; // QueueIndex::state() knows who has been woken
+    bool has_extra : 1 = false;
+    std::uint32_t segment = 0; // what the caller calls it
+    std::uint32_t accepted_at_s = 0;
+    std::uint32_t expires_from_s = 0;
+    std::uint32_t next_attempt_tick = 0;
+    std::uint32_t next_in_bucket = 0; // a slot; so in a free one, for the next free one
+    std::uint32_t place_by_time = 0;  // in a heap; 0: in none
+    std::uint32_t place_by_age = 0;
+    std::uint16_t pool = no_pool; // that it is to go to, as far as is known
+    std::uint16_t last_reply = 0;
+};
+static_assert(sizeof(QueueEntry) == 64, "a cache line");
+static_assert(record_bytes_max < (1U << 20U), "a record's size fits");
+
+// What only few messages have.
+struct QueueExtra {
+    struct Settled {
+        std::uint32_t recipient = 0; // its index
+        RecipientState state = RecipientState::delivered;
+        std::uint16_t reply = 0; // QueueIndex::reply()
+    };
+    std::vector<Settled> settled;              // in order of recipients
+    std::vector<std::uint32_t> chunk_segments; // each that holds a chunk, once for each chunk
+};
+
+} // namespace ringmx::spool

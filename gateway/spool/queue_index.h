@@ -1,0 +1,117 @@
+// Every live message of one worker's queue, in memory: found by id, in order of age, and by when it
+// is due.
+//
+//             add()
+//               ▼        set_due()                      park()
+//   ┌───────▶ active ──────────────▶ due ◀──────────┐ ◀──────── active
+//   │           │                     │   its time  parked ──▶ (wake: due, oldest first)
+//   │           │ hold()              │   or wake()    │
+//   │           ▼                     ▼                ▼
+//   │   on_hold, failed          next_due()        next_due()
+//   └── set_active() ◀────────────────┴────────────────┘
+//
+// Any state leads to any other. next_due() only names a message; set_active() takes it.
+// Age:     new mail in order of add(), adopted mail before all new mail, in order of add(). An age is
+//          never used again, so it serves as a page's cursor whatever has gone meanwhile.
+// Due:     oldest first among those whose time has come; of a crowd that comes due in one instant
+//          a few are looked at in each call, in order of their time. Times are kept in steps of 134
+//          ms, rounded down: well within the spread of retries.
+// Pools:   park() and hold_for_pool() are by pool; wake() makes all of a pool due at once, in O(1).
+//          The first that is parked again puts those that are left back to sleep. Pools are the
+//          caller's numbers, small ones; they must keep their meaning.
+// Slots:   a slot names its message until erase(), then another one. Who comes back later, comes with
+//          an id.
+// Cost:    O(1) or O(log n) each; growth copies nothing and stalls nobody (linear hashing, chunks).
+// Memory:  at most 96 octets a message, and what replies and extras take.
+// Thread:  one worker.
+// Errors:  none.
+// Source:  Litwin, "Linear Hashing: A New Tool for File and Table Addressing" (1980).
+#pragma once
+
+#include "base/instant.h"
+#include "spool/queue_entry.h"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace ringmx::spool {
+
+class QueueIndex {
+  public:
+    using Slot = std::uint32_t;
+
+    struct Message {
+        std::uint64_t id = 0;
+        std::uint32_t segment = 0;
+        std::uint64_t offset = 0;
+        std::uint32_t record_bytes = 0;
+        std::uint64_t stored_bytes = 0;
+        std::uint32_t recipients_count = 0;
+        std::uint32_t accepted_at_s = 0; // since 1970
+        std::uint32_t expires_from_s = 0;
+    };
+    struct Sum {
+        std::uint64_t messages = 0;
+        std::uint64_t stored_bytes = 0;
+    };
+
+    QueueIndex();
+    QueueIndex(const QueueIndex&) = delete;
+    QueueIndex& operator=(const QueueIndex&) = delete;
+    ~QueueIndex();
+
+    // Each is active then. Its id must be new.
+    Slot add(const Message& message);
+    Slot adopt(const Message& message);
+    void erase(Slot slot);
+
+    [[nodiscard]] std::optional<Slot> find(std::uint64_t id) const;
+    [[nodiscard]] QueueEntry& at(Slot slot);
+    [[nodiscard]] const QueueEntry& at(Slot slot) const;
+    [[nodiscard]] QueueState state(Slot slot) const;
+    [[nodiscard]] Instant next_attempt(Slot slot) const; // `never` if it has none
+
+    void set_active(Slot slot);
+    void set_due(Slot slot, Instant when);
+    // Becomes due by wake(pool), at the latest at `second_line`.
+    void park(Slot slot, std::uint16_t pool, Instant second_line);
+    // Becomes due by wake(pool) alone.
+    void hold_for_pool(Slot slot, std::uint16_t pool);
+    void hold(Slot slot);                         // by an operator
+    void fail(Slot slot);                         // for good
+    void set_pool(Slot slot, std::uint16_t pool); // of an active one, as a hint
+    void set_stored_bytes(Slot slot, std::uint64_t bytes);
+
+    void wake(std::uint16_t pool);
+    [[nodiscard]] std::optional<Slot> next_due(Instant now);
+    // When next_due() has something without anything else happening; the past if it has now.
+    [[nodiscard]] Instant next_deadline() const;
+
+    // In order of age: the first behind `age`, 0 for the very first.
+    [[nodiscard]] std::optional<Slot> first_after(std::uint64_t age) const;
+
+    [[nodiscard]] Sum sum(QueueState state) const;
+    [[nodiscard]] Sum sum() const;
+    [[nodiscard]] Sum held() const; // on hold, or failed
+    [[nodiscard]] std::optional<std::uint32_t> oldest_accepted_at_s() const;
+
+    // The text of its last failure, `fallback` if there are too many different ones.
+    void set_last_reply(Slot slot, std::string_view text, std::string_view fallback);
+    [[nodiscard]] std::string_view reply(std::uint16_t index) const;
+
+    // Null when it has none.
+    [[nodiscard]] const QueueExtra* extra(Slot slot) const;
+    void settle(Slot slot, std::uint32_t recipient, RecipientState state, std::string_view text,
+                std::string_view fallback);
+    void unsettle_failed(Slot slot); // an operator's release: those that failed pend again
+    void set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments);
+
+    [[nodiscard]] std::size_t memory_bytes() const;
+};
+
+} // namespace ringmx::spool

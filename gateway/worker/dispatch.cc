@@ -1,0 +1,209 @@
+#include "worker/dispatch.h"
+
+#include "worker/choice_key.h"
+#include "worker/forwarding.h"
+#include "worker/mail_queue.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fmt/format.h>
+#include <map>
+#include <tuple>
+#include <utility>
+
+namespace ringmx::worker {
+namespace {
+
+// A reply as it is kept of a recipient: in one line.
+std::string line_of(const smtp::Reply& reply) {
+    std::string line = fmt::format("{} {}.{}.{} {}", reply.code, reply.enhanced.class_digit,
+                                   reply.enhanced.subject, reply.enhanced.detail, reply.text);
+    std::ranges::replace(line, '\n', ' ');
+    return line;
+}
+
+std::size_t bytes_of(const spool::StoredMessage& message) {
+    std::size_t bytes = message.reverse_path.size() + message.trace_field.size() +
+                        message.chunks.size() * sizeof(spool::ChunkPlace);
+    for (const spool::StoredRecipient& recipient : message.recipients) {
+        bytes += sizeof recipient + sizeof(Outcome) + recipient.mailbox.size() +
+                 recipient.original_recipient.size();
+    }
+    return bytes;
+}
+
+} // namespace
+
+Dispatch::Dispatch(Handle self, Worker& worker, MailQueue& queue, std::uint64_t id,
+                   spool::QueueIndex::Slot slot, bool is_from_disk)
+    : self_(self), worker_(worker), queue_(queue), snapshot_(worker.snapshot()), id_(id),
+      id_text_(spool::id_text(id)), slot_(slot), is_from_disk_(is_from_disk) {}
+
+Dispatch::~Dispatch() { worker_.count_envelope_bytes(-counted_bytes_); }
+
+void Dispatch::start(spool::StoredMessage message, std::vector<Slice> content) {
+    message_ = std::move(message);
+    content_ = std::move(content);
+    outcomes_.resize(message_.recipients.size());
+    counted_bytes_ = static_cast<std::ptrdiff_t>(sizeof(Dispatch) + bytes_of(message_));
+    worker_.count_envelope_bytes(counted_bytes_);
+    route();
+}
+
+// The head of the record lies in its first block, or is put together.
+void Dispatch::start(ReadRecord record) {
+    error_ = record.error;
+    std::optional<spool::StoredMessage> message;
+    std::size_t content_start = 0;
+    if (error_ == 0) {
+        const std::size_t body_bytes = record.header.record_bytes - spool::record_header_bytes;
+        message = spool::read_message_head(record.body.front().bytes(), body_bytes, content_start);
+        if (!message) {
+            std::string whole;
+            for (const Slice& slice : record.body) {
+                whole += slice.text();
+            }
+            message = spool::read_message_head(as_bytes(whole), body_bytes, content_start);
+        }
+        error_ = message ? 0 : EBADMSG;
+    }
+    if (!message) {
+        queue_.finish(*this);
+        return;
+    }
+    std::vector<Slice> content;
+    if (message->chunks.empty()) {
+        for (Slice& slice : record.body) {
+            const std::size_t skip = std::min(content_start, slice.size());
+            content_start -= skip;
+            slice.remove_prefix(skip);
+            if (!slice.empty()) {
+                content.push_back(std::move(slice));
+            }
+        }
+    }
+    start(std::move(*message), std::move(content));
+}
+
+// The backend that the key's slot ranks first among those that may be used now; where there is
+// none, its first.
+std::uint32_t Dispatch::backend_for(std::uint32_t pool_index, std::uint64_t key_hash) const {
+    const upstream::Pool& pool = snapshot_->pools[pool_index]->upstream;
+    if (pool.settings.hash == HashKey::none) {
+        return upstream::no_backend; // in turn: one for all
+    }
+    const std::uint32_t slot = upstream::SlotTable::slot_of(key_hash);
+    const std::uint32_t first = pool.table.first(slot);
+    if (pool.settings.failover == Failover::none) {
+        return first;
+    }
+    std::uint32_t choice = first;
+    while (choice != upstream::no_backend && !pool.states[choice]->usable(worker_.now())) {
+        choice = pool.table.next(slot, choice);
+    }
+    return choice == upstream::no_backend ? first : choice;
+}
+
+void Dispatch::route() {
+    struct Part {
+        std::uint64_t key_hash = 0;
+        std::vector<std::uint32_t> recipients;
+    };
+    std::map<std::pair<std::uint32_t, std::uint32_t>, Part> parts; // by pool and backend
+    const spool::QueueExtra* const extra = queue_.index().extra(slot_);
+    for (std::uint32_t index = 0; index < message_.recipients.size(); ++index) {
+        const bool is_settled =
+            message_.recipients[index].state != spool::RecipientState::pending ||
+            (extra != nullptr &&
+             std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
+                 extra->settled.end());
+        if (is_settled) {
+            continue;
+        }
+        const std::string& mailbox = message_.recipients[index].mailbox;
+        const auto target = snapshot_->routes->find_mailbox(mailbox, worker_.route_key());
+        if (!target) {
+            outcomes_[index] = {Outcome::Kind::deferred, spool::no_pool,
+                                "451 4.3.5 no route takes this recipient any more"};
+            continue;
+        }
+        const Pool& pool = *snapshot_->pools[target->pool_index];
+        if (pool.settings().hold) {
+            outcomes_[index] = {Outcome::Kind::pool_hold, queue_.pool_number(target->pool_index),
+                                "451 4.4.1 the pool is on hold"};
+            continue;
+        }
+        const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
+                                             message_.reverse_path, message_.client_ip);
+        Part& part = parts[{target->pool_index, backend_for(target->pool_index, key)}];
+        if (part.recipients.empty()) {
+            part.key_hash = key;
+        }
+        part.recipients.push_back(index);
+    }
+    is_routing_ = true; // one that ends at once does not end the dispatch
+    for (auto& [place, part] : parts) {
+        Forwarding* const made = queue_.forwardings().create(
+            worker_, queue_, *this, place.first, part.key_hash, std::move(part.recipients));
+        if (made != nullptr) {
+            forwardings_.push_back(made->handle());
+            made->advance();
+        }
+    }
+    is_routing_ = false;
+    if (forwardings_.empty()) {
+        queue_.finish(*this);
+    }
+}
+
+spool::RecordPlace Dispatch::chunk_place(std::uint32_t index) const {
+    const spool::ChunkPlace& chunk = message_.chunks[index];
+    const spool::QueueExtra* const extra = queue_.index().extra(slot_);
+    RINGMX_ASSERT(extra != nullptr && index < extra->chunk_segments.size());
+    return {extra->chunk_segments[index], chunk.offset, chunk.record_bytes};
+}
+
+void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
+                           const smtp::Reply& reply) {
+    outcomes_[recipient] = {kind, queue_.pool_number(pool_index), line_of(reply)};
+}
+
+void Dispatch::forwarding_ended(Forwarding& forwarding) {
+    std::erase(forwardings_, forwarding.handle());
+    if (forwardings_.empty() && !is_routing_) {
+        queue_.finish(*this);
+    }
+}
+
+bool Dispatch::postpone() {
+    std::vector<Forwarding*> waiting;
+    for (const Handle handle : forwardings_) {
+        Forwarding* const forwarding = queue_.forwardings().find(handle);
+        if (forwarding == nullptr || !forwarding->is_waiting()) {
+            return false;
+        }
+        waiting.push_back(forwarding);
+    }
+    if (waiting.empty()) {
+        return false;
+    }
+    for (Forwarding* const forwarding : waiting) {
+        forwarding->give_up(); // the last one finishes this
+    }
+    return true;
+}
+
+void Dispatch::cut() {
+    const std::vector<Handle> handles = forwardings_;
+    for (const Handle handle : handles) {
+        if (Forwarding* const forwarding = queue_.forwardings().find(handle)) {
+            forwarding->cut();
+        }
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,394 @@
+// The queue's turn, and what comes in: messages, records, memory's wants.
+#include "worker/mail_queue.h"
+
+#include "worker/client_connection.h"
+#include "worker/replies.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fmt/format.h>
+#include <utility>
+
+namespace ringmx::worker {
+
+using spool::QueueState;
+
+namespace {
+
+constexpr std::uint32_t slots_max = (1U << 24U) - 1;
+constexpr std::uint32_t no_index = UINT32_MAX;
+// Reserved where MAIL doesn't say the size: with its padding any small message has room.
+constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
+constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
+// What commits that are gathered or under way may still take.
+constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
+
+// Of Commit::Record::owner and the owner of a mark, above a Handle.
+enum class OwnerKind : std::uint8_t { intake = 1, ending };
+
+std::uint64_t owner(OwnerKind kind, Handle handle) {
+    return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
+}
+
+OwnerKind kind_of(std::uint64_t owner) { return static_cast<OwnerKind>(owner >> 56U); }
+
+Handle handle_of(std::uint64_t owner) {
+    return Handle::unpacked(owner & ((std::uint64_t{1} << 56U) - 1));
+}
+
+std::uint32_t seconds(WallTime time) {
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+}
+
+} // namespace
+
+MailQueue::MailQueue(Worker& worker, SpoolOptions options)
+    : worker_(worker), log_(worker.loop(), worker.index(), options, *this, *this),
+      intakes_(slots_max), dispatches_(dispatches_max), forwardings_(slots_max),
+      endings_(slots_max), generation_(options.generation) {
+    number_pools();
+}
+
+std::uint64_t MailQueue::owner_of(const SpoolIntake& intake) {
+    return owner(OwnerKind::intake, intake.handle());
+}
+
+std::uint64_t MailQueue::owner_of(const Ending& ending) {
+    return owner(OwnerKind::ending, ending.self);
+}
+
+std::uint64_t MailQueue::next_id() {
+    return spool::packed({generation_, worker_.index(), next_counter_++});
+}
+
+std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
+    return mail.declared_size_bytes ? *mail.declared_size_bytes + room_overhead_bytes
+                                    : room_unstated_bytes;
+}
+
+bool MailQueue::has_room(std::uint64_t bytes) const {
+    return log_.room_bytes() >= reserved_bytes_ + bytes + room_kept_bytes;
+}
+
+std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
+    if (log_.error() != 0) {
+        return Refusal{replies::disk_error, observe::RejectReason::disk_error};
+    }
+    if (!has_room(room_for(mail))) {
+        return Refusal{replies::no_memory, observe::RejectReason::spool_full};
+    }
+    return std::nullopt;
+}
+
+SpoolIntake* MailQueue::begin(ClientConnection& client) {
+    return intakes_.create(worker_, *this, client);
+}
+
+void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
+                    const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
+                    std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
+                    const spool::Commit::Record& record) {
+    std::uint64_t stored_bytes = record.record_bytes;
+    for (const spool::ChunkPlace& chunk : message.chunks) {
+        stored_bytes += chunk.record_bytes;
+    }
+    const Slot slot =
+        index_.add({.id = id,
+                    .segment = place.segment,
+                    .offset = place.offset,
+                    .record_bytes = place.record_bytes,
+                    .stored_bytes = stored_bytes,
+                    .recipients_count = static_cast<std::uint32_t>(message.recipients.size()),
+                    .accepted_at_s = seconds(message.accepted_at),
+                    .expires_from_s = seconds(message.expires_from)});
+    if (!chunk_segments.empty()) {
+        index_.set_chunk_segments(slot, std::move(chunk_segments));
+    }
+    if (std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
+        index_.set_pool(slot, pool_number(pools.front()));
+    }
+    forward(slot, std::move(message), commit, record);
+}
+
+// At once and from memory, unless it would only wait there.
+void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
+                        const spool::Commit::Record& record) {
+    const spool::QueueEntry& entry = index_.at(slot);
+    const bool waits = entry.pool != spool::no_pool && !has_backend(entry.pool);
+    if (waits || is_draining_ || worker_.pressure() != Pressure::none) {
+        index_.set_due(slot, worker_.now());
+        return;
+    }
+    Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, false);
+    if (dispatch == nullptr) {
+        index_.set_due(slot, worker_.now());
+        return;
+    }
+    std::vector<Slice> content;
+    if (message.chunks.empty()) {
+        commit.content(record, content);
+    }
+    dispatch->start(std::move(message), std::move(content));
+}
+
+void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
+                      std::span<AdoptedSegment> segments) {
+    log_.adopt(segments);
+    for (spool::RecoveredMessage& message : messages) {
+        const Slot slot = index_.adopt({.id = message.id,
+                                        .segment = message.segment | adopted_segment,
+                                        .offset = message.offset,
+                                        .record_bytes = message.record_bytes,
+                                        .stored_bytes = message.stored_bytes,
+                                        .recipients_count = message.recipients_count,
+                                        .accepted_at_s = seconds(message.accepted_at),
+                                        .expires_from_s = seconds(message.expires_from)});
+        if (message.segments.size() > 1) {
+            std::vector<std::uint32_t> chunks(message.segments.begin() + 1,
+                                              message.segments.end());
+            for (std::uint32_t& segment : chunks) {
+                segment |= adopted_segment;
+            }
+            index_.set_chunk_segments(slot, std::move(chunks));
+        }
+        std::size_t over = 0;
+        for (const spool::RecoveredMessage::Recipient& recipient : message.settled) {
+            index_.settle(slot, recipient.index, recipient.state, recipient.reply,
+                          recipient.reply);
+            ++over;
+        }
+        if (message.is_on_hold) {
+            index_.hold(slot);
+        } else if (over == message.recipients_count) {
+            index_.fail(slot);
+        } else {
+            index_.set_due(slot, worker_.now());
+        }
+    }
+}
+
+void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
+                        const spool::Commit& commit) {
+    SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
+    RINGMX_ASSERT(intake != nullptr); // it stays until each of its records was told of
+    intake->on_durable(record, place, commit);
+}
+
+void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
+    SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
+    RINGMX_ASSERT(intake != nullptr);
+    intake->on_failed(record, is_written, error);
+}
+
+void MailQueue::mark_durable(std::uint64_t owner) {
+    switch (kind_of(owner)) {
+    case OwnerKind::intake:
+        if (SpoolIntake* const intake = intakes_.find(handle_of(owner))) {
+            intake->on_removed();
+        }
+        return;
+    case OwnerKind::ending: {
+        Ending* const ending = endings_.find(handle_of(owner));
+        RINGMX_ASSERT(ending != nullptr);
+        for (const std::uint32_t segment : ending->segments) {
+            log_.release(segment);
+        }
+        endings_.destroy(*ending);
+        return;
+    }
+    }
+}
+
+void MailQueue::mark_failed(std::uint64_t owner, int error) {
+    (void)owner; // marks of endings are never awaited: the journal tries them again
+    (void)error;
+}
+
+void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) {
+    if (part == 0) {
+        if (Dispatch* const dispatch = dispatches_.find(reader)) {
+            dispatch->start(std::move(record));
+        }
+    } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
+        forwarding->on_chunk(part, std::move(record));
+    }
+}
+
+void MailQueue::run() {
+    try_journal_waiters();
+    watch_pools();
+    start_due();
+    log_.run();
+    count_queue();
+}
+
+// First come, first served: the first that has to wait again ends the round.
+void MailQueue::try_journal_waiters() {
+    if (journal_waiters_.empty()) {
+        return;
+    }
+    std::vector<Handle> waiters = std::exchange(journal_waiters_, {});
+    for (std::size_t index = 0; index < waiters.size(); ++index) {
+        if (SpoolIntake* const intake = intakes_.find(waiters[index])) {
+            intake->try_again();
+            if (!journal_waiters_.empty()) {
+                waiters.erase(waiters.begin(), waiters.begin() + static_cast<std::ptrdiff_t>(index) + 1);
+                journal_waiters_.insert(journal_waiters_.end(), waiters.begin(), waiters.end());
+                return;
+            }
+        }
+    }
+}
+
+void MailQueue::watch_pools() {
+    if (worker_.now() < watch_at_) {
+        return;
+    }
+    watch_at_ = worker_.now() + watch_interval;
+    for (std::uint16_t pool = 0; pool < pool_names_.size(); ++pool) {
+        if (has_backend(pool)) {
+            index_.wake(pool);
+        }
+    }
+}
+
+void MailQueue::start_due() {
+    while (!is_draining_ && disk_dispatches_ < disk_dispatches_max &&
+           worker_.pressure() == Pressure::none) {
+        const std::optional<Slot> slot = index_.next_due(worker_.now());
+        if (!slot) {
+            return;
+        }
+        const spool::QueueEntry& entry = index_.at(*slot);
+        if (entry.pool != spool::no_pool && !has_backend(entry.pool) &&
+            time_left(*slot) > Duration{0}) {
+            schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
+                                                   : Tally{.waits_for = entry.pool});
+            continue;
+        }
+        start_from_disk(*slot);
+    }
+}
+
+void MailQueue::start_from_disk(Slot slot) {
+    const spool::QueueEntry& entry = index_.at(slot);
+    Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, true);
+    const bool is_begun =
+        dispatch != nullptr && log_.read({entry.segment, entry.offset, entry.record_bytes},
+                                         entry.id, dispatch->handle(), 0);
+    if (is_begun) {
+        index_.set_active(slot);
+        ++disk_dispatches_;
+        return;
+    }
+    index_.set_due(slot, worker_.now() + watch_interval); // no memory now
+    if (dispatch != nullptr) {
+        ended_dispatches_.push_back(dispatch->handle());
+    }
+}
+
+Duration MailQueue::time_left(Slot slot) {
+    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s)};
+    return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
+}
+
+std::uint16_t MailQueue::pool_number(std::uint32_t pool_index) {
+    const auto found = std::ranges::find(pool_indexes_, pool_index);
+    return found == pool_indexes_.end()
+               ? spool::no_pool
+               : static_cast<std::uint16_t>(found - pool_indexes_.begin());
+}
+
+// Each name keeps its number for the life of the worker.
+void MailQueue::number_pools() {
+    const Snapshot& snapshot = *worker_.snapshot();
+    pool_indexes_.assign(pool_names_.size(), no_index);
+    for (std::uint32_t index = 0; index < snapshot.pools.size(); ++index) {
+        const std::string& name = snapshot.pools[index]->settings().name;
+        const auto known = std::ranges::find(pool_names_, name);
+        if (known != pool_names_.end()) {
+            pool_indexes_[static_cast<std::size_t>(known - pool_names_.begin())] = index;
+        } else if (pool_names_.size() < spool::no_pool) {
+            pool_names_.push_back(name);
+            pool_indexes_.push_back(index);
+        }
+    }
+}
+
+// True too where there is no such pool any more: its messages are to be routed anew.
+bool MailQueue::has_backend(std::uint16_t pool) const {
+    const std::uint32_t index = pool_indexes_[pool];
+    return index == no_index ||
+           upstream::has_backend(worker_.snapshot()->pools[index]->upstream, worker_.now());
+}
+
+bool MailQueue::is_on_hold(std::uint16_t pool) const {
+    const std::uint32_t index = pool_indexes_[pool];
+    return index != no_index && worker_.snapshot()->pools[index]->settings().hold;
+}
+
+void MailQueue::snapshot_changed() {
+    number_pools();
+    watch_at_ = {};
+}
+
+void MailQueue::relieve() {
+    intakes_.for_each([](SpoolIntake& intake) { intake.relieve(); });
+    dispatches_.for_each([](Dispatch& dispatch) { (void)dispatch.postpone(); });
+    forwardings_.for_each([](Forwarding& forwarding) { forwarding.relieve(); });
+}
+
+void MailQueue::drain() { is_draining_ = true; }
+
+void MailQueue::cut() {
+    is_draining_ = true;
+    intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
+    dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
+}
+
+bool MailQueue::idle() const {
+    return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
+           log_.idle();
+}
+
+Instant MailQueue::deadline() const {
+    const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max;
+    const Instant due = may_start ? index_.next_deadline() : never;
+    return std::min({due, log_.deadline(), watch_at_});
+}
+
+void MailQueue::reap() {
+    for (const Handle handle : std::exchange(ended_forwardings_, {})) {
+        forwardings_.destroy(*forwardings_.find(handle));
+    }
+    for (const Handle handle : std::exchange(ended_dispatches_, {})) {
+        dispatches_.destroy(*dispatches_.find(handle));
+    }
+    for (const Handle handle : std::exchange(ended_intakes_, {})) {
+        intakes_.destroy(*intakes_.find(handle));
+    }
+}
+
+void MailQueue::count_queue() {
+    observe::WorkerCounters& counters = worker_.counters();
+    const spool::QueueIndex::Sum sum = index_.sum();
+    counters.queue_messages.set(static_cast<std::int64_t>(sum.messages));
+    counters.queue_bytes.set(static_cast<std::int64_t>(sum.stored_bytes));
+    const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
+    counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
+    counters.spool_commits_total.add(log_.journal().totals().commits -
+                                     counters.spool_commits_total.value());
+    counters.spool_bytes_total.add(log_.journal().totals().bytes -
+                                   counters.spool_bytes_total.value());
+    counters.spool_failures_total.add(log_.journal().totals().failures -
+                                      counters.spool_failures_total.value());
+    counters.spool_room_bytes.set(static_cast<std::int64_t>(
+        log_.error() != 0 ? 0 : log_.room_bytes() - std::min(log_.room_bytes(), reserved_bytes_)));
+}
+
+} // namespace ringmx::worker

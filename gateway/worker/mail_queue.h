@@ -1,0 +1,168 @@
+// One worker's part of the durable queue: takes messages in, forwards them, tries again, and lets go
+// of them only when that is durable too.
+//
+//   SpoolIntake ─▶ record durable ─▶ add() ─▶ Dispatch ─▶ Forwarding ─▶ outcome of each recipient
+//                                     ▲           ▲                          │
+//                                  QueueIndex ── due ◀── deferred ───────────┤
+//                                                        delivered ─▶ marks ─┴▶ holds end when they
+//                                                        failed ─▶ held          are durable
+//
+// New mail is forwarded from memory at once; what finds no backend, or no room here, waits in the
+// index without content and is read from the log when it is due. From disk at most
+// disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail.
+// Pools: the index knows them by numbers that outlive reloads (pool_number()).
+// Owners: what the journal tells again of a record or mark: owner_of() a transaction, or an Ending.
+// Bounds: dispatches_max; memory: what is new and waits is postponed under pressure.
+// Thread: one worker's.
+// Errors: replies to clients; logs.
+#pragma once
+
+#include "base/slab.h"
+#include "smtp/envelope.h"
+#include "spool/queue_index.h"
+#include "spool/recovery.h"
+#include "worker/dispatch.h"
+#include "worker/forwarding.h"
+#include "worker/spool_intake.h"
+#include "worker/spool_log.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringmx::worker {
+
+class ClientConnection;
+class Worker;
+
+class MailQueue final : public spool::JournalObserver, public RecordReader {
+  public:
+    static constexpr std::uint32_t dispatches_max = 4096;
+    static constexpr std::uint32_t disk_dispatches_max = 32;
+    static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
+    static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
+
+    MailQueue(Worker& worker, SpoolOptions options);
+    MailQueue(const MailQueue&) = delete;
+    MailQueue& operator=(const MailQueue&) = delete;
+
+    // For client connections.
+    // Why MAIL can't be taken now; nothing: it can.
+    [[nodiscard]] std::optional<Refusal> refusal_of(const smtp::MailCommand& mail) const;
+    [[nodiscard]] SpoolIntake* begin(ClientConnection& client); // null: no memory
+    [[nodiscard]] Slab<SpoolIntake>& intakes() { return intakes_; }
+
+    // For intakes.
+    [[nodiscard]] std::uint64_t next_id();
+    [[nodiscard]] SpoolLog& log() { return log_; }
+    [[nodiscard]] std::string& scratch() { return scratch_; } // for one call
+    [[nodiscard]] static std::uint64_t room_for(const smtp::MailCommand& mail);
+    [[nodiscard]] bool has_room(std::uint64_t bytes) const;
+    void add_reserved(std::uint64_t bytes) { reserved_bytes_ += bytes; }
+    void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
+    [[nodiscard]] static std::uint64_t owner_of(const SpoolIntake& intake);
+    void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
+    void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }
+    // The message is durable at `place`; the holds there and on `chunk_segments` are the queue's
+    // now. `pools`: by index, of each recipient.
+    void add(std::uint64_t id, spool::StoredMessage message,
+             const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
+             std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
+             const spool::Commit::Record& record);
+
+    // For dispatches and forwardings.
+    [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
+    [[nodiscard]] std::uint16_t pool_number(std::uint32_t pool_index);
+    void forwarding_ended(Forwarding& forwarding) {
+        ended_forwardings_.push_back(forwarding.handle());
+    }
+    void finish(Dispatch& dispatch); // no forwarding is under way any more
+    [[nodiscard]] spool::QueueIndex& index() { return index_; }
+
+    // Messages of earlier runs, in order of acceptance, and the segments that they are in.
+    void adopt(std::vector<spool::RecoveredMessage> messages, std::span<AdoptedSegment> segments);
+
+    // For the worker's turn.
+    void complete(const ring::Completion& completion) { log_.complete(completion); }
+    void run(); // once a turn, after everything that appends
+    void reap();
+    [[nodiscard]] Instant deadline() const;
+    void snapshot_changed();
+    void relieve();
+    void drain(); // nothing is begun any more
+    void cut();   // what is under way ends
+    [[nodiscard]] bool idle() const; // nothing is under way, everything is written
+
+    // Of JournalObserver.
+    void durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
+                 const spool::Commit& commit) override;
+    void failed(const spool::Commit::Record& record, bool is_written, int error) override;
+    void mark_durable(std::uint64_t owner) override;
+    void mark_failed(std::uint64_t owner, int error) override;
+    // Of RecordReader.
+    void on_record(Handle reader, std::uint32_t part, ReadRecord record) override;
+
+  private:
+    using Slot = spool::QueueIndex::Slot;
+    // A message that is over, until that is durable.
+    struct Ending {
+        Handle self;
+        std::vector<std::uint32_t> segments; // held once each
+        explicit Ending(Handle handle) : self(handle) {}
+    };
+
+    void forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
+                 const spool::Commit::Record& record);
+    void start_due();
+    void start_from_disk(Slot slot);
+    void watch_pools();
+    void try_journal_waiters();
+    void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
+    void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
+                     std::string_view reply);
+    struct Tally {
+        std::uint32_t delivered = 0;
+        std::uint32_t failed = 0;
+        std::uint32_t pending = 0;
+        bool was_tried = false;               // somebody answered about somebody pending
+        std::uint16_t waits_for = spool::no_pool; // that has no backend
+        std::uint16_t held_by = spool::no_pool;
+    };
+    [[nodiscard]] Tally settle_outcomes(Dispatch& dispatch, bool has_expired);
+    void schedule(Slot slot, const Tally& tally);
+    [[nodiscard]] Duration time_left(Slot slot);
+    [[nodiscard]] bool has_backend(std::uint16_t pool) const;
+    void number_pools();
+    void count_queue();
+    [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
+    [[nodiscard]] bool is_on_hold(std::uint16_t pool) const;
+    void log_unreadable(const Dispatch& dispatch);
+    void log_outcome(const Dispatch& dispatch, std::uint32_t recipient,
+                     observe::LogEvent event, std::string_view reply);
+
+    Worker& worker_;
+    SpoolLog log_;
+    spool::QueueIndex index_;
+    Slab<SpoolIntake> intakes_;
+    Slab<Dispatch> dispatches_;
+    Slab<Forwarding> forwardings_;
+    Slab<Ending> endings_;
+    std::vector<Handle> journal_waiters_; // first come, first served
+    std::vector<Handle> ended_intakes_;   // to be destroyed at the turn's end
+    std::vector<Handle> ended_dispatches_;
+    std::vector<Handle> ended_forwardings_;
+    std::vector<std::string> pool_names_;     // by number
+    std::vector<std::uint32_t> pool_indexes_; // by number, in the snapshot of now
+    std::vector<std::uint32_t> failed_now_; // while outcomes are settled
+    std::string scratch_;
+    std::uint64_t reserved_bytes_ = 0;
+    std::uint64_t next_counter_ = 0;
+    std::uint32_t generation_;
+    std::uint32_t disk_dispatches_ = 0;
+    Instant watch_at_{};
+    bool is_draining_ = false;
+};
+
+} // namespace ringmx::worker

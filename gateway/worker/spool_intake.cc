@@ -1,0 +1,466 @@
+#include "worker/spool_intake.h"
+
+#include "worker/client_connection.h"
+#include "worker/log_reply.h"
+#include "worker/mail_queue.h"
+#include "worker/replies.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include "base/ascii.h"
+#include "base/mutation.h"
+#include "smtp/trace_field.h"
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fmt/format.h>
+#include <utility>
+
+namespace ringmx::worker {
+
+using observe::LogEvent;
+using observe::LogRecord;
+using observe::RecipientReason;
+using observe::RejectReason;
+using smtp::AnswerSource;
+using spool::Commit;
+
+namespace {
+
+// Places of chunks in the message record, of 20 octets each, beside the envelope.
+constexpr std::size_t chunks_max = 12'000;
+// What a recipient takes in a record beside its texts.
+constexpr std::size_t recipient_overhead_bytes = 8;
+// Asked for at a time when a message grows beyond what was reserved for it.
+constexpr std::uint64_t reserve_step_bytes = 256 * 1024;
+
+constexpr smtp::Reply reply_of(int error) {
+    return error == ENOSPC || error == EDQUOT ? replies::no_memory : replies::disk_error;
+}
+
+constexpr RejectReason reason_of(int error) {
+    return error == ENOSPC || error == EDQUOT ? RejectReason::spool_full : RejectReason::disk_error;
+}
+
+} // namespace
+
+SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientConnection& client)
+    : self_(self), worker_(worker), queue_(queue), snapshot_(client.snapshot()),
+      client_(client.handle()), mail_(client.session().mail()),
+      hello_name_(client.session().hello_name()), client_ip_(client.client_ip()),
+      client_port_(client.client_port()), is_esmtp_(client.session().esmtp()),
+      is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()) {
+    envelope_size_ = mail_.reverse_path.size() + mail_.envelope_id.size() + hello_name_.size();
+    count_envelope(static_cast<std::ptrdiff_t>(sizeof(SpoolIntake) + envelope_size_));
+    reserved_bytes_ = MailQueue::room_for(mail_);
+    queue_.add_reserved(reserved_bytes_);
+}
+
+ClientConnection* SpoolIntake::client() { return worker_.clients().find(client_); }
+
+void SpoolIntake::add_recipient(std::string_view mailbox,
+                                const smtp::RecipientParameters& parameters,
+                                std::uint32_t pool_index, std::string_view key) {
+    (void)key; // the backend is chosen anew at each attempt
+    const std::size_t size =
+        recipient_overhead_bytes + mailbox.size() + parameters.original_recipient.size();
+    if (envelope_size_ + size > envelope_bytes_max) {
+        refuse_recipient(replies::too_many_recipients, false, RecipientReason::recipients_limit,
+                         mailbox);
+        return;
+    }
+    if ((!is_ascii(mailbox) || !is_ascii(mail_.reverse_path)) &&
+        !snapshot_->pools[pool_index]->may_have(&BackendTraits::smtputf8)) {
+        refuse_recipient(replies::needs_smtputf8, false, RecipientReason::backend_reject, mailbox);
+        return;
+    }
+    envelope_size_ += size;
+    count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
+    recipients_.push_back({.mailbox = std::string(mailbox),
+                           .notify = parameters.notify,
+                           .original_recipient = std::string(parameters.original_recipient)});
+    pools_.push_back(static_cast<std::uint16_t>(pool_index));
+    worker_.counters().recipients_accepted_total.add();
+    client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,
+                               RecipientReason::count_);
+}
+
+void SpoolIntake::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
+                                   std::string_view mailbox) {
+    worker_.counters().recipients_rejected[reason].add();
+    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+        record->client(client_ip_, client_port_).sender(mail_.reverse_path).recipient(mailbox);
+        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->reason(observe::name_of(reason));
+        worker_.log().commit();
+    }
+    client()->answer_recipient(reply, AnswerSource::own, unknown, reason);
+}
+
+void SpoolIntake::begin_data() {
+    if (recipients_.empty()) {
+        client()->answer_data(smtp::start_data, RejectReason::count_); // the session says 554
+        return;
+    }
+    form_ = WireForm::stuffed;
+    content_begun_ = true;
+    client()->answer_data(smtp::start_data, RejectReason::count_);
+}
+
+void SpoolIntake::begin_chunks() {
+    form_ = WireForm::raw;
+    content_begun_ = true;
+}
+
+bool SpoolIntake::content(const Slice& whole, Bytes part, bool is_literal) {
+    if (ended_ || is_failed_) {
+        return true;
+    }
+    const bool kept = is_literal ? content_.append_copy(worker_.pool(), part)
+                                 : content_.append(worker_.pool(), whole, part);
+    if (!kept) {
+        return false;
+    }
+    if (content_.bytes() + envelope_size_ > reserved_bytes_ && !reserve(reserve_step_bytes)) {
+        fail(replies::no_memory, RejectReason::spool_full);
+        return true;
+    }
+    if (content_.bytes() > inline_bytes_max) {
+        store_chunk();
+    }
+    return true;
+}
+
+// What has come is a record of its own.
+void SpoolIntake::store_chunk() {
+    if (chunks_.size() == chunks_max) {
+        fail(replies::no_memory, RejectReason::no_memory);
+        return;
+    }
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    for (const Slice& slice : content_.slices()) {
+        if (bytes + slice.size() > spool::record_bytes_max - spool::record_header_bytes) {
+            break;
+        }
+        bytes += slice.size();
+        ++count;
+    }
+    const Commit::Append appended =
+        queue_.log().journal().append({.type = spool::RecordType::chunk,
+                                       .id = id_,
+                                       .owner = MailQueue::owner_of(*this),
+                                       .part = static_cast<std::uint32_t>(chunks_.size())},
+                                      {}, std::span(content_.slices()).first(count));
+    if (appended != Commit::Append::taken) {
+        wait_for_journal();
+        return;
+    }
+    content_.drop_front(count);
+    chunked_bytes_ += bytes;
+    chunks_.emplace_back();
+    ++chunks_in_flight_;
+    const std::uint64_t used = std::min(reserved_bytes_, std::uint64_t{bytes});
+    reserved_bytes_ -= used;
+    queue_.remove_reserved(used);
+}
+
+void SpoolIntake::wait_for_journal() {
+    if (!std::exchange(is_waiting_, true)) {
+        queue_.wait_for_journal(self_);
+    }
+    ClientConnection* const owner = client();
+    if (owner != nullptr && !content_ended_) {
+        owner->pause_content();
+    }
+}
+
+void SpoolIntake::try_again() {
+    is_waiting_ = false;
+    if (ended_ || is_failed_ || is_stored_) {
+        return;
+    }
+    if (content_ended_) {
+        store_message();
+    } else if (content_.bytes() > inline_bytes_max) {
+        store_chunk();
+    }
+    ClientConnection* const owner = client();
+    if (owner != nullptr && !ended_ && !is_waiting_ && !content_ended_) {
+        owner->resume_content();
+    }
+}
+
+bool SpoolIntake::reserve(std::uint64_t bytes) {
+    if (!queue_.has_room(bytes)) {
+        return false;
+    }
+    reserved_bytes_ += bytes;
+    queue_.add_reserved(bytes);
+    return true;
+}
+
+void SpoolIntake::end_content() {
+    if (ended_ || is_failed_) {
+        return;
+    }
+    note_content();
+    content_ended_ = true;
+    content_ended_at_ = worker_.now();
+    accepted_at_ = worker_.wall_time();
+    write_trace_field();
+    store_message();
+}
+
+void SpoolIntake::note_content() {
+    if (ClientConnection* const owner = client()) {
+        starts_with_space_ = owner->session().content_starts_with_space();
+        message_bytes_ = owner->session().content_bytes();
+    }
+}
+
+void SpoolIntake::write_trace_field() {
+    const std::string id = spool::id_text(id_);
+    smtp::TraceSource source;
+    source.hello_name = hello_name_;
+    if (!is_unix_peer_) {
+        source.client_ip = client_ip_;
+    }
+    source.hostname = snapshot_->settings->hostname;
+    source.id = id;
+    if (recipients_.size() == 1) {
+        source.recipient = recipients_.front().mailbox;
+    }
+    source.received_at = accepted_at_;
+    source.esmtp = is_esmtp_;
+    source.smtputf8 = mail_.smtputf8;
+    source.content_starts_with_space = starts_with_space_;
+    smtp::append_trace_field(trace_field_, source);
+}
+
+spool::StoredMessage SpoolIntake::stored_message() const {
+    spool::StoredMessage message;
+    message.accepted_at = message.expires_from = accepted_at_;
+    message.content_bytes = chunked_bytes_ + content_.bytes();
+    message.message_bytes = message_bytes_;
+    message.is_stuffed = form_ == WireForm::stuffed;
+    message.smtputf8 = mail_.smtputf8;
+    message.is_esmtp = is_esmtp_;
+    message.body = static_cast<spool::StoredBody>(mail_.body);
+    message.return_content = static_cast<spool::StoredReturn>(mail_.return_content);
+    message.client_ip = client_ip_;
+    message.client_port = client_port_;
+    message.hello_name = hello_name_;
+    message.envelope_id = mail_.envelope_id;
+    message.reverse_path = mail_.reverse_path;
+    message.trace_field = trace_field_;
+    message.recipients = recipients_;
+    for (const Chunk& chunk : chunks_) {
+        message.chunks.push_back(chunk.place);
+    }
+    return message;
+}
+
+// The content is whole: what is left of it goes down, and once every chunk is durable the record
+// that makes the message exist.
+void SpoolIntake::store_message() {
+    if (!chunks_.empty() && content_.bytes() > 0) {
+        store_chunk();
+        if (is_waiting_ || ended_ || content_.bytes() > 0) {
+            wait_for_journal();
+            return;
+        }
+    }
+    RINGMX_MUTATE(message_before_chunks, chunks_in_flight_ = 0);
+    if (chunks_in_flight_ > 0) {
+        return; // on_durable() comes back here
+    }
+    if (append_message(content_.slices()) != Commit::Append::taken) {
+        wait_for_journal();
+        return;
+    }
+    is_stored_ = true;
+    content_.clear();
+}
+
+Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
+    std::string& head = queue_.scratch();
+    head.clear();
+    spool::append_message_body(head, stored_message());
+    return queue_.log().journal().append({.type = spool::RecordType::message,
+                                          .id = id_,
+                                          .owner = MailQueue::owner_of(*this)},
+                                         as_bytes(head), content);
+}
+
+void SpoolIntake::on_durable(const Commit::Record& record, const spool::RecordPlace& place,
+                             const Commit& commit) {
+    if (record.type == spool::RecordType::message) {
+        taken(place, commit, record);
+        return;
+    }
+    --chunks_in_flight_;
+    Chunk& chunk = chunks_[record.part];
+    chunk.segment = place.segment;
+    chunk.place = {queue_.log().name_of(place.segment).life, place.offset, place.record_bytes};
+    if (ended_) {
+        let_go_of_chunks();
+    } else if (content_ended_) {
+        store_message();
+    }
+}
+
+void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
+                        const Commit::Record& record) {
+    std::vector<std::uint32_t> segments;
+    for (const Chunk& chunk : chunks_) {
+        segments.push_back(chunk.segment);
+    }
+    worker_.counters().messages_accepted_total.add();
+    worker_.counters().message_bytes_accepted_total.add(message_bytes_);
+    const std::string text = fmt::format("Ok: queued as {}", spool::id_text(id_));
+    const smtp::Reply reply{250, {2, 0, 0}, text};
+    log_accepted(reply);
+    spool::StoredMessage message = stored_message();
+    chunks_.clear(); // their holds are the queue's now
+    answer_client(reply);
+    queue_.add(id_, std::move(message), pools_, place, std::move(segments), commit, record);
+    end();
+}
+
+void SpoolIntake::on_failed(const Commit::Record& record, bool is_written, int error) {
+    if (record.type == spool::RecordType::chunk) {
+        --chunks_in_flight_;
+        chunks_[record.part].place.record_bytes = 0; // there is none, nor a hold
+    }
+    const bool was_stored = std::exchange(is_stored_, false);
+    if (!ended_ && !is_failed_) {
+        // What may be on the disk of a message record keeps its chunks until it is removed there.
+        is_failed_ = was_stored && is_written && record.type == spool::RecordType::message;
+        fail(reply_of(error), reason_of(error));
+    } else if (ended_) {
+        let_go_of_chunks();
+    }
+}
+
+void SpoolIntake::on_removed() {
+    is_failed_ = false;
+    end();
+}
+
+void SpoolIntake::fail(const smtp::Reply& reply, RejectReason reason) {
+    worker_.counters().messages_rejected[reason].add();
+    log_message_refusal(reply, reason, {});
+    content_.clear();
+    answer_client(reply);
+    if (!is_failed_) {
+        end();
+    }
+}
+
+void SpoolIntake::fail_for_memory() { fail(replies::no_memory, RejectReason::no_memory); }
+
+void SpoolIntake::answer_client(const smtp::Reply& reply) {
+    if (content_ended_) {
+        worker_.counters().acknowledge.record(worker_.now() - content_ended_at_);
+    }
+    ClientConnection* const owner = client();
+    client_ = {};
+    if (owner != nullptr) {
+        owner->answer_message(reply);
+    }
+}
+
+void SpoolIntake::abandon(RejectReason reason) {
+    client_ = {};
+    if (is_stored_ || ended_ || is_failed_) {
+        return;
+    }
+    if (content_ended_) { // before that the client's connection counts
+        worker_.counters().messages_rejected[reason].add();
+    }
+    end();
+}
+
+void SpoolIntake::send_client_away() { client_left(); }
+
+void SpoolIntake::cut() {
+    if (!is_stored_) {
+        abandon(RejectReason::shutdown);
+    }
+}
+
+// Memory is short: what has come goes to the disk, or is kept in no more than its size.
+void SpoolIntake::relieve() {
+    if (ended_ || is_stored_ || is_waiting_) {
+        return;
+    }
+    if (!content_ended_ && content_.bytes() >= chunk_bytes_min) {
+        store_chunk();
+        return;
+    }
+    for (Slice& slice : content_.slices()) {
+        if (!worker_.pool().unpin(slice)) {
+            return;
+        }
+    }
+}
+
+void SpoolIntake::let_go_of_chunks() {
+    if (chunks_in_flight_ > 0) {
+        return; // each is told of; a hold that is still to come is let go with the rest
+    }
+    for (const Chunk& chunk : chunks_) {
+        if (chunk.place.record_bytes != 0) {
+            queue_.log().release(chunk.segment);
+        }
+    }
+    chunks_.clear();
+    queue_.intake_ended(*this);
+}
+
+void SpoolIntake::count_envelope(std::ptrdiff_t bytes) {
+    envelope_bytes_ += bytes;
+    worker_.count_envelope_bytes(bytes);
+}
+
+void SpoolIntake::end() {
+    if (std::exchange(ended_, true)) {
+        return;
+    }
+    content_.clear();
+    queue_.remove_reserved(std::exchange(reserved_bytes_, 0));
+    worker_.count_envelope_bytes(-std::exchange(envelope_bytes_, 0));
+    let_go_of_chunks();
+}
+
+void SpoolIntake::log_accepted(const smtp::Reply& reply) {
+    if (LogRecord* record = worker_.log().begin(LogEvent::accepted, worker_.wall_time())) {
+        record->id(spool::id_text(id_)).client(client_ip_, client_port_);
+        record->sender(mail_.reverse_path).recipients(recipients_.size()).size(message_bytes_);
+        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->duration(worker_.now() - content_ended_at_);
+        worker_.log().commit();
+    }
+}
+
+void SpoolIntake::log_message_refusal(const smtp::Reply& reply, RejectReason reason,
+                                      std::string_view after) {
+    note_content();
+    if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
+        record->id(spool::id_text(id_)).client(client_ip_, client_port_);
+        record->sender(mail_.reverse_path).size(message_bytes_);
+        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->reason(observe::name_of(reason));
+        if (!after.empty()) {
+            record->after(after);
+        }
+        if (!recipients_.empty()) {
+            record->recipient(recipients_.front().mailbox);
+        }
+        worker_.log().commit();
+    }
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,276 @@
+#include "worker/spool_log.h"
+
+#include "worker/tokens.h"
+
+#include "base/crc32c.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace ringmx::worker {
+namespace {
+
+constexpr std::uint32_t readings_max = (1U << 24U) - 1; // what a Token can name
+
+} // namespace
+
+SpoolLog::SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
+                   spool::JournalObserver& observer, RecordReader& reader)
+    : loop_(loop), options_(std::move(options)), observer_(observer), reader_(reader),
+      table_(options_.generation, static_cast<std::uint16_t>(worker)),
+      journal_(loop.pool(), table_, options_.make_nonce), readings_(readings_max) {}
+
+SpoolLog::~SpoolLog() {
+    readings_.for_each([this](Reading& reading) {
+        for (Block* const block : reading.blocks) {
+            loop_.pool().release(block);
+        }
+    });
+}
+
+std::uint64_t SpoolLog::room_bytes() const {
+    if (growth_error_ != 0) {
+        return journal_.room_bytes();
+    }
+    const std::uint32_t files = table_.files_count();
+    const std::uint32_t growth = options_.segments_max - std::min(files, options_.segments_max);
+    const std::uint32_t kept =
+        spool::spares_kept - std::min(table_.spare_count(), spool::spares_kept);
+    const std::uint64_t each = options_.segment_bytes - spool::block_bytes;
+    return journal_.room_bytes() + (growth - std::min(growth, kept)) * each;
+}
+
+int SpoolLog::error() const {
+    if (lost_ != 0) {
+        return lost_;
+    }
+    if (write_error_ != 0 && loop_.now() < write_error_until_) {
+        return write_error_;
+    }
+    // A full disk is a full spool: room_bytes() says so.
+    return growth_error_ == ENOSPC || journal_.room_bytes() > 0 ? 0 : growth_error_;
+}
+
+spool::SegmentName SpoolLog::name_of(std::uint32_t segment) const {
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].name
+                                            : table_.at(segment).name;
+}
+
+std::optional<std::uint32_t> SpoolLog::find_segment(const spool::SegmentName& name) const {
+    for (std::uint32_t index = 0; index < table_.count(); ++index) {
+        const spool::Segment& segment = table_.at(index);
+        if (segment.name == name && segment.state != spool::Segment::State::discarded) {
+            return index;
+        }
+    }
+    const auto found = std::ranges::find(adopted_, name, &AdoptedSegment::name);
+    if (found == adopted_.end()) {
+        return std::nullopt;
+    }
+    return static_cast<std::uint32_t>(found - adopted_.begin()) | adopted_segment;
+}
+
+void SpoolLog::release(std::uint32_t segment) {
+    if ((segment & adopted_segment) == 0) {
+        table_.release(segment);
+        return;
+    }
+    AdoptedSegment& adopted = adopted_[segment & ~adopted_segment];
+    if (adopted.holds.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        options_.supply->released();
+    }
+}
+
+int SpoolLog::descriptor_of(std::uint32_t segment) const {
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].descriptor
+                                            : table_.at(segment).descriptor;
+}
+
+const spool::Nonce& SpoolLog::nonce_of(std::uint32_t segment) const {
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].nonce
+                                            : table_.at(segment).nonce;
+}
+
+// Whole blocks around the record, as direct I/O wants it.
+bool SpoolLog::read(const spool::RecordPlace& place, std::uint64_t id, Handle reader,
+                    std::uint32_t part) {
+    Reading* const reading = readings_.create();
+    if (reading == nullptr) {
+        return false;
+    }
+    const std::uint64_t first = place.offset / spool::block_bytes * spool::block_bytes;
+    std::uint64_t left =
+        spool::round_up(place.offset + place.record_bytes, spool::block_bytes) - first;
+    while (left > 0) {
+        const std::size_t bytes = std::min<std::uint64_t>(left, BufferPool::draft_bytes_max);
+        Block* const block = loop_.pool().take_block(bytes);
+        if (block == nullptr) {
+            for (Block* const taken : reading->blocks) {
+                loop_.pool().release(taken);
+            }
+            readings_.destroy(*reading);
+            return false;
+        }
+        reading->blocks.push_back(block);
+        reading->pieces.push_back({block->memory, bytes});
+        left -= bytes;
+    }
+    reading->place = place;
+    reading->id = id;
+    reading->reader = reader;
+    reading->part = part;
+    ring::Operation operation{};
+    operation.code = ring::Opcode::read_file;
+    operation.descriptor = descriptor_of(place.segment);
+    operation.pieces = reading->pieces;
+    operation.offset = first;
+    operation.token = {spool_read_operation, reading->self.slot, reading->self.generation};
+    loop_.queue(operation);
+    ++operations_;
+    return true;
+}
+
+void SpoolLog::complete(const ring::Completion& completion) {
+    if (completion.token.operation == spool_read_operation) {
+        complete_read(completion);
+        return;
+    }
+    --operations_;
+    write_error_ = std::max(0, -completion.result);
+    write_error_until_ = loop_.now() + request_pause;
+    journal_.written(completion.token.slot, completion.result, loop_.now(), observer_);
+}
+
+void SpoolLog::complete_read(const ring::Completion& completion) {
+    Reading* const reading = readings_.find({completion.token.slot, completion.token.generation});
+    RINGMX_ASSERT(reading != nullptr);
+    --operations_;
+    std::size_t wanted = 0;
+    for (const iovec& piece : reading->pieces) {
+        wanted += piece.iov_len;
+    }
+    ReadRecord record;
+    if (completion.result < 0) {
+        record.error = -completion.result;
+    } else if (static_cast<std::size_t>(completion.result) < wanted) {
+        record.error = EBADMSG; // the file is shorter than it was
+    } else {
+        record = judge(*reading);
+    }
+    const Handle reader = reading->reader;
+    const std::uint32_t part = reading->part;
+    for (Block* const block : reading->blocks) {
+        loop_.pool().release(block);
+    }
+    readings_.destroy(*reading);
+    reader_.on_record(reader, part, std::move(record));
+}
+
+// The record as slices of what was read, if it is the one that was written there.
+ReadRecord SpoolLog::judge(const Reading& reading) const {
+    ReadRecord record;
+    std::size_t skip = reading.place.offset % spool::block_bytes;
+    const Bytes beginning(reading.blocks.front()->memory + skip,
+                          reading.pieces.front().iov_len - skip);
+    const auto header =
+        spool::peek_record(beginning, nonce_of(reading.place.segment), reading.place.offset);
+    if (!header || header->id != reading.id || header->record_bytes != reading.place.record_bytes) {
+        record.error = EBADMSG;
+        return record;
+    }
+    record.header = *header;
+    std::size_t left = header->record_bytes - spool::record_header_bytes;
+    std::uint32_t crc = 0;
+    skip += spool::record_header_bytes;
+    for (std::size_t index = 0; index < reading.blocks.size() && left > 0; ++index) {
+        const std::size_t bytes = std::min(left, reading.pieces[index].iov_len - skip);
+        const Bytes part(reading.blocks[index]->memory + skip, bytes);
+        crc = crc32c(crc, part);
+        record.body.emplace_back(reading.blocks[index], part);
+        left -= bytes;
+        skip = 0;
+    }
+    if (!spool::has_body(beginning, crc)) {
+        record.body.clear();
+        record.error = EBADMSG;
+    }
+    return record;
+}
+
+void SpoolLog::run() {
+    take_news();
+    write();
+    request_segments();
+    discard_segments();
+}
+
+void SpoolLog::take_news() {
+    SegmentSupply::News news;
+    while (options_.supply->take(news)) {
+        switch (news.kind) {
+        case SegmentSupply::News::Kind::segment:
+            is_requested_ = false;
+            growth_error_ = lost_ = 0;
+            table_.add(news.descriptor, news.size_bytes);
+            break;
+        case SegmentSupply::News::Kind::failed:
+            is_requested_ = false;
+            growth_error_ = news.error;
+            request_at_ = loop_.now() + request_pause;
+            break;
+        case SegmentSupply::News::Kind::home_gone:
+            table_.home_gone(news.home);
+            break;
+        case SegmentSupply::News::Kind::lost:
+            lost_ = news.error;
+            break;
+        }
+    }
+}
+
+void SpoolLog::write() {
+    while (const spool::JournalWrite* const wanted = journal_.next_write(loop_.now())) {
+        ring::Operation operation{};
+        operation.code = ring::Opcode::write_file;
+        operation.descriptor = wanted->descriptor;
+        operation.pieces = wanted->pieces;
+        operation.offset = wanted->offset;
+        operation.token = {spool_write_operation, wanted->slot, 0};
+        loop_.queue(operation);
+        ++operations_;
+    }
+    const bool may_grow = table_.files_count() < options_.segments_max;
+    if (journal_.wants_segment() && (growth_error_ != 0 || !may_grow)) {
+        journal_.give_up(growth_error_ != 0 ? growth_error_ : ENOSPC, observer_);
+    }
+}
+
+void SpoolLog::request_segments() {
+    const bool at_once = journal_.wants_segment();
+    if (is_requested_ || loop_.now() < request_at_ ||
+        table_.files_count() >= options_.segments_max ||
+        (!at_once && table_.spare_count() >= spares_ahead)) {
+        return;
+    }
+    is_requested_ = true;
+    // The first one is wanted now whoever waits for it.
+    options_.supply->request(at_once || table_.count() == 0);
+}
+
+void SpoolLog::discard_segments() {
+    while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
+        options_.supply->discard(table_.at(*index).descriptor);
+        table_.discarded(*index);
+    }
+}
+
+Instant SpoolLog::deadline() const {
+    const bool wants_more = !is_requested_ && table_.files_count() < options_.segments_max &&
+                            table_.spare_count() < spares_ahead;
+    // What is due already was tried by run(): it waits for a completion or for news.
+    const Instant due = std::min(journal_.deadline(), wants_more ? request_at_ : never);
+    return due > loop_.now() ? due : never;
+}
+
+} // namespace ringmx::worker

@@ -1,0 +1,130 @@
+// The durable log of one worker, on the ring: writes what the journal wants written, reads records
+// back, and gets segment files from the supply.
+//
+//   Journal ··next_write()··▶ write_file ──▶ Journal::written() ──▶ JournalObserver
+//   read()  ────────────────▶ read_file  ──▶ judged by its CRC ──▶ RecordReader
+//
+// Segments: own ones by their number in the SegmentTable, those of earlier runs (adopt()) by a number
+//           with adopted_segment set. Spare ones are asked for ahead of need, in the background; when
+//           mail waits for one, at once.
+// Room:     what new mail may still take: what is left in segments, and in those that may still be
+//           made. One segment is kept for marks, so that a full spool can empty itself.
+// Bound:    reads by their callers; each holds the record's size in pool memory.
+// Thread:   one worker's.
+// Errors:   JournalObserver::failed; RecordReader with an errno (EBADMSG: the record is damaged).
+#pragma once
+
+#include "base/buffer.h"
+#include "base/slab.h"
+#include "ring/stream.h"
+#include "spool/journal.h"
+#include "spool/segment_table.h"
+#include "worker/segment_supply.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <sys/uio.h>
+#include <vector>
+
+namespace ringmx::worker {
+
+inline constexpr std::uint32_t adopted_segment = 1U << 31U;
+
+struct SpoolOptions {
+    SegmentSupply* supply = nullptr; // null: no listener spools. It outlives the worker
+    std::uint32_t generation = 0;    // of this run
+    std::uint64_t segment_bytes = 0;
+    std::uint32_t segments_max = 0;
+    std::function<spool::Nonce()> make_nonce;
+};
+
+struct ReadRecord {
+    int error = 0; // then there is no body
+    spool::RecordHeader header;
+    std::vector<Slice> body;
+};
+
+class RecordReader {
+  public:
+    // `part`: as given to read().
+    virtual void on_record(Handle reader, std::uint32_t part, ReadRecord record) = 0;
+
+  protected:
+    ~RecordReader() = default;
+};
+
+class SpoolLog {
+  public:
+    SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
+             spool::JournalObserver& observer, RecordReader& reader);
+    ~SpoolLog();
+    SpoolLog(const SpoolLog&) = delete;
+    SpoolLog& operator=(const SpoolLog&) = delete;
+
+    [[nodiscard]] spool::Journal& journal() { return journal_; }
+    [[nodiscard]] std::uint64_t room_bytes() const;
+    // Why nothing can be written now, as an errno; 0 while it can. A write that failed counts for as
+    // long as the journal pauses.
+    [[nodiscard]] int error() const;
+
+    // Segments of earlier runs; they stay where they are.
+    void adopt(std::span<AdoptedSegment> segments) { adopted_ = segments; }
+    [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
+    [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
+    void release(std::uint32_t segment); // one hold
+
+    // Answered by RecordReader, never in this call. False: no memory now.
+    [[nodiscard]] bool read(const spool::RecordPlace& place, std::uint64_t id, Handle reader,
+                            std::uint32_t part);
+
+    void complete(const ring::Completion& completion);
+    void run(); // once a turn, after everything that appends
+    [[nodiscard]] Instant deadline() const;
+    // Nothing is gathered, and nothing in flight on the ring.
+    [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
+
+    static constexpr std::uint32_t spares_ahead = 2;
+    static constexpr Duration request_pause = 1s; // after one that failed
+
+  private:
+    struct Reading {
+        Handle self;
+        spool::RecordPlace place;
+        std::uint64_t id = 0;
+        Handle reader;
+        std::uint32_t part = 0;
+        std::vector<Block*> blocks; // each with one reference
+        std::vector<iovec> pieces;
+
+        explicit Reading(Handle handle) : self(handle) {}
+    };
+
+    void take_news();
+    void request_segments();
+    void discard_segments();
+    void write();
+    void complete_read(const ring::Completion& completion);
+    [[nodiscard]] ReadRecord judge(const Reading& reading) const;
+    [[nodiscard]] int descriptor_of(std::uint32_t segment) const;
+    [[nodiscard]] const spool::Nonce& nonce_of(std::uint32_t segment) const;
+
+    ring::Loop& loop_;
+    SpoolOptions options_;
+    spool::JournalObserver& observer_;
+    RecordReader& reader_;
+    spool::SegmentTable table_;
+    spool::Journal journal_;
+    std::span<AdoptedSegment> adopted_;
+    Slab<Reading> readings_;
+    std::uint32_t operations_ = 0; // in flight
+    bool is_requested_ = false;
+    Instant request_at_{}; // not before
+    int growth_error_ = 0; // of the last request; 0: it was answered by a segment
+    int lost_ = 0;         // the files are gone
+    int write_error_ = 0;
+    Instant write_error_until_{};
+};
+
+} // namespace ringmx::worker

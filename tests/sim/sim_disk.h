@@ -1,0 +1,100 @@
+// A disk for simulations: files whose writes take their time, fail by chance or at a word, and are
+// torn by a crash.
+//
+//   begin_write() ─▶ under way ─▶ end_write(): durable, or failed
+//                        │
+//                        └─ crash(): any subset of its 512-octet sectors is there
+//
+// A write that fails leaves any subset of its sectors too; a short one its first octets for sure.
+// Reads see what was completed. The pieces of a write must stay as they are until its end: a
+// difference aborts.
+// Files outlive crashes, and so do their descriptors: one a file, the same for every SimPort.
+//
+// Thread: one. The same seed gives the same faults and the same crash.
+// Errors: negative errnos, as results of operations.
+#pragma once
+
+#include "sim/random.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <sys/uio.h>
+#include <vector>
+
+namespace ringmx::sim {
+
+class SimDisk {
+  public:
+    static constexpr std::size_t sector_bytes = 512;
+    static constexpr int descriptor_min = 1'000'000; // above those of sockets
+
+    // Probabilities from 0 to 1, of each operation.
+    struct Faults {
+        double write_error = 0; // EIO
+        double write_full = 0;  // ENOSPC
+        double short_write = 0; // a part, in whole sectors
+        double read_error = 0;  // EIO
+        double short_read = 0;
+        double slow = 0; // it takes up to a hundred times as long
+    };
+
+    explicit SimDisk(std::uint64_t seed = 1) : random_(seed) {}
+    SimDisk(const SimDisk&) = delete;
+    SimDisk& operator=(const SimDisk&) = delete;
+
+    Faults faults;
+    // By hand: while not 0, every write or read that ends does so with this errno.
+    int write_error = 0;
+    int read_error = 0;
+    // What is under way stays so: the ends of operations wait for resume().
+    void stall() { is_stalled_ = true; }
+    void resume();
+
+    // A file of zeros; its descriptor. Numbers are not used again.
+    int create(std::size_t bytes);
+    void remove(int file); // no write to it is under way
+    [[nodiscard]] bool has(int file) const { return files_.contains(file); }
+    [[nodiscard]] std::vector<int> files() const; // in order of creation
+    // What is durable; tests read and damage it.
+    [[nodiscard]] std::vector<std::byte>& octets(int file) { return files_.at(file); }
+
+    [[nodiscard]] std::uint64_t begin_write(int file, std::uint64_t offset,
+                                            std::span<const iovec> pieces);
+    [[nodiscard]] std::int64_t end_write(std::uint64_t write);
+    [[nodiscard]] std::int64_t read(int file, std::uint64_t offset, std::span<std::byte> out);
+    // Into all of `pieces`.
+    [[nodiscard]] std::int64_t read(int file, std::uint64_t offset, std::span<const iovec> pieces);
+    [[nodiscard]] std::size_t under_way() const { return writes_.size(); }
+    [[nodiscard]] std::size_t under_way(int file) const;
+
+    // The machine stops and starts anew: nothing is under way any more, nothing is stalled.
+    void crash();
+
+    // For SimPort: `end` is called now, or by resume().
+    void when_it_may_end(std::function<void()> end);
+    // Of an operation, in units of an ordinary one's.
+    [[nodiscard]] std::uint64_t slowness();
+
+  private:
+    struct Write {
+        int file = -1;
+        std::uint64_t offset = 0;
+        std::vector<std::byte> octets;
+        std::span<const iovec> pieces;
+    };
+    void store(const Write& write, std::size_t start, std::size_t count);
+    void keep_some(const Write& write, std::size_t start);
+
+    Random random_;
+    std::map<int, std::vector<std::byte>> files_;
+    std::map<std::uint64_t, Write> writes_;
+    std::uint64_t last_write_ = 0;
+    int next_file_ = descriptor_min;
+    bool is_stalled_ = false;
+    std::vector<std::function<void()>> stalled_;
+};
+
+} // namespace ringmx::sim

@@ -1,0 +1,159 @@
+#include "sim/sim_segment_supply.h"
+
+#include "base/assert.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <utility>
+
+namespace ringmx::sim {
+
+using worker::SegmentSupply;
+using News = SegmentSupply::News;
+
+class SimSegments::Supply final : public SegmentSupply {
+  public:
+    Supply(SimSegments& segments, std::uint32_t worker, ring::Waker& waker)
+        : segments_(segments), worker_(worker), waker_(waker) {}
+
+    void request(bool at_once) override {
+        if (std::exchange(is_requested_, true)) {
+            // Only to hurry: the answer comes all the same, once.
+            RINGMX_ASSERT_STATE(at_once, "worker %u asks for two segments at a time", worker_);
+        }
+        const Duration time = segments_.options_.request_time / (at_once ? 10 : 1);
+        segments_.later(time, [this] {
+            if (std::exchange(is_requested_, false)) {
+                segments_.create(worker_);
+            }
+        });
+    }
+    void discard(int descriptor) override { segments_.discard(descriptor); }
+    void released() override {
+        segments_.later(segments_.options_.request_time, [this] { segments_.delete_unneeded(); });
+    }
+    [[nodiscard]] bool take(News& news) override {
+        if (news_.empty()) {
+            return false;
+        }
+        news = news_.front();
+        news_.pop_front();
+        return true;
+    }
+    void tell(const News& news) {
+        news_.push_back(news);
+        waker_.wake();
+    }
+
+  private:
+    SimSegments& segments_;
+    std::uint32_t worker_;
+    ring::Waker& waker_;
+    bool is_requested_ = false;
+    std::deque<News> news_;
+};
+
+SimSegments::SimSegments(SimNetwork& network, SimDisk& disk, const Options& options)
+    : network_(network), disk_(disk), options_(options) {}
+
+SimSegments::~SimSegments() = default;
+
+void SimSegments::begin_run(const std::vector<ring::Waker*>& wakers) {
+    ++generation_;
+    supplies_.clear();
+    own_.clear();
+    adopted_.reset();
+    pointers_.clear();
+    reports_.clear();
+    queue_ = {};
+    for (ring::Waker* const waker : wakers) {
+        const auto index = static_cast<std::uint32_t>(supplies_.size());
+        supplies_.push_back(std::make_unique<Supply>(*this, index, *waker));
+    }
+}
+
+SegmentSupply& SimSegments::supply(std::uint32_t worker) { return *supplies_.at(worker); }
+
+void SimSegments::later(Duration time, std::function<void()> action) {
+    network_.schedule(time, [this, run = generation_, action = std::move(action)] {
+        if (run == generation_) {
+            action();
+        }
+    });
+}
+
+void SimSegments::create(std::uint32_t worker) {
+    if (request_error != 0 || disk_.files().size() >= options_.files_max) {
+        tell(worker,
+             {.kind = News::Kind::failed, .error = request_error != 0 ? request_error : ENOSPC});
+        return;
+    }
+    const int file = disk_.create(options_.segment_bytes);
+    own_[file] = worker;
+    tell(worker,
+         {.kind = News::Kind::segment, .descriptor = file, .size_bytes = options_.segment_bytes});
+}
+
+void SimSegments::discard(int file) {
+    RINGMX_ASSERT_STATE(own_.erase(file) == 1, "file %d is discarded and not of this run", file);
+    disk_.remove(file);
+}
+
+AdoptedQueue& SimSegments::recover() {
+    RINGMX_ASSERT(adopted_ == nullptr);
+    QueueReader reader;
+    for (const int file : disk_.files()) {
+        if (own_.contains(file)) {
+            continue;
+        }
+        const auto size = static_cast<std::uint64_t>(disk_.octets(file).size());
+        const spool::SegmentReader read = [&](std::uint64_t offset, std::span<std::byte> out) {
+            return disk_.read(file, offset, out);
+        };
+        std::vector<std::byte> block(spool::block_bytes);
+        (void)disk_.read(file, 0, std::span(block));
+        const auto header = spool::decode_segment_header(block);
+        const SegmentReport report =
+            reader.read({file, size, header ? header->generation : 0}, read);
+        if (report.kind == SegmentReport::Kind::unused) {
+            disk_.remove(file);
+        } else {
+            reports_.push_back(report);
+        }
+    }
+    queue_ = reader.finish();
+    for (const auto& segment : queue_.segments) {
+        pointers_.push_back(segment.get());
+    }
+    adopted_ = std::make_unique<AdoptedSegments>();
+    adopted_->adopt(std::move(queue_.segments), std::move(queue_.marked));
+    later({}, [this] { delete_unneeded(); });
+    return queue_;
+}
+
+void SimSegments::delete_unneeded() {
+    if (adopted_ == nullptr) {
+        return;
+    }
+    while (const auto index = adopted_->next_unneeded()) {
+        const worker::AdoptedSegment& segment = adopted_->at(*index);
+        disk_.remove(segment.descriptor);
+        adopted_->gone(*index);
+        tell_all({.kind = News::Kind::home_gone, .home = segment.name});
+    }
+}
+
+std::size_t SimSegments::adopted_files() const { return disk_.files().size() - own_.size(); }
+
+void SimSegments::lose(int error) { tell_all({.kind = News::Kind::lost, .error = error}); }
+
+void SimSegments::tell(std::uint32_t worker, const News& news) { supplies_[worker]->tell(news); }
+
+void SimSegments::tell_all(const News& news) {
+    for (const std::unique_ptr<Supply>& supply : supplies_) {
+        supply->tell(news);
+    }
+}
+
+} // namespace ringmx::sim
