@@ -62,10 +62,10 @@ std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {
 
 } // namespace
 
-Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
-                                                   Configuration configuration,
-                                                   BoundSockets sockets, int signal_descriptor,
-                                                   observe::LogWriter& log_writer) {
+Expected<std::unique_ptr<Control>>
+Control::create(std::string config_path, Configuration configuration, BoundSockets sockets,
+                std::unique_ptr<RunSpool> spool, int signal_descriptor,
+                observe::LogWriter& log_writer) {
     const Expected<ring::Features> features = ring::probe();
     if (!features) {
         return std::unexpected(features.error());
@@ -91,14 +91,15 @@ Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
     if (!resolver) {
         return std::unexpected(resolver.error());
     }
-    return std::unique_ptr<Control>(new Control(
-        std::move(config_path), std::move(configuration), std::move(sockets), signal_descriptor,
-        log_writer, std::move(*port), std::move(*resolver), std::move(worker_ports)));
+    return std::unique_ptr<Control>(new Control(std::move(config_path), std::move(configuration),
+                                                std::move(sockets), std::move(spool),
+                                                signal_descriptor, log_writer, std::move(*port),
+                                                std::move(*resolver), std::move(worker_ports)));
 }
 
 Control::Control(std::string config_path, Configuration configuration, BoundSockets sockets,
-                 int signal_descriptor, observe::LogWriter& log_writer,
-                 std::unique_ptr<ring::UringPort> port,
+                 std::unique_ptr<RunSpool> spool, int signal_descriptor,
+                 observe::LogWriter& log_writer, std::unique_ptr<ring::UringPort> port,
                  std::unique_ptr<upstream::Resolver> resolver,
                  std::vector<std::unique_ptr<ring::UringPort>> worker_ports)
     : config_path_(std::move(config_path)), configuration_(std::move(configuration)),
@@ -108,7 +109,7 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
       lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
       reload_thread_(port_->waker()), shares_(configuration_.settings->limits.connections),
       names_(loop_, std::move(resolver)), prober_(loop_), admin_(*port_, pages()),
-      phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
+      spool_(std::move(spool)), phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
       started_at_(port_->wall_time()) {
     for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
         wakers_.push_back(&worker_port->waker());
@@ -128,6 +129,7 @@ Control::~Control() {
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         worker->release();
     }
+    workers_.clear(); // before what they got segments from
 }
 
 int Control::run() {
@@ -182,6 +184,7 @@ void Control::turn(Instant until) {
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         worker->deliver_pending();
     }
+    run_spool();
     if (loop_.now() >= watch_at_) {
         watch_at_ = loop_.now() + watch_interval;
         watch_backends();
@@ -242,6 +245,9 @@ void Control::advance_phase() {
 void Control::start_workers() {
     const Settings& settings = *configuration_.settings;
     use_snapshot();
+    if (spool_ != nullptr) {
+        spool_->start(wakers_, port_->waker());
+    }
     for (std::uint32_t index = 0; index < workers_.size(); ++index) {
         worker::Worker::Options options;
         options.index = index;
@@ -253,12 +259,30 @@ void Control::start_workers() {
         options.wakers = wakers_;
         options.main_waker = &port_->waker();
         options.seed = random_seed();
+        if (spool_ != nullptr) {
+            options.spool = spool_->options_of(index);
+        }
         workers_[index]->start(std::move(options));
     }
     phase_ = Phase::serving;
     phase_deadline_ = never;
     log(observe::LogEvent::ready,
         fmt::format("{} worker{}", workers_.size(), workers_.size() == 1 ? "" : "s"));
+}
+
+void Control::run_spool() {
+    if (spool_ == nullptr) {
+        return;
+    }
+    if (phase_ < Phase::draining && spool_->is_recovering()) {
+        std::vector<worker::Inbox> parts = spool_->recovered();
+        for (std::size_t index = 0; index < parts.size(); ++index) {
+            workers_[index]->post(std::move(parts[index]));
+        }
+    }
+    for (const SpoolNotice& told : spool_->take_notices()) {
+        notice(told.level, told.text);
+    }
 }
 
 void Control::use_snapshot() {
@@ -271,7 +295,7 @@ void Control::use_snapshot() {
     lasting_.states.forget_unused();
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         if (worker->is_started()) {
-            worker->post({worker::Inbox::Kind::snapshot, snapshot_});
+            worker->post({.kind = worker::Inbox::Kind::snapshot, .snapshot = snapshot_});
         }
     }
 }
@@ -416,7 +440,7 @@ void Control::refuse(const std::vector<config::Fault>& faults) {
 void Control::post_all(worker::Inbox::Kind kind) {
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         if (worker->is_started()) {
-            worker->post({kind, nullptr});
+            worker->post({.kind = kind});
         }
     }
 }

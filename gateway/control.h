@@ -17,6 +17,7 @@
 #include "observe/log_writer.h"
 #include "reload_thread.h"
 #include "ring/uring_port.h"
+#include "run_spool.h"
 #include "startup.h"
 #include "worker/prober.h"
 #include "worker_thread.h"
@@ -44,7 +45,7 @@ class Control {
     // Everything but the sockets and the signals, which the caller has opened already.
     [[nodiscard]] static Expected<std::unique_ptr<Control>>
     create(std::string config_path, Configuration configuration, BoundSockets sockets,
-           int signal_descriptor, observe::LogWriter& log_writer);
+           std::unique_ptr<RunSpool> spool, int signal_descriptor, observe::LogWriter& log_writer);
     ~Control();
 
     [[nodiscard]] int run();
@@ -53,7 +54,7 @@ class Control {
     enum class Phase : std::uint8_t { starting, serving, delaying, draining, cutting };
 
     Control(std::string config_path, Configuration configuration, BoundSockets sockets,
-            int signal_descriptor, observe::LogWriter& log_writer,
+            std::unique_ptr<RunSpool> spool, int signal_descriptor, observe::LogWriter& log_writer,
             std::unique_ptr<ring::UringPort> port, std::unique_ptr<upstream::Resolver> resolver,
             std::vector<std::unique_ptr<ring::UringPort>> worker_ports);
 
@@ -63,6 +64,7 @@ class Control {
     void advance_phase();
     void start_workers();
     void watch_backends();
+    void run_spool();
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -111,6 +113,7 @@ class Control {
     std::vector<const observe::WorkerCounters*> counters_;
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
+    std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;

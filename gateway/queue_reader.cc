@@ -87,6 +87,7 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
     auto segment = std::make_unique<worker::AdoptedSegment>();
     segment->descriptor = file.descriptor;
     segment->name = {header.generation, header.worker, header.life};
+    segment->nonce = header.nonce;
     segment->size_bytes = file.size_bytes;
     names_.insert(segment->name);
     queue_.segments.push_back(std::move(segment));

@@ -222,10 +222,10 @@ void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
                 fmt::format("{}: has no effect yet: {} is not built", pointer, what));
         }
     };
-    constexpr std::string_view spool = "the spool";
     for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
         warn(settings.listeners[index].handoff != ListenerSettings{}.handoff,
-             fmt::format("/listeners/{}/handoff", sources.listener_indices[index]), spool);
+             fmt::format("/listeners/{}/handoff", sources.listener_indices[index]),
+             "\"backend_or_spool\"");
     }
     warn(settings.tls.minimum_version != TlsSettings{}.minimum_version, "/tls/minimum_version",
          "TLS");
@@ -236,8 +236,9 @@ void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
         warn(!pool.ca_file.empty(), pointer_to(pointer_to("/pools", pool.name), "ca_file"),
              "TLS to backends");
     }
-    warn(settings.spool.on_failure != SpoolSettings{}.on_failure, "/spool/on_failure", spool);
-    warn(!settings.spool.bounce_pool.empty(), "/spool/bounce_pool", spool);
+    warn(settings.spool.on_failure != SpoolSettings{}.on_failure, "/spool/on_failure",
+         "a report to the sender");
+    warn(!settings.spool.bounce_pool.empty(), "/spool/bounce_pool", "a report to the sender");
 }
 
 } // namespace

@@ -13,7 +13,7 @@ constexpr Choice<ListenerTls> listener_tls_choices[] = {{"starttls", ListenerTls
                                                         {"none", ListenerTls::none},
                                                         {"required", ListenerTls::required, false}};
 constexpr Choice<Acknowledge> acknowledge_choices[] = {
-    {"spool", Acknowledge::spool, false},
+    {"spool", Acknowledge::spool, true},
     {"backend", Acknowledge::backend},
     {"backend_or_spool", Acknowledge::backend_or_spool, false}};
 constexpr Choice<TlsVersion> version_choices[] = {{"1.2", TlsVersion::v1_2},
@@ -40,10 +40,6 @@ ListenerSettings read_listener(ObjectReader& reader, Faults& faults) {
     }
     reader.choice("tls", listener.tls, listener_tls_choices);
     reader.choice("acknowledge", listener.acknowledge, acknowledge_choices);
-    if (!reader.member("acknowledge") && reader.is_object()) {
-        reader.fault("acknowledge", "missing, and its default \"spool\" is not built yet: "
-                                    "expected \"acknowledge\": \"backend\"");
-    }
     reader.duration("handoff", listener.handoff);
     if (const auto proxy = reader.member("proxy_protocol")) {
         read_proxy_protocol(*proxy, reader.pointer("proxy_protocol"), listener, faults);
@@ -90,9 +86,6 @@ void read_listeners(ObjectReader& root, Settings& settings, Sources& sources, Fa
             listener.address = SocketAddress::parse(address).value();
             settings.listeners.push_back(std::move(listener));
         }
-        root.fault("listeners",
-                   "missing, and the default listeners' \"acknowledge\": \"spool\" is not built "
-                   "yet: expected listeners with \"acknowledge\": \"backend\"");
         return;
     }
     const auto elements = root.array("listeners", "an array of listeners");

@@ -1,10 +1,11 @@
 // What the queue's index knows of one message: 64 octets, without addresses and without content.
 //
-// The place, `expires_from_s`, `attempts` and `flags` are the caller's to change; the rest goes by the
-// index's functions, since orders and sums depend on it.
+// The place, `expires_from_s`, `flags` and the attempts are the caller's to change; the rest goes by
+// QueueIndex, since orders and sums depend on it.
 // Thread: one worker.
 #pragma once
 
+#include "base/assert.h"
 #include "spool/commit.h"
 #include "spool/stored_message.h"
 
@@ -31,12 +32,12 @@ struct QueueEntry {
     std::uint64_t attempts : 16 = 0;
     std::uint64_t offset : 36 = 0; // of its message record
     std::uint64_t record_bytes : 20 = 0;
-    std::uint64_t flags : 8 = 0; // the caller's
-    std::uint64_t stored_bytes : 40 = 0;
+    std::uint64_t flags : 7 = 0; // the caller's
+    bool has_extra : 1 = false;
+    std::uint64_t stored_bytes : 41 = 0; // a message may have 2^40
     std::uint64_t recipients_count : 20 = 0;
     QueueState state : 3 = QueueState::active; // QueueIndex::state() knows who has been woken
-    bool has_extra : 1 = false;
-    std::uint32_t segment = 0; // what the caller calls it
+    std::uint32_t segment = 0;                 // what the caller calls it
     std::uint32_t accepted_at_s = 0;
     std::uint32_t expires_from_s = 0;
     std::uint32_t next_attempt_tick = 0;
@@ -44,7 +45,21 @@ struct QueueEntry {
     std::uint32_t place_by_time = 0;  // in a heap; 0: in none
     std::uint32_t place_by_age = 0;
     std::uint16_t pool = no_pool; // that it is to go to, as far as is known
-    std::uint16_t last_reply = 0;
+    std::uint16_t last_reply = 0; // QueueIndex::reply()
+
+    // Of its message record.
+    void set_place(std::uint32_t new_segment, std::uint64_t new_offset,
+                   std::uint32_t new_record_bytes) {
+        RINGMX_ASSERT(new_offset >> 36U == 0 && new_record_bytes >> 20U == 0);
+        segment = new_segment;
+        offset = new_offset & 0xF'FFFF'FFFF;
+        record_bytes = new_record_bytes & 0xF'FFFF;
+    }
+    void count_attempt() {
+        if (attempts != 0xFFFF) {
+            ++attempts;
+        }
+    }
 };
 static_assert(sizeof(QueueEntry) == 64, "a cache line");
 static_assert(record_bytes_max < (1U << 20U), "a record's size fits");

@@ -1,24 +1,25 @@
 // Every live message of one worker's queue, in memory: found by id, in order of age, and by when it
 // is due.
 //
-//             add()
-//               ▼        set_due()                      park()
-//   ┌───────▶ active ──────────────▶ due ◀──────────┐ ◀──────── active
-//   │           │                     │   its time  parked ──▶ (wake: due, oldest first)
-//   │           │ hold()              │   or wake()    │
-//   │           ▼                     ▼                ▼
-//   │   on_hold, failed          next_due()        next_due()
-//   └── set_active() ◀────────────────┴────────────────┘
+//            set_due()             its time has come
+//   active ─────────────▶ due ─────────────────────────────────────┐
+//   ▲ │ │    park()                 its time has come, or wake()   ▼
+//   │ │ ├───────────────▶ parked ─────────────────────────────▶ next_due()
+//   │ │ │ hold_for_pool()                            wake()        ▲ │
+//   │ │ └───────────────▶ pool_hold ───────────────────────────────┘ │
+//   │ └─────────────────▶ on_hold, failed                            │ set_active()
+//   └────────────────────────────────────────────────────────────────┘
 //
 // Any state leads to any other. next_due() only names a message; set_active() takes it.
-// Age:     new mail in order of add(), adopted mail before all new mail, in order of add(). An age is
+// Age:     new mail in order of add(), adopted mail before all new mail, in order of adopt(). An age is
 //          never used again, so it serves as a page's cursor whatever has gone meanwhile.
 // Due:     oldest first among those whose time has come; of a crowd that comes due in one instant
 //          a few are looked at in each call, in order of their time. Times are kept in steps of 134
 //          ms, rounded down: well within the spread of retries.
 // Pools:   park() and hold_for_pool() are by pool; wake() makes all of a pool due at once, in O(1).
-//          The first that is parked again puts those that are left back to sleep. Pools are the
-//          caller's numbers, small ones; they must keep their meaning.
+//          The first that is parked again puts those that are left back to sleep: park only while
+//          the pool takes no mail, else nobody may wake it. Pools are the caller's numbers, small
+//          ones; they must keep their meaning.
 // Slots:   a slot names its message until erase(), then another one. Who comes back later, comes with
 //          an id.
 // Cost:    O(1) or O(log n) each; growth copies nothing and stalls nobody (linear hashing, chunks).
@@ -29,14 +30,18 @@
 #pragma once
 
 #include "base/instant.h"
+#include "spool/age_list.h"
+#include "spool/entry_store.h"
+#include "spool/id_table.h"
 #include "spool/queue_entry.h"
+#include "spool/reply_table.h"
+#include "spool/slot_heap.h"
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <span>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace ringmx::spool {
@@ -60,19 +65,20 @@ class QueueIndex {
         std::uint64_t stored_bytes = 0;
     };
 
-    QueueIndex();
-    QueueIndex(const QueueIndex&) = delete;
-    QueueIndex& operator=(const QueueIndex&) = delete;
-    ~QueueIndex();
-
     // Each is active then. Its id must be new.
     Slot add(const Message& message);
     Slot adopt(const Message& message);
     void erase(Slot slot);
 
     [[nodiscard]] std::optional<Slot> find(std::uint64_t id) const;
-    [[nodiscard]] QueueEntry& at(Slot slot);
-    [[nodiscard]] const QueueEntry& at(Slot slot) const;
+    [[nodiscard]] QueueEntry& at(Slot slot) {
+        RINGMX_ASSERT(entries_.is_used(slot));
+        return entries_.at(slot);
+    }
+    [[nodiscard]] const QueueEntry& at(Slot slot) const {
+        RINGMX_ASSERT(entries_.is_used(slot));
+        return entries_.at(slot);
+    }
     [[nodiscard]] QueueState state(Slot slot) const;
     [[nodiscard]] Instant next_attempt(Slot slot) const; // `never` if it has none
 
@@ -102,7 +108,7 @@ class QueueIndex {
 
     // The text of its last failure, `fallback` if there are too many different ones.
     void set_last_reply(Slot slot, std::string_view text, std::string_view fallback);
-    [[nodiscard]] std::string_view reply(std::uint16_t index) const;
+    [[nodiscard]] std::string_view reply(std::uint16_t index) const { return replies_.text(index); }
 
     // Null when it has none.
     [[nodiscard]] const QueueExtra* extra(Slot slot) const;
@@ -112,6 +118,42 @@ class QueueIndex {
     void set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments);
 
     [[nodiscard]] std::size_t memory_bytes() const;
+
+  private:
+    struct Pool {
+        SlotHeap<ByAge> waiting; // parked, or held for the pool
+        std::array<Sum, queue_states_count> sums;
+        bool is_awake = false;
+    };
+
+    Slot insert(const Message& message, std::uint64_t age, AgeList& list);
+    void change_state(QueueEntry& entry, QueueState state);
+    void leave(Slot slot);
+    void enter_pool(Slot slot, std::uint16_t pool, QueueState state);
+    void leave_pool(QueueEntry& entry, Slot slot);
+    void suspend(std::uint16_t pool);
+    void ripen(Instant now);
+    void set_next_attempt(Slot slot, Instant when);
+    [[nodiscard]] AgeList& list_of(std::uint64_t age);
+    [[nodiscard]] QueueExtra& make_extra(Slot slot);
+    void drop_extra(Slot slot);
+
+    EntryStore entries_;
+    IdTable ids_;
+    AgeList adopted_;
+    AgeList fresh_;
+    std::uint64_t adopted_age_ = 0; // the last one
+    std::uint64_t fresh_age_ = first_fresh_age;
+    SlotHeap<ByTime> by_time_; // due later, or parked with a second line
+    SlotHeap<ByAge> ready_;    // their time has come
+    std::vector<Pool> pools_;
+    std::vector<std::uint16_t> awake_;           // pools that are awake, none of them empty
+    std::array<Sum, queue_states_count> sums_{}; // by what entries say
+    ReplyTable replies_;
+    std::map<Slot, QueueExtra> extras_; // a map: it never rehashes
+    std::size_t extra_bytes_ = 0;
+
+    static constexpr std::uint64_t first_fresh_age = 1ULL << 47U;
 };
 
 } // namespace ringmx::spool

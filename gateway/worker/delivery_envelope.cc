@@ -22,7 +22,7 @@ using observe::RejectReason;
 using smtp::AnswerSource;
 
 Delivery::Recipient& Delivery::append_recipient(std::string_view mailbox,
-                                                 const smtp::RecipientParameters& parameters) {
+                                                const smtp::RecipientParameters& parameters) {
     Recipient& recipient = recipients_.emplace_back();
     recipient.mailbox = mailbox;
     recipient.original_recipient = parameters.original_recipient;

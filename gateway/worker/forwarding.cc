@@ -63,11 +63,11 @@ void Forwarding::advance() {
 }
 
 void Forwarding::acquire() {
-    const upstream::Request request{
-        .pool = &pool().upstream,
-        .key_hash = key_hash_,
-        .transaction = exchange_id().packed(),
-        .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait};
+    const upstream::Request request{.pool = &pool().upstream,
+                                    .key_hash = key_hash_,
+                                    .transaction = exchange_id().packed(),
+                                    .deadline =
+                                        worker_.now() + snapshot_->settings->timeouts.backend_wait};
     const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
     if (answer.verdict == upstream::Verdict::wait) {
         is_waiting_ = true;
@@ -202,9 +202,8 @@ void Forwarding::judge_by_capabilities(BackendConnection& current) {
         }
         if (is_too_large) {
             settle(recipient, replies::too_large, "MAIL");
-        } else if (!offered.smtputf8 &&
-                   (!is_ascii(message.recipients[recipient.index].mailbox) ||
-                    !is_ascii(message.reverse_path))) {
+        } else if (!offered.smtputf8 && (!is_ascii(message.recipients[recipient.index].mailbox) ||
+                                         !is_ascii(message.reverse_path))) {
             settle(recipient, replies::needs_smtputf8, "MAIL");
         }
     }
@@ -340,8 +339,8 @@ void Forwarding::pump(BackendConnection& current) {
 }
 
 void Forwarding::read_next_chunk() {
-    is_reading_ =
-        queue_.log().read(dispatch_.chunk_place(next_chunk_), dispatch_.id(), self_, next_chunk_ + 1);
+    is_reading_ = queue_.log().read(dispatch_.chunk_place(next_chunk_), dispatch_.id(), self_,
+                                    next_chunk_ + 1);
 }
 
 void Forwarding::on_chunk(std::uint32_t part, ReadRecord record) {
@@ -454,9 +453,8 @@ void Forwarding::on_reply(BackendConnection& from, smtp::ClientCommand command,
     }
     // What follows a refusal in the pipeline is refused for that one's sake.
     const bool is_consequence =
-        mail_refusal_.code != 0 ||
-        (command != smtp::ClientCommand::mail && command != smtp::ClientCommand::recipient &&
-         accepted_ == 0);
+        mail_refusal_.code != 0 || (command != smtp::ClientCommand::mail &&
+                                    command != smtp::ClientCommand::recipient && accepted_ == 0);
     if (reply.severity() >= 4 && !is_consequence) {
         from.count_rejection();
     }
@@ -571,10 +569,9 @@ void Forwarding::check_over(BackendConnection& current) {
         leave(current);
         return;
     }
-    const bool is_under_way =
-        std::ranges::any_of(recipients_, [](const Recipient& recipient) {
-            return recipient.fate == Fate::asked || recipient.fate == Fate::accepted;
-        });
+    const bool is_under_way = std::ranges::any_of(recipients_, [](const Recipient& recipient) {
+        return recipient.fate == Fate::asked || recipient.fate == Fate::accepted;
+    });
     const bool may_ask = next_to_ask_ < recipients_.size() && current.rejections_left() > 0 &&
                          !data_sent_ && !content_begun_;
     if (!is_under_way && (!may_ask || final_submitted_)) {

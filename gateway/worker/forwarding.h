@@ -48,9 +48,7 @@ class Forwarding final : public Exchange {
     Forwarding& operator=(const Forwarding&) = delete;
 
     [[nodiscard]] Handle handle() const { return self_; }
-    [[nodiscard]] ExchangeId exchange_id() const {
-        return {ExchangeId::Kind::forwarding, self_};
-    }
+    [[nodiscard]] ExchangeId exchange_id() const { return {ExchangeId::Kind::forwarding, self_}; }
     // No connection yet: it can be given up without a trace.
     [[nodiscard]] bool is_waiting() const { return is_waiting_; }
     void give_up(); // ends without an outcome
@@ -136,10 +134,10 @@ class Forwarding final : public Exchange {
     std::vector<std::uint16_t> tried_;
     std::uint32_t drops_ = 0;
     std::uint32_t next_to_ask_ = 0;
-    std::uint32_t first_unanswered_ = 0; // of those asked
-    std::uint32_t accepted_ = 0;         // here
+    std::uint32_t first_unanswered_ = 0;   // of those asked
+    std::uint32_t accepted_ = 0;           // here
     std::vector<std::uint32_t> taken_now_; // whom the last reply to the content is about
-    smtp::OwnedReply mail_refusal_;      // code 0: none
+    smtp::OwnedReply mail_refusal_;        // code 0: none
     Instant offered_at_{};
     bool is_waiting_ = false;
     bool is_judged_ = false;

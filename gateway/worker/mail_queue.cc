@@ -7,6 +7,7 @@
 #include "worker/worker.h"
 
 #include "spool/message_id.h"
+#include "spool/retry_schedule.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -137,8 +138,8 @@ void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Co
 }
 
 void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
-                      std::span<AdoptedSegment> segments) {
-    log_.adopt(segments);
+                      std::vector<AdoptedSegment*> segments) {
+    log_.adopt(std::move(segments));
     for (spool::RecoveredMessage& message : messages) {
         const Slot slot = index_.adopt({.id = message.id,
                                         .segment = message.segment | adopted_segment,
@@ -149,8 +150,7 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
                                         .accepted_at_s = seconds(message.accepted_at),
                                         .expires_from_s = seconds(message.expires_from)});
         if (message.segments.size() > 1) {
-            std::vector<std::uint32_t> chunks(message.segments.begin() + 1,
-                                              message.segments.end());
+            std::vector<std::uint32_t> chunks(message.segments.begin() + 1, message.segments.end());
             for (std::uint32_t& segment : chunks) {
                 segment |= adopted_segment;
             }
@@ -158,8 +158,7 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
         }
         std::size_t over = 0;
         for (const spool::RecoveredMessage::Recipient& recipient : message.settled) {
-            index_.settle(slot, recipient.index, recipient.state, recipient.reply,
-                          recipient.reply);
+            index_.settle(slot, recipient.index, recipient.state, recipient.reply, recipient.reply);
             ++over;
         }
         if (message.is_on_hold) {
@@ -237,7 +236,8 @@ void MailQueue::try_journal_waiters() {
         if (SpoolIntake* const intake = intakes_.find(waiters[index])) {
             intake->try_again();
             if (!journal_waiters_.empty()) {
-                waiters.erase(waiters.begin(), waiters.begin() + static_cast<std::ptrdiff_t>(index) + 1);
+                waiters.erase(waiters.begin(),
+                              waiters.begin() + static_cast<std::ptrdiff_t>(index) + 1);
                 journal_waiters_.insert(journal_waiters_.end(), waiters.begin(), waiters.end());
                 return;
             }
@@ -279,7 +279,7 @@ void MailQueue::start_from_disk(Slot slot) {
     const spool::QueueEntry& entry = index_.at(slot);
     Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, true);
     const bool is_begun =
-        dispatch != nullptr && log_.read({entry.segment, entry.offset, entry.record_bytes},
+        dispatch != nullptr && log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
                                          entry.id, dispatch->handle(), 0);
     if (is_begun) {
         index_.set_active(slot);
@@ -299,9 +299,8 @@ Duration MailQueue::time_left(Slot slot) {
 
 std::uint16_t MailQueue::pool_number(std::uint32_t pool_index) {
     const auto found = std::ranges::find(pool_indexes_, pool_index);
-    return found == pool_indexes_.end()
-               ? spool::no_pool
-               : static_cast<std::uint16_t>(found - pool_indexes_.begin());
+    return found == pool_indexes_.end() ? spool::no_pool
+                                        : static_cast<std::uint16_t>(found - pool_indexes_.begin());
 }
 
 // Each name keeps its number for the life of the worker.

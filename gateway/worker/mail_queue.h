@@ -82,7 +82,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] spool::QueueIndex& index() { return index_; }
 
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
-    void adopt(std::vector<spool::RecoveredMessage> messages, std::span<AdoptedSegment> segments);
+    void adopt(std::vector<spool::RecoveredMessage> messages,
+               std::vector<AdoptedSegment*> segments);
 
     // For the worker's turn.
     void complete(const ring::Completion& completion) { log_.complete(completion); }
@@ -91,8 +92,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Instant deadline() const;
     void snapshot_changed();
     void relieve();
-    void drain(); // nothing is begun any more
-    void cut();   // what is under way ends
+    void drain();                    // nothing is begun any more
+    void cut();                      // what is under way ends
     [[nodiscard]] bool idle() const; // nothing is under way, everything is written
 
     // Of JournalObserver.
@@ -126,7 +127,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
         std::uint32_t delivered = 0;
         std::uint32_t failed = 0;
         std::uint32_t pending = 0;
-        bool was_tried = false;               // somebody answered about somebody pending
+        bool was_tried = false;                   // somebody answered about somebody pending
         std::uint16_t waits_for = spool::no_pool; // that has no backend
         std::uint16_t held_by = spool::no_pool;
     };
@@ -139,8 +140,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     [[nodiscard]] bool is_on_hold(std::uint16_t pool) const;
     void log_unreadable(const Dispatch& dispatch);
-    void log_outcome(const Dispatch& dispatch, std::uint32_t recipient,
-                     observe::LogEvent event, std::string_view reply);
+    void log_outcome(const Dispatch& dispatch, std::uint32_t recipient, observe::LogEvent event,
+                     std::string_view reply);
 
     Worker& worker_;
     SpoolLog log_;
@@ -155,7 +156,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::vector<Handle> ended_forwardings_;
     std::vector<std::string> pool_names_;     // by number
     std::vector<std::uint32_t> pool_indexes_; // by number, in the snapshot of now
-    std::vector<std::uint32_t> failed_now_; // while outcomes are settled
+    std::vector<std::uint32_t> failed_now_;   // while outcomes are settled
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
     std::uint64_t next_counter_ = 0;

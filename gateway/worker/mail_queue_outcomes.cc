@@ -132,11 +132,11 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         return;
     }
     if (tally.was_tried) {
-        entry.attempts = std::min<std::uint64_t>(entry.attempts + 1, UINT16_MAX);
+        const std::uint64_t attempts = entry.attempts + 1;
+        entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
     }
-    const Instant next =
-        spool::next_attempt(retry, static_cast<std::uint32_t>(entry.attempts), worker_.random(),
-                            worker_.now(), time_left(slot));
+    const Instant next = spool::next_attempt(retry, static_cast<std::uint32_t>(entry.attempts),
+                                             worker_.random(), worker_.now(), time_left(slot));
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {
@@ -177,10 +177,10 @@ void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
 }
 
 void MailQueue::log_unreadable(const Dispatch& dispatch) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::notice, LogLevel::error,
-                                                worker_.wall_time())) {
-        const Error cause{"read of a queued message (it is kept and tried again)",
-                          dispatch.error(), dispatch.id_text()};
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::notice, LogLevel::error, worker_.wall_time())) {
+        const Error cause{"read of a queued message (it is kept and tried again)", dispatch.error(),
+                          dispatch.id_text()};
         record->detail(cause.message());
         worker_.log().commit();
     }

@@ -89,7 +89,8 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
 void SpoolIntake::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
                                    std::string_view mailbox) {
     worker_.counters().recipients_rejected[reason].add();
-    if (LogRecord* record = worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
+    if (LogRecord* record =
+            worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
         record->client(client_ip_, client_port_).sender(mail_.reverse_path).recipient(mailbox);
         record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
         record->reason(observe::name_of(reason));
@@ -288,10 +289,9 @@ Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
     std::string& head = queue_.scratch();
     head.clear();
     spool::append_message_body(head, stored_message());
-    return queue_.log().journal().append({.type = spool::RecordType::message,
-                                          .id = id_,
-                                          .owner = MailQueue::owner_of(*this)},
-                                         as_bytes(head), content);
+    return queue_.log().journal().append(
+        {.type = spool::RecordType::message, .id = id_, .owner = MailQueue::owner_of(*this)},
+        as_bytes(head), content);
 }
 
 void SpoolIntake::on_durable(const Commit::Record& record, const spool::RecordPlace& place,

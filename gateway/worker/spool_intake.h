@@ -137,7 +137,7 @@ class SpoolIntake final : public Transaction {
     std::uint64_t chunked_bytes_ = 0;
     std::uint64_t message_bytes_ = 0;
     std::uint64_t reserved_bytes_ = 0;
-    std::size_t envelope_size_ = 0; // as stored
+    std::size_t envelope_size_ = 0;     // as stored
     std::ptrdiff_t envelope_bytes_ = 0; // as counted with the worker
     Instant content_ended_at_{};
     WallTime accepted_at_{};

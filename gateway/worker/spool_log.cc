@@ -53,7 +53,7 @@ int SpoolLog::error() const {
 }
 
 spool::SegmentName SpoolLog::name_of(std::uint32_t segment) const {
-    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].name
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment]->name
                                             : table_.at(segment).name;
 }
 
@@ -76,19 +76,19 @@ void SpoolLog::release(std::uint32_t segment) {
         table_.release(segment);
         return;
     }
-    AdoptedSegment& adopted = adopted_[segment & ~adopted_segment];
+    AdoptedSegment& adopted = *adopted_[segment & ~adopted_segment];
     if (adopted.holds.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         options_.supply->released();
     }
 }
 
 int SpoolLog::descriptor_of(std::uint32_t segment) const {
-    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].descriptor
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment]->descriptor
                                             : table_.at(segment).descriptor;
 }
 
 const spool::Nonce& SpoolLog::nonce_of(std::uint32_t segment) const {
-    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment].nonce
+    return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment]->nonce
                                             : table_.at(segment).nonce;
 }
 
@@ -247,15 +247,17 @@ void SpoolLog::write() {
 }
 
 void SpoolLog::request_segments() {
-    const bool at_once = journal_.wants_segment();
-    if (is_requested_ || loop_.now() < request_at_ ||
-        table_.files_count() >= options_.segments_max ||
-        (!at_once && table_.spare_count() >= spares_ahead)) {
+    // The first one is wanted now whoever waits for it.
+    const bool at_once = journal_.wants_segment() || table_.count() == 0;
+    if (is_requested_
+            ? is_urgent_ || !at_once
+            : loop_.now() < request_at_ || table_.files_count() >= options_.segments_max ||
+                  (!at_once && table_.spare_count() >= spares_ahead)) {
         return;
     }
     is_requested_ = true;
-    // The first one is wanted now whoever waits for it.
-    options_.supply->request(at_once || table_.count() == 0);
+    is_urgent_ = at_once;
+    options_.supply->request(at_once);
 }
 
 void SpoolLog::discard_segments() {

@@ -26,6 +26,7 @@
 #include <optional>
 #include <span>
 #include <sys/uio.h>
+#include <utility>
 #include <vector>
 
 namespace ringmx::worker {
@@ -70,7 +71,7 @@ class SpoolLog {
     [[nodiscard]] int error() const;
 
     // Segments of earlier runs; they stay where they are.
-    void adopt(std::span<AdoptedSegment> segments) { adopted_ = segments; }
+    void adopt(std::vector<AdoptedSegment*> segments) { adopted_ = std::move(segments); }
     [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
     [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
     void release(std::uint32_t segment); // one hold
@@ -116,10 +117,11 @@ class SpoolLog {
     RecordReader& reader_;
     spool::SegmentTable table_;
     spool::Journal journal_;
-    std::span<AdoptedSegment> adopted_;
+    std::vector<AdoptedSegment*> adopted_;
     Slab<Reading> readings_;
     std::uint32_t operations_ = 0; // in flight
     bool is_requested_ = false;
+    bool is_urgent_ = false; // and it was said that mail waits
     Instant request_at_{}; // not before
     int growth_error_ = 0; // of the last request; 0: it was answered by a segment
     int lost_ = 0;         // the files are gone

@@ -46,8 +46,7 @@ Worker::Worker(Options options)
       book_(options_.index, *options_.shares, options_.seed),
       clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
       backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
-      random_(options_.seed), inbox_(inbox_messages),
-      accepting_(options_.listeners.size(), false) {
+      random_(options_.seed), inbox_(inbox_messages), accepting_(options_.listeners.size(), false) {
     if (options_.spool.supply != nullptr) {
         queue_ = std::make_unique<MailQueue>(*this, options_.spool);
     }
@@ -270,7 +269,7 @@ void Worker::read_inbox() {
             close_idle_backends();
             break;
         case Inbox::Kind::adopt:
-            queue_->adopt(std::move(message.messages), message.segments);
+            queue_->adopt(std::move(message.messages), std::move(message.segments));
             break;
         case Inbox::Kind::drain:
             begin_drain();
@@ -451,7 +450,8 @@ void Worker::wake_others() {
 
 void Worker::check_finished() {
     if (phase_ == Phase::serving || clients_.used() != 0 || deliveries_.used() != 0 ||
-        backends_.used() != 0 || (queue_ != nullptr && !queue_->idle()) || std::ranges::find(accepting_, true) != accepting_.end()) {
+        backends_.used() != 0 || (queue_ != nullptr && !queue_->idle()) ||
+        std::ranges::find(accepting_, true) != accepting_.end()) {
         return;
     }
     finished_.store(true, std::memory_order_release);

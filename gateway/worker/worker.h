@@ -54,9 +54,9 @@ struct Inbox {
         cut,      // the time for draining is over: end everything now
     };
     Kind kind = Kind::snapshot;
-    std::shared_ptr<const Snapshot> snapshot;
-    std::vector<spool::RecoveredMessage> messages;
-    std::span<AdoptedSegment> segments; // of all of them, the same for every worker
+    std::shared_ptr<const Snapshot> snapshot = {};
+    std::vector<spool::RecoveredMessage> messages = {};
+    std::vector<AdoptedSegment*> segments = {}; // of all of them, the same for every worker
 };
 
 // How much room is left for what clients send (DESIGN: high and critical marks).

@@ -51,6 +51,9 @@ class SimSegments {
     [[nodiscard]] AdoptedQueue& recover();
     // The segment that RecoveredMessage::segment and ::segments name.
     [[nodiscard]] worker::AdoptedSegment& adopted(std::uint32_t index) { return *pointers_[index]; }
+    [[nodiscard]] const std::vector<worker::AdoptedSegment*>& all_adopted() const {
+        return pointers_;
+    }
     // Of each segment that was read.
     [[nodiscard]] const std::vector<SegmentReport>& reports() const { return reports_; }
 

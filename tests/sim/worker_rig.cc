@@ -1,8 +1,10 @@
 #include "sim/worker_rig.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <memory>
 #include <unistd.h>
 #include <utility>
 
@@ -90,38 +92,104 @@ std::string Client::take_reply() {
 }
 
 Rig::Rig(const RigOptions& options)
-    : network(options.network), workers(make_workers(network, options.workers)),
+    : network(options.network), disk(options.network.seed),
+      segments(network, disk, options.segments), workers(make_workers(network, options.workers)),
       port(workers[0]->port), worker(workers[0]->worker), counters(workers[0]->counters),
-      settings_(ordinary_settings()), addresses_(options.addresses),
+      options_(options), settings_(ordinary_settings()), addresses_(options.addresses),
       null_descriptor_(::open("/dev/null", O_WRONLY | O_CLOEXEC)) {
+    if (options.spool) {
+        settings_.listeners[0].acknowledge = Acknowledge::spool;
+    }
     options.settings(settings_);
-    lasting = std::make_unique<worker::Lasting>(options.workers, settings_.limits.connections, 1);
     log_writer_ = std::make_unique<observe::LogWriter>(settings_.log, null_descriptor_, 1);
+    start_all(options.workers);
+}
+
+void Rig::start_all(std::uint32_t count) {
+    lasting = std::make_unique<worker::Lasting>(count, settings_.limits.connections, 1);
+    shares_ = std::make_unique<SharedCounters>(1024);
+    wakers_.clear();
     for (const std::unique_ptr<RigWorker>& one : workers) {
         wakers_.push_back(&one->port.waker());
+        one->port.attach(disk);
     }
-    for (std::uint32_t index = 0; index < options.workers; ++index) {
-        start(index, options);
+    if (options_.spool) {
+        segments.begin_run(wakers_);
+    }
+    for (std::uint32_t index = 0; index < count; ++index) {
+        start(index);
     }
 }
 
-void Rig::start(std::uint32_t index, const RigOptions& options) {
+void Rig::start(std::uint32_t index) {
     RigWorker& one = *workers[index];
     worker::Worker::Options made;
     made.index = index;
-    made.memory_bytes_max = options.memory_bytes_max;
+    made.memory_bytes_max = options_.memory_bytes_max;
     made.clients_max = 10000;
     made.listeners = {{one.port.listen(settings_.listeners[0].address), 0}};
     made.snapshot = index == 0 ? snapshot() : worker->snapshot();
     made.port = &one.port;
     made.counters = &one.counters;
     made.log = &log_writer_->add_log(16);
-    made.shares = &shares_;
+    made.shares = shares_.get();
     made.wakers = wakers_;
-    made.seed = options.network.seed + index;
-    made.posted_buffers = options.posted_buffers;
+    made.seed = options_.network.seed + index;
+    made.posted_buffers = options_.posted_buffers;
+    if (options_.spool) {
+        made.spool = {.supply = &segments.supply(index),
+                      .generation = segments.generation(),
+                      .segment_bytes = options_.segments.segment_bytes,
+                      .segments_max = options_.segments_max,
+                      .make_nonce = [this] { return make_nonce(); }};
+    }
     one.worker = std::make_unique<worker::Worker>(std::move(made));
     one.worker->start();
+}
+
+spool::Nonce Rig::make_nonce() {
+    spool::Nonce nonce{};
+    ++nonces_;
+    std::memcpy(nonce.data(), &nonces_, sizeof nonces_);
+    return nonce;
+}
+
+void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
+    if (machine_stops) {
+        disk.crash();
+    } else {
+        // What the kernel has it will write, whoever is gone.
+        (void)run_until([this] { return disk.under_way() == 0; }, 1min);
+    }
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        one->worker.reset();
+    }
+    workers.resize(1);
+    RigWorker* const first = workers.front().get(); // stays where it is: members refer to it
+    std::destroy_at(first);
+    std::construct_at(first, network);
+    while (workers.size() < workers_count) {
+        workers.push_back(std::make_unique<RigWorker>(network));
+    }
+    start_all(workers_count);
+    AdoptedQueue& found = segments.recover();
+    std::vector<worker::Inbox> parts(workers_count);
+    for (spool::RecoveredMessage& message : found.messages) {
+        parts[message.id % workers_count].messages.push_back(std::move(message));
+    }
+    for (std::uint32_t index = 0; index < workers_count; ++index) {
+        parts[index].kind = worker::Inbox::Kind::adopt;
+        parts[index].segments = segments.all_adopted();
+        EXPECT_TRUE(workers[index]->worker->post(std::move(parts[index])));
+    }
+}
+
+std::int64_t Rig::queued() const {
+    std::int64_t sum = 0;
+    for (const std::unique_ptr<RigWorker>& one : workers) {
+        sum += one->counters.queue_messages.value();
+    }
+    return sum;
 }
 
 Rig::~Rig() {
@@ -217,7 +285,7 @@ void Rig::reload(const std::function<void(Settings&)>& change) {
     change(settings_);
     const std::shared_ptr<const worker::Snapshot> fresh = snapshot();
     for (const std::unique_ptr<RigWorker>& one : workers) {
-        EXPECT_TRUE(one->worker->post({worker::Inbox::Kind::snapshot, fresh}));
+        EXPECT_TRUE(one->worker->post({.kind = worker::Inbox::Kind::snapshot, .snapshot = fresh}));
     }
     turn();
 }
@@ -225,7 +293,7 @@ void Rig::reload(const std::function<void(Settings&)>& change) {
 void Rig::post(worker::Inbox::Kind kind) {
     for (const std::unique_ptr<RigWorker>& one : workers) {
         if (!one->worker->finished()) {
-            EXPECT_TRUE(one->worker->post({kind, nullptr}));
+            EXPECT_TRUE(one->worker->post({.kind = kind}));
         }
     }
 }

@@ -11,7 +11,9 @@
 // Errors: a reply that never comes is "" (or "(closed)" when the connection ended).
 #pragma once
 
+#include "sim/sim_disk.h"
 #include "sim/sim_port.h"
+#include "sim/sim_segment_supply.h"
 #include "sim/worker_backend.h"
 
 #include "observe/log_writer.h"
@@ -40,6 +42,9 @@ struct RigOptions {
     std::size_t memory_bytes_max = 32UL << 20U;
     std::size_t posted_buffers = 0;
     std::uint32_t workers = 1;
+    bool spool = false; // the listener acknowledges from the spool
+    SimSegments::Options segments = {};
+    std::uint32_t segments_max = 8; // of each worker
     std::function<void(Settings&)> settings = [](Settings&) {};
     // Of a backend, by what the settings call it; the others have the one that they are named by.
     std::map<std::string, std::vector<SocketAddress>> addresses;
@@ -86,6 +91,11 @@ class Rig {
     // New settings, as a reload brings them.
     void reload(const std::function<void(Settings&)>& change);
     void post(worker::Inbox::Kind kind);
+    // With a spool: the process is killed, or the machine stops (writes under way are torn), and
+    // a new one starts, with what the disk has. The backends stay. Clients are gone.
+    void restart(std::uint32_t workers_count, bool machine_stops);
+    // Messages in the queues of all workers.
+    [[nodiscard]] std::int64_t queued() const;
     // Drains (and cuts after `patience`), then checks that nothing is left.
     void finish(Duration patience = 30s);
 
@@ -95,6 +105,8 @@ class Rig {
     [[nodiscard]] const Settings& settings() const { return settings_; }
 
     SimNetwork network;
+    SimDisk disk;
+    SimSegments segments;
     std::unique_ptr<worker::Lasting> lasting;
     std::vector<std::unique_ptr<RigWorker>> workers;
     // The first worker's: most tests have no other.
@@ -104,14 +116,18 @@ class Rig {
 
   private:
     [[nodiscard]] std::shared_ptr<const worker::Snapshot> snapshot();
-    void start(std::uint32_t index, const RigOptions& options);
+    [[nodiscard]] spool::Nonce make_nonce();
+    void start_all(std::uint32_t count);
+    void start(std::uint32_t index);
     void expect_nothing_left(RigWorker& one);
 
+    RigOptions options_;
     Settings settings_;
     std::map<std::string, std::vector<SocketAddress>> addresses_;
     int null_descriptor_;
     std::unique_ptr<observe::LogWriter> log_writer_;
-    SharedCounters shares_{1024};
+    std::unique_ptr<SharedCounters> shares_;
+    std::uint64_t nonces_ = 0;
     std::vector<ring::Waker*> wakers_;
     std::vector<std::unique_ptr<Client>> clients_;
     std::vector<std::unique_ptr<ScriptedBackend>> backends_;

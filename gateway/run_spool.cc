@@ -1,0 +1,92 @@
+#include "run_spool.h"
+
+#include "base/assert.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <utility>
+
+namespace ringmx {
+namespace {
+
+spool::Nonce random_nonce() {
+    spool::Nonce nonce{};
+    const ssize_t count = ::getrandom(nonce.data(), nonce.size(), 0);
+    RINGMX_ASSERT(count ==
+                  static_cast<ssize_t>(nonce.size())); // up to 256 octets always come whole
+    return nonce;
+}
+
+} // namespace
+
+Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
+                                                   std::uint32_t workers) {
+    const bool is_needed =
+        std::ranges::any_of(settings.listeners, [](const ListenerSettings& listener) {
+            return listener.acknowledge != Acknowledge::backend;
+        });
+    if (!is_needed) {
+        return nullptr;
+    }
+    Expected<SpoolDirectory> directory = SpoolDirectory::open(settings.spool.directory);
+    if (!directory) {
+        return std::unexpected(directory.error());
+    }
+    return std::unique_ptr<RunSpool>(new RunSpool(
+        std::move(*directory), SpoolSizes::of(settings.spool.max_size_bytes, workers), workers));
+}
+
+void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {
+    recovery_ = std::make_unique<SpoolRecovery>(*directory_, notices_, main);
+    recovery_->start();
+    keeper_ = std::make_unique<SpoolKeeper>(std::move(*directory_), sizes_, workers, notices_);
+    directory_.reset();
+    keeper_->start();
+}
+
+worker::SpoolOptions RunSpool::options_of(std::uint32_t worker) {
+    return {.supply = &keeper_->supply(worker),
+            .generation = generation_,
+            .segment_bytes = sizes_.segment_bytes,
+            .segments_max = sizes_.segments_max,
+            .make_nonce = random_nonce};
+}
+
+// Whoever adopts a message forwards it: they are dealt out by id, whatever worker took them.
+std::vector<worker::Inbox> RunSpool::recovered() {
+    std::optional<RecoveredSpool> found = recovery_->take();
+    if (!found) {
+        return {};
+    }
+    std::vector<worker::Inbox> parts(workers_);
+    std::vector<spool::RecoveredMessage> messages = std::move(found->queue.messages);
+    const std::size_t count = messages.size();
+    const std::uint64_t bytes = found->bytes;
+    const std::vector<worker::AdoptedSegment*> segments = keeper_->adopt(*found);
+    for (worker::Inbox& part : parts) {
+        part.kind = worker::Inbox::Kind::adopt;
+        part.segments = segments;
+    }
+    for (spool::RecoveredMessage& message : messages) {
+        parts[message.id % workers_].messages.push_back(std::move(message));
+    }
+    recovery_.reset();
+    if (bytes > 0) {
+        notices_.add(
+            LogLevel::info,
+            fmt::format("the spool of earlier runs is read ({} MiB): {} message{} to go on "
+                        "with",
+                        bytes >> 20U, count, count == 1 ? "" : "s"));
+    }
+    return parts;
+}
+
+void RunSpool::stop() {
+    recovery_.reset();
+    if (keeper_ != nullptr) {
+        keeper_->stop();
+    }
+}
+
+} // namespace ringmx

@@ -1,0 +1,57 @@
+// The spool as serve has it: the directory, the thread that keeps its files, and what earlier runs
+// left.
+//
+// Life:   open() before any thread; start() once there are wakers; options_of() for each worker;
+//         recovered() until it has given what was found, a part for each worker; stop() when no
+//         worker is left.
+// Thread: main's.
+// Errors: open() with Error; later ones are notices, and answers to clients.
+#pragma once
+
+#include "base/error.h"
+#include "base/settings/settings.h"
+#include "ring/port.h"
+#include "spool_directory.h"
+#include "spool_keeper.h"
+#include "spool_notices.h"
+#include "spool_recovery.h"
+#include "spool_sizes.h"
+#include "worker/worker.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace ringmx {
+
+class RunSpool {
+  public:
+    // Null when no listener needs it.
+    [[nodiscard]] static Expected<std::unique_ptr<RunSpool>> open(const Settings& settings,
+                                                                  std::uint32_t workers);
+
+    void start(const std::vector<ring::Waker*>& workers, ring::Waker& main);
+    [[nodiscard]] worker::SpoolOptions options_of(std::uint32_t worker);
+    // One message to each worker, once.
+    [[nodiscard]] std::vector<worker::Inbox> recovered();
+    [[nodiscard]] bool is_recovering() const { return recovery_ != nullptr; }
+    [[nodiscard]] std::vector<SpoolNotice> take_notices() { return notices_.take(); }
+    [[nodiscard]] bool is_lost() const { return keeper_ != nullptr && keeper_->is_lost(); }
+    void stop();
+
+  private:
+    RunSpool(SpoolDirectory directory, const SpoolSizes& sizes, std::uint32_t workers)
+        : directory_(std::move(directory)), sizes_(sizes), workers_(workers),
+          generation_(directory_->generation()) {}
+
+    SpoolNotices notices_;
+    std::optional<SpoolDirectory> directory_; // until the keeper has it
+    SpoolSizes sizes_;
+    std::uint32_t workers_;
+    std::uint32_t generation_;
+    std::unique_ptr<SpoolRecovery> recovery_; // while it reads
+    std::unique_ptr<SpoolKeeper> keeper_;
+};
+
+} // namespace ringmx

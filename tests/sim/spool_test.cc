@@ -1,0 +1,250 @@
+// Mail that is acknowledged from the spool, on whole workers: taken, forwarded, tried again, kept over
+// restarts, refused when there is no room.
+#include "sim/worker_rig.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <set>
+
+namespace ringmx::sim {
+namespace {
+
+RigOptions spooling(std::uint32_t workers = 1) {
+    RigOptions options;
+    options.workers = workers;
+    options.spool = true;
+    return options;
+}
+
+// EHLO, MAIL and RCPT are over; the reply to the whole message.
+std::string send_message(Rig& rig, Client& client, std::string_view content,
+                         std::string_view recipient = "<user@one.example>") {
+    const std::string mail = rig.ask(client, "MAIL FROM:<sender@far.example>\r\n");
+    if (!mail.starts_with("250")) {
+        return mail;
+    }
+    EXPECT_EQ(rig.ask(client, "RCPT TO:" + std::string(recipient) + "\r\n"), "250 2.1.5 Ok\r\n");
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    return rig.ask(client, std::string(content) + ".\r\n");
+}
+
+std::vector<std::string> taken(const ScriptedBackend& backend) {
+    std::vector<std::string> octets;
+    for (const BackendMessage& message : backend.messages) {
+        if (message.taken) {
+            octets.push_back(message.octets);
+        }
+    }
+    return octets;
+}
+
+TEST(Spool, AMessageIsQueuedThenForwarded) {
+    Rig rig(spooling());
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    Client& client = rig.greeted();
+    const std::string reply = send_message(rig, client, "Subject: x\r\n\r\n..body\r\n");
+    EXPECT_TRUE(reply.starts_with("250 2.0.0 Ok: queued as ")) << reply;
+    ASSERT_TRUE(rig.run_until([&] { return taken(first).size() + taken(second).size() == 1; }));
+    const std::string octets = taken(first).empty() ? taken(second)[0] : taken(first)[0];
+    EXPECT_TRUE(octets.starts_with("Received: from client.example")) << octets;
+    EXPECT_TRUE(octets.ends_with("Subject: x\r\n\r\n.body\r\n")) << octets;
+    EXPECT_NE(octets.find(reply.substr(24, 13)), std::string::npos) << octets;
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    rig.finish();
+}
+
+TEST(Spool, NobodyIsToldBeforeItIsDurable) {
+    Rig rig(spooling());
+    (void)rig.backend(Rig::first_address);
+    (void)rig.backend(Rig::second_address);
+    Client& client = rig.with_recipient();
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    rig.run_for(1s);
+    rig.disk.stall();
+    rig.send(client, "Subject: x\r\n\r\nbody\r\n.\r\n");
+    rig.run_for(10s);
+    EXPECT_EQ(client.take_reply(), "");
+    rig.disk.resume();
+    EXPECT_TRUE(rig.reply(client).starts_with("250 2.0.0 Ok: queued as "));
+    rig.finish();
+}
+
+TEST(Spool, ALargeMessageGoesToTheDiskInParts) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    std::string content;
+    while (content.size() < 1'500'000) {
+        content += "a line of this message that is fairly long, " + std::to_string(content.size()) +
+                   "\r\n";
+    }
+    EXPECT_TRUE(send_message(rig, client, content, "<user@two.example>").starts_with("250 2.0.0"));
+    ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == 1; }));
+    EXPECT_TRUE(taken(backend)[0].ends_with(content));
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    rig.finish();
+}
+
+TEST(Spool, WithoutABackendMailWaitsAndGoesWhenThereIsOne) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    for (int count = 0; count < 20; ++count) {
+        const std::string body = "Subject: " + std::to_string(count) + "\r\n\r\nx\r\n";
+        EXPECT_TRUE(send_message(rig, client, body, "<user@two.example>").starts_with("250 2.0.0"));
+    }
+    rig.run_for(10min);
+    EXPECT_EQ(rig.queued(), 20);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    EXPECT_EQ(taken(backend).size(), 20U);
+    rig.finish();
+}
+
+TEST(Spool, EachBackendOfTheRecipientsGetsOneCopy) {
+    Rig rig(spooling());
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    ScriptedBackend& third = rig.backend(Rig::third_address);
+    Client& client = rig.with_recipient("<a@two.example>");
+    std::set<std::string> recipients = {"<a@two.example>"};
+    for (int count = 0; count < 20; ++count) {
+        const std::string recipient = "<u" + std::to_string(count) + "@one.example>";
+        recipients.insert(recipient);
+        EXPECT_EQ(rig.ask(client, "RCPT TO:" + recipient + "\r\n"), "250 2.1.5 Ok\r\n");
+    }
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    std::size_t found = 0;
+    for (const ScriptedBackend* backend : {&first, &second, &third}) {
+        ASSERT_EQ(backend->messages.size(), 1U);
+        found += backend->messages[0].recipients.size();
+    }
+    EXPECT_EQ(found, recipients.size());
+    rig.finish();
+}
+
+TEST(Spool, ATemporaryRefusalIsTriedAgainOnSchedule) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    int refusals = 3;
+    backend.answer = [&](const std::string& command) -> std::optional<std::string> {
+        if (command.starts_with("RCPT") && refusals > 0) {
+            --refusals;
+            return "450 4.2.0 greylisted\r\n";
+        }
+        return std::nullopt;
+    };
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(5s);
+    EXPECT_EQ(rig.queued(), 1);
+    EXPECT_EQ(refusals, 2);
+    // 30 s, 1 min, 2 min, each within a fifth.
+    rig.run_for(4min);
+    EXPECT_EQ(refusals, 0);
+    EXPECT_EQ(rig.queued(), 0);
+    EXPECT_EQ(taken(backend).size(), 1U);
+    rig.finish();
+}
+
+TEST(Spool, ARefusalForGoodHoldsTheMessage) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT") ? std::optional("550 5.1.1 no such user\r\n")
+                                           : std::nullopt;
+    };
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(24h);
+    EXPECT_EQ(rig.queued(), 1);
+    EXPECT_EQ(backend.messages.size(), 1U);
+    rig.finish();
+}
+
+TEST(Spool, AMessageThatNobodyTakesExpires) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(5 * 24h);
+    EXPECT_EQ(rig.queued(), 1); // held, visible
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    rig.run_for(24h);
+    EXPECT_EQ(backend.messages.size(), 0U);
+    rig.finish();
+}
+
+TEST(Spool, WhatWasPromisedOutlivesTheMachine) {
+    for (const bool machine_stops : {false, true}) {
+        Rig rig(spooling(2));
+        Client& client = rig.greeted();
+        for (int count = 0; count < 10; ++count) {
+            const std::string body = "Subject: " + std::to_string(count) + "\r\n\r\nx\r\n";
+            EXPECT_TRUE(send_message(rig, client, body, "<u@two.example>").starts_with("250"));
+        }
+        rig.restart(3, machine_stops);
+        rig.run_for(1s);
+        EXPECT_EQ(rig.queued(), 10);
+        ScriptedBackend& backend = rig.backend(Rig::third_address);
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+        EXPECT_EQ(taken(backend).size(), 10U);
+        rig.run_for(1s); // marks
+        rig.restart(1, machine_stops);
+        rig.run_for(1s);
+        EXPECT_EQ(rig.queued(), 0);
+        EXPECT_EQ(taken(backend).size(), 10U);
+        rig.finish();
+    }
+}
+
+TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    const std::string body = "a: b\r\n\r\n" + std::string(900, 'x') + "\r\n";
+    std::string content;
+    while (content.size() < 200'000) {
+        content += body;
+    }
+    std::string reply;
+    int accepted = -1;
+    do {
+        ++accepted;
+        reply = send_message(rig, client, content, "<u@two.example>");
+    } while (reply.starts_with("250") && accepted < 1000);
+    EXPECT_EQ(reply, "452 4.3.1 Insufficient system storage, try again later\r\n");
+    EXPECT_GT(accepted, 30); // of 16 MiB
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(accepted));
+    rig.run_for(1min);
+    Client& next = rig.greeted();
+    EXPECT_TRUE(send_message(rig, next, content, "<u@two.example>").starts_with("250"));
+    rig.finish();
+}
+
+TEST(Spool, ADiskThatFailsIsToldAndForgivenLater) {
+    Rig rig(spooling());
+    (void)rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    rig.disk.write_error = EIO;
+    EXPECT_EQ(send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").substr(0, 9),
+              "451 4.3.0");
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    rig.disk.write_error = 0;
+    rig.run_for(5s);
+    Client& next = rig.greeted();
+    EXPECT_TRUE(send_message(rig, next, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim

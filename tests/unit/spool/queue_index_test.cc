@@ -1,0 +1,360 @@
+#include "spool/queue_index.h"
+
+#include <gtest/gtest.h>
+#include <string>
+#include <vector>
+
+namespace ringmx::spool {
+namespace {
+
+using Slot = QueueIndex::Slot;
+constexpr Instant start{1000s};
+// The larger of a step of time; what is due is due by then.
+constexpr Duration step = 135ms;
+
+class QueueIndexTest : public testing::Test {
+  protected:
+    Slot add(std::uint64_t id) { return index.add(message(id)); }
+    Slot adopt(std::uint64_t id) { return index.adopt(message(id)); }
+    static QueueIndex::Message message(std::uint64_t id) {
+        return {.id = id,
+                .segment = 3,
+                .offset = id * 4096,
+                .record_bytes = 700,
+                .stored_bytes = id,
+                .recipients_count = 2,
+                .accepted_at_s = static_cast<std::uint32_t>(1'000'000 + id),
+                .expires_from_s = static_cast<std::uint32_t>(1'000'000 + id)};
+    }
+    // Whose turn it is, by id; each is taken.
+    std::vector<std::uint64_t> take_due(Instant now) {
+        std::vector<std::uint64_t> ids;
+        while (const auto slot = index.next_due(now)) {
+            ids.push_back(index.at(*slot).id);
+            index.set_active(*slot);
+        }
+        return ids;
+    }
+    std::vector<std::uint64_t> in_order_of_age() {
+        std::vector<std::uint64_t> ids;
+        for (auto slot = index.first_after(0); slot;
+             slot = index.first_after(index.at(*slot).age)) {
+            ids.push_back(index.at(*slot).id);
+        }
+        return ids;
+    }
+    std::uint64_t count(QueueState state) { return index.sum(state).messages; }
+
+    QueueIndex index;
+};
+
+using Ids = std::vector<std::uint64_t>;
+
+TEST_F(QueueIndexTest, KeepsWhatItWasGiven) {
+    const Slot slot = index.add({.id = 77,
+                                 .segment = 5,
+                                 .offset = (1ULL << 36U) - 64,
+                                 .record_bytes = (1U << 20U) - 1,
+                                 .stored_bytes = (1ULL << 41U) - 1,
+                                 .recipients_count = 1'000'000,
+                                 .accepted_at_s = 4'000'000'000,
+                                 .expires_from_s = 4'100'000'000});
+    EXPECT_EQ(index.find(77), slot);
+    const QueueEntry& entry = index.at(slot);
+    EXPECT_EQ(entry.id, 77U);
+    EXPECT_EQ(entry.segment, 5U);
+    EXPECT_EQ(entry.offset, (1ULL << 36U) - 64);
+    EXPECT_EQ(entry.record_bytes, (1U << 20U) - 1);
+    EXPECT_EQ(entry.stored_bytes, (1ULL << 41U) - 1);
+    EXPECT_EQ(entry.recipients_count, 1'000'000U);
+    EXPECT_EQ(entry.accepted_at_s, 4'000'000'000U);
+    EXPECT_EQ(entry.expires_from_s, 4'100'000'000U);
+    EXPECT_EQ(entry.attempts, 0U);
+    EXPECT_EQ(entry.pool, no_pool);
+    EXPECT_EQ(index.state(slot), QueueState::active);
+    EXPECT_EQ(index.next_attempt(slot), never);
+    EXPECT_EQ(index.extra(slot), nullptr);
+}
+
+TEST_F(QueueIndexTest, WhatWasErasedIsNotFound) {
+    add(1);
+    const Slot slot = add(2);
+    add(3);
+    index.erase(slot);
+    EXPECT_FALSE(index.find(2));
+    EXPECT_TRUE(index.find(1));
+    EXPECT_TRUE(index.find(3));
+    EXPECT_FALSE(index.find(4));
+    EXPECT_DEATH((void)index.at(slot), "is_used");
+}
+
+TEST_F(QueueIndexTest, AnIdIsTakenOnce) {
+    add(1);
+    EXPECT_DEATH(add(1), "find");
+}
+
+TEST_F(QueueIndexTest, AdoptedMailIsOlderThanNewMail) {
+    add(9);
+    adopt(30);
+    add(8);
+    adopt(20);
+    EXPECT_EQ(in_order_of_age(), (Ids{30, 20, 9, 8}));
+    EXPECT_EQ(index.oldest_accepted_at_s(), 1'000'030U);
+    index.erase(*index.find(30));
+    EXPECT_EQ(index.oldest_accepted_at_s(), 1'000'020U);
+}
+
+TEST_F(QueueIndexTest, AnEmptyOneHasNothing) {
+    EXPECT_EQ(index.first_after(0), std::nullopt);
+    EXPECT_EQ(index.oldest_accepted_at_s(), std::nullopt);
+    EXPECT_EQ(index.next_due(start), std::nullopt);
+    EXPECT_EQ(index.next_deadline(), never);
+    EXPECT_EQ(index.sum().messages, 0U);
+    index.wake(5);
+}
+
+TEST_F(QueueIndexTest, APageContinuesBehindWhatIsGone) {
+    for (std::uint64_t id = 1; id <= 500; ++id) {
+        id <= 200 ? adopt(id) : add(id);
+    }
+    const std::uint64_t cursor = index.at(*index.find(190)).age;
+    for (std::uint64_t id = 150; id <= 210; ++id) {
+        index.erase(*index.find(id));
+    }
+    add(1000);
+    EXPECT_EQ(index.at(*index.first_after(cursor)).id, 211U);
+    index.erase(*index.find(1000));
+    const std::uint64_t last = index.at(*index.find(500)).age;
+    EXPECT_EQ(index.first_after(last), std::nullopt);
+    index.erase(*index.find(500));
+    EXPECT_EQ(index.first_after(last), std::nullopt);
+    EXPECT_EQ(index.first_after(UINT64_MAX), std::nullopt);
+}
+
+TEST_F(QueueIndexTest, IsDueWhenItsTimeHasComeAndNotBefore) {
+    index.set_due(add(1), start + 10s);
+    EXPECT_EQ(index.next_due(start + 10s - step), std::nullopt);
+    const Instant deadline = index.next_deadline();
+    EXPECT_LE(deadline, start + 10s);
+    EXPECT_GT(deadline, start + 10s - step);
+    EXPECT_EQ(index.next_due(deadline - 1ms), std::nullopt);
+    EXPECT_EQ(index.next_deadline(), deadline);
+    ASSERT_TRUE(index.next_due(deadline)) << "who comes at the deadline finds it";
+    EXPECT_EQ(index.next_deadline(), Instant::min());
+    EXPECT_EQ(index.state(*index.find(1)), QueueState::due);
+    index.set_active(*index.find(1));
+    EXPECT_EQ(index.next_deadline(), never);
+}
+
+TEST_F(QueueIndexTest, ATimeBehindAllThatItCanKeepStaysATime) {
+    index.set_due(add(1), Instant{24h * 365 * 100});
+    EXPECT_EQ(index.next_due(start), std::nullopt);
+    EXPECT_TRUE(index.next_due(Instant{24h * 365 * 100}));
+}
+
+TEST_F(QueueIndexTest, OfThoseDueTheOldestComesFirst) {
+    index.set_due(add(1), start + 3s);
+    index.set_due(add(2), start + 1s);
+    index.set_due(adopt(3), start + 2s);
+    index.set_due(add(4), start + 60s);
+    EXPECT_EQ(take_due(start + 5s), (Ids{3, 1, 2}));
+}
+
+TEST_F(QueueIndexTest, ACrowdAtOneInstantComesInOrderOfAge) {
+    Ids expected;
+    for (std::uint64_t id = 1; id <= 1000; ++id) {
+        expected.push_back(id);
+        add(id);
+    }
+    for (std::uint64_t id = 1000; id > 0; --id) {
+        index.set_due(*index.find(id), start);
+    }
+    EXPECT_EQ(take_due(start), expected);
+}
+
+TEST_F(QueueIndexTest, ANewTimeReplacesTheOldOne) {
+    const Slot slot = add(1);
+    index.set_due(slot, start + 1s);
+    index.set_due(slot, start + 60s);
+    EXPECT_EQ(index.next_due(start + 2s), std::nullopt);
+    index.set_due(slot, start + 1s);
+    EXPECT_EQ(index.next_due(start + 2s), slot);
+    index.set_due(slot, start + 90s); // it was ready
+    EXPECT_EQ(index.next_due(start + 61s), std::nullopt);
+}
+
+TEST_F(QueueIndexTest, WhatIsParkedWaitsForItsPoolAndThenComesOldestFirst) {
+    for (std::uint64_t id = 1; id <= 5; ++id) {
+        add(id);
+    }
+    for (const std::uint64_t id : {4, 1, 5, 2}) {
+        index.park(*index.find(id), 7, start + 1h);
+    }
+    index.park(*index.find(3), 8, start + 1h);
+    EXPECT_EQ(count(QueueState::parked), 5U);
+    EXPECT_EQ(index.next_due(start), std::nullopt);
+    index.wake(7);
+    index.wake(7);
+    EXPECT_EQ(index.next_deadline(), Instant::min());
+    EXPECT_EQ(count(QueueState::parked), 1U);
+    EXPECT_EQ(count(QueueState::due), 4U);
+    EXPECT_EQ(index.state(*index.find(4)), QueueState::due);
+    EXPECT_EQ(index.state(*index.find(3)), QueueState::parked);
+    EXPECT_EQ(take_due(start), (Ids{1, 2, 4, 5}));
+    EXPECT_EQ(take_due(start + 2h), (Ids{3}));
+}
+
+TEST_F(QueueIndexTest, APoolThatIsLostAgainKeepsTheRestParked) {
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        index.park(add(id), 0, never);
+    }
+    index.wake(0);
+    const Slot first = *index.next_due(start);
+    index.set_active(first);
+    index.park(first, 0, never);
+    EXPECT_EQ(count(QueueState::parked), 3U);
+    EXPECT_EQ(count(QueueState::due), 0U);
+    EXPECT_EQ(index.next_due(start), std::nullopt);
+    EXPECT_EQ(index.next_deadline(), never);
+    index.wake(0);
+    EXPECT_EQ(take_due(start), (Ids{1, 2, 3}));
+}
+
+TEST_F(QueueIndexTest, ParkingAgainstAnEmptiedPoolDoesNotFindItAwake) {
+    index.park(add(1), 0, never);
+    index.wake(0);
+    EXPECT_EQ(take_due(start), (Ids{1}));
+    index.park(*index.find(1), 0, never);
+    EXPECT_EQ(index.next_due(start), std::nullopt);
+}
+
+TEST_F(QueueIndexTest, TheSecondLineTakesWhatNobodyWoke) {
+    index.park(add(1), 0, start + 20s);
+    index.park(add(2), 0, start + 10s);
+    index.park(add(3), 0, never);
+    EXPECT_EQ(take_due(start + 11s), (Ids{2}));
+    EXPECT_EQ(count(QueueState::parked), 2U);
+    const auto slot = index.next_due(start + 21s);
+    ASSERT_TRUE(slot);
+    EXPECT_EQ(index.at(*slot).id, 1U);
+    EXPECT_EQ(index.state(*slot), QueueState::due);
+    index.park(*index.find(2), 0, never);
+    EXPECT_EQ(index.next_due(start + 21s), slot) << "its time has come, whatever the pool does";
+}
+
+TEST_F(QueueIndexTest, APoolOnHoldIsAKindOfItsOwnAndHasNoTime) {
+    const Slot slot = add(1);
+    index.hold_for_pool(slot, 2);
+    EXPECT_EQ(index.state(slot), QueueState::pool_hold);
+    EXPECT_EQ(index.next_attempt(slot), never);
+    EXPECT_EQ(index.next_due(start + 1000h), std::nullopt);
+    EXPECT_EQ(index.held().messages, 0U) << "no budget of held mail for it";
+    index.wake(2);
+    EXPECT_EQ(count(QueueState::pool_hold), 0U);
+    EXPECT_EQ(take_due(start), (Ids{1}));
+}
+
+TEST_F(QueueIndexTest, WhatIsHeldOrFailedIsNotDue) {
+    const Slot held = add(10);
+    const Slot failed = add(20);
+    index.set_due(held, start);
+    index.park(failed, 1, start);
+    index.hold(held);
+    index.fail(failed);
+    index.wake(1);
+    EXPECT_EQ(index.next_due(start + 1h), std::nullopt);
+    EXPECT_EQ(index.next_deadline(), never);
+    EXPECT_EQ(count(QueueState::on_hold), 1U);
+    EXPECT_EQ(count(QueueState::failed), 1U);
+    EXPECT_EQ(index.held().messages, 2U);
+    EXPECT_EQ(index.held().stored_bytes, 30U);
+}
+
+TEST_F(QueueIndexTest, WhatIsErasedWhileItWaitsIsNotDue) {
+    index.set_due(add(1), start + 1s);
+    index.park(add(2), 1, start + 1s);
+    index.set_due(add(3), start);
+    EXPECT_TRUE(index.next_due(start)); // 3 is ready
+    index.wake(1);
+    for (const std::uint64_t id : {1, 2, 3}) {
+        index.erase(*index.find(id));
+    }
+    EXPECT_EQ(index.next_due(start + 1h), std::nullopt);
+    EXPECT_EQ(index.sum().messages, 0U);
+    EXPECT_EQ(index.sum().stored_bytes, 0U);
+}
+
+TEST_F(QueueIndexTest, SumsFollowTheStoredSize) {
+    const Slot slot = add(100);
+    index.park(slot, 3, never);
+    index.set_stored_bytes(slot, 5000);
+    EXPECT_EQ(index.sum(QueueState::parked).stored_bytes, 5000U);
+    index.wake(3);
+    EXPECT_EQ(index.sum(QueueState::due).stored_bytes, 5000U);
+    EXPECT_EQ(index.sum(QueueState::parked).stored_bytes, 0U);
+    index.set_stored_bytes(slot, 70);
+    EXPECT_EQ(index.sum(QueueState::due).stored_bytes, 70U);
+    EXPECT_EQ(index.sum().stored_bytes, 70U);
+}
+
+TEST_F(QueueIndexTest, AttemptsStopCountingAtTheLast) {
+    QueueEntry& entry = index.at(add(1));
+    entry.attempts = 0xFFFE;
+    entry.count_attempt();
+    EXPECT_EQ(entry.attempts, 0xFFFFU);
+    entry.count_attempt();
+    EXPECT_EQ(entry.attempts, 0xFFFFU);
+}
+
+TEST_F(QueueIndexTest, TheLastReplyIsTheLatest) {
+    const Slot slot = add(1);
+    EXPECT_EQ(index.reply(index.at(slot).last_reply), "");
+    index.set_last_reply(slot, "451 4.3.0 first", "451");
+    index.set_last_reply(slot, "452 4.3.1 second", "452");
+    EXPECT_EQ(index.reply(index.at(slot).last_reply), "452 4.3.1 second");
+    const std::size_t with_one = index.memory_bytes();
+    for (int times = 0; times < 10'000; ++times) {
+        index.set_last_reply(slot, "450 " + std::to_string(times), "450");
+        EXPECT_EQ(index.reply(index.at(slot).last_reply), "450 " + std::to_string(times));
+    }
+    EXPECT_LE(index.memory_bytes(), with_one + 100) << "earlier ones are let go";
+}
+
+TEST_F(QueueIndexTest, SettledRecipientsAreKeptInOrderAndTheLaterCounts) {
+    const Slot slot = add(1);
+    const std::size_t before = index.memory_bytes();
+    index.settle(slot, 7, RecipientState::failed, "550 5.1.1 no", "550");
+    index.settle(slot, 2, RecipientState::delivered, "", "");
+    index.settle(slot, 7, RecipientState::removed, "551 other", "551");
+    index.set_chunk_segments(slot, {4, 4, 9});
+    const QueueExtra* const extra = index.extra(slot);
+    ASSERT_NE(extra, nullptr);
+    ASSERT_EQ(extra->settled.size(), 2U);
+    EXPECT_EQ(extra->settled[0].recipient, 2U);
+    EXPECT_EQ(extra->settled[0].state, RecipientState::delivered);
+    EXPECT_EQ(extra->settled[1].recipient, 7U);
+    EXPECT_EQ(extra->settled[1].state, RecipientState::removed);
+    EXPECT_EQ(index.reply(extra->settled[1].reply), "551 other");
+    EXPECT_EQ(extra->chunk_segments, (std::vector<std::uint32_t>{4, 4, 9}));
+    EXPECT_GE(index.memory_bytes(), before + 2 * sizeof(QueueExtra::Settled) + 12);
+    index.erase(slot);
+    const Slot again = add(2);
+    EXPECT_EQ(index.extra(again), nullptr) << "whoever gets its slot";
+    index.settle(again, 0, RecipientState::delivered, "", "");
+    EXPECT_EQ(index.extra(again)->settled.size(), 1U);
+}
+
+TEST_F(QueueIndexTest, AReleaseMakesFailedRecipientsPendAgain) {
+    const Slot slot = add(1);
+    index.unsettle_failed(slot);
+    index.settle(slot, 0, RecipientState::failed, "550 5.1.1 no", "550");
+    index.settle(slot, 1, RecipientState::delivered, "250 ok", "250");
+    index.settle(slot, 2, RecipientState::failed, "550 5.1.1 no", "550");
+    index.unsettle_failed(slot);
+    ASSERT_EQ(index.extra(slot)->settled.size(), 1U);
+    EXPECT_EQ(index.extra(slot)->settled[0].recipient, 1U);
+    EXPECT_EQ(index.reply(index.extra(slot)->settled[0].reply), "250 ok");
+}
+
+} // namespace
+} // namespace ringmx::spool
