@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
+#include <fmt/format.h>
+#include <system_error>
 #include <xxhash.h>
 
 namespace ringmx::policy {
@@ -14,8 +17,6 @@ namespace {
 constexpr Duration tick = 64ms;
 // Stands in a kept text where the recipient was named; no reply has it (a control).
 constexpr char recipient_mark = '\1';
-// Beyond so many texts of its own a refusal gets plain_text, for the rest of replies_max by code.
-constexpr std::size_t own_texts_max = VerificationCache::replies_max * 3 / 4;
 constexpr std::string_view plain_text = "Recipient address rejected";
 // Room that is asked for at once, and costs nothing until it is used.
 constexpr std::size_t entries_reserved_max = std::size_t{4} << 20U;
@@ -29,7 +30,7 @@ std::uint32_t ticks_at(Instant time) {
 // text for all recipients.
 std::string marked(std::string_view text, std::string_view mailbox) {
     std::string out;
-    text = text.substr(0, VerificationCache::reply_bytes_max);
+    text = text.substr(0, ReplyTable::text_bytes_max);
     while (!text.empty()) {
         if (!mailbox.empty() && equal_ignoring_case(text.substr(0, mailbox.size()), mailbox)) {
             out += recipient_mark;
@@ -42,16 +43,22 @@ std::string marked(std::string_view text, std::string_view mailbox) {
     return out;
 }
 
-// Replies with the same name are the same.
-std::string name_of(const RecipientRefusal& refusal, std::string_view text) {
-    std::string name;
-    for (const std::uint16_t number :
-         {refusal.code, refusal.enhanced[0], refusal.enhanced[1], refusal.enhanced[2]}) {
-        name += static_cast<char>(number >> 8U);
-        name += static_cast<char>(number & 0xffU);
+// "5.1.1 words"
+std::string with_status(const RecipientRefusal& refusal, std::string_view words) {
+    return fmt::format("{}.{}.{} {}", refusal.enhanced[0], refusal.enhanced[1], refusal.enhanced[2],
+                       words);
+}
+
+// What with_status() has made.
+RecipientRefusal read_refusal(std::uint16_t code, std::string_view text) {
+    RecipientRefusal refusal{code, {}, text};
+    for (std::uint16_t& number : refusal.enhanced) {
+        const char* const end = refusal.text.data() + refusal.text.size();
+        const auto [stop, error] = std::from_chars(refusal.text.data(), end, number);
+        RINGMX_ASSERT(error == std::errc() && stop != end);
+        refusal.text.remove_prefix(static_cast<std::size_t>(stop - refusal.text.data()) + 1);
     }
-    name += text;
-    return name;
+    return refusal;
 }
 
 } // namespace
@@ -60,7 +67,6 @@ VerificationCache::VerificationCache(std::uint32_t entries_max, std::uint64_t se
     : entries_max_(std::max(entries_max, 1U)), seed_(seed),
       index_(std::bit_ceil(std::size_t{entries_max_} + entries_max_ / 2 + 1)) {
     entries_.reserve(std::min<std::size_t>(entries_max_, entries_reserved_max));
-    forget_replies();
 }
 
 VerificationCache::Key VerificationCache::key_of(std::string_view pool,
@@ -94,8 +100,12 @@ std::optional<VerificationCache::Answer> VerificationCache::find(const Key& key,
 }
 
 VerificationCache::Answer VerificationCache::answer_of(const Entry& entry) const {
-    const StoredReply& reply = replies_[entry.reply];
-    return {{reply.code, reply.enhanced, reply.text}};
+    if (entry.code == 0) {
+        return {};
+    }
+    const std::string_view text = replies_.text(entry.reply);
+    return {text.empty() ? RecipientRefusal{entry.code, {5, 1, 1}, plain_text}
+                         : read_refusal(entry.code, text)};
 }
 
 std::string VerificationCache::text_for(const Answer& answer, std::string_view mailbox) {
@@ -111,16 +121,19 @@ std::string VerificationCache::text_for(const Answer& answer, std::string_view m
 }
 
 void VerificationCache::accept(const Key& key, Instant now, Duration time) {
-    put(key, no_reply, now, time);
+    put(key, 0, 0, now, time);
 }
 
 void VerificationCache::refuse(const Key& key, const RecipientRefusal& refusal,
                                std::string_view mailbox, Instant now, Duration time) {
     RINGMX_ASSERT(refusal.code != 0);
-    put(key, intern(refusal, marked(refusal.text, mailbox)), now, time);
+    const std::uint16_t reply = replies_.take(with_status(refusal, marked(refusal.text, mailbox)),
+                                              with_status(refusal, plain_text));
+    put(key, refusal.code, reply, now, time);
 }
 
-void VerificationCache::put(const Key& key, std::uint16_t reply, Instant now, Duration time) {
+void VerificationCache::put(const Key& key, std::uint16_t code, std::uint16_t reply, Instant now,
+                            Duration time) {
     if (const std::uint32_t known = index_[place_of(key)]; known != 0) {
         forget(known - 1);
     }
@@ -129,11 +142,11 @@ void VerificationCache::put(const Key& key, std::uint16_t reply, Instant now, Du
         entries_.emplace_back();
     } else {
         next_ = next_ + 1 < entries_max_ ? next_ + 1 : 0;
-        if (entries_[next_].is_used != 0) {
+        if (entries_[next_].expires != 0) {
             forget(next_);
         }
     }
-    entries_[next_] = {key, ticks_at(now + time) + 1, reply, 1};
+    entries_[next_] = {key, ticks_at(now + time) + 1, reply, code};
     index_[place_of(key)] = next_ + 1;
     ++used_;
     ++put_total_;
@@ -152,50 +165,9 @@ void VerificationCache::forget(std::uint32_t position) {
         }
     }
     index_[gap] = 0;
-    release(entry.reply);
-    entry.is_used = 0;
+    replies_.release(entry.reply);
+    entry.expires = 0;
     --used_;
-}
-
-std::uint16_t VerificationCache::intern(const RecipientRefusal& refusal, std::string text) {
-    const std::size_t in_use = replies_.size() - free_replies_.size();
-    for (const bool is_own : {true, false}) {
-        std::string words = is_own ? text : std::string(plain_text);
-        std::string name = name_of(refusal, words);
-        if (const auto known = reply_names_.find(name); known != reply_names_.end()) {
-            ++replies_[known->second].uses;
-            return known->second;
-        }
-        if (in_use < (is_own ? own_texts_max : replies_max)) {
-            return intern_new(std::move(name), refusal, std::move(words));
-        }
-    }
-    ++replies_[plain_reply].uses; // a backend that makes up codes
-    return plain_reply;
-}
-
-std::uint16_t VerificationCache::intern_new(std::string name, const RecipientRefusal& refusal,
-                                            std::string text) {
-    auto number = static_cast<std::uint16_t>(replies_.size());
-    if (free_replies_.empty()) {
-        replies_.emplace_back();
-    } else {
-        number = free_replies_.back();
-        free_replies_.pop_back();
-    }
-    replies_[number] = {std::move(text), refusal.code, refusal.enhanced, 1};
-    reply_names_.emplace(std::move(name), number);
-    return number;
-}
-
-void VerificationCache::release(std::uint16_t reply) {
-    if (reply == no_reply || --replies_[reply].uses > 0) {
-        return;
-    }
-    StoredReply& unused = replies_[reply];
-    reply_names_.erase(name_of({unused.code, unused.enhanced, {}}, unused.text));
-    unused = {};
-    free_replies_.push_back(reply);
 }
 
 void VerificationCache::purge() {
@@ -203,18 +175,7 @@ void VerificationCache::purge() {
     std::ranges::fill(index_, 0);
     next_ = 0;
     used_ = 0;
-    forget_replies();
-}
-
-// plain_reply is used by nobody, and stays.
-void VerificationCache::forget_replies() {
-    replies_.assign(1, {});
-    reply_names_.clear();
-    free_replies_.clear();
-    const RecipientRefusal plain{550, {5, 1, 1}, plain_text};
-    const std::uint16_t number =
-        intern_new(name_of(plain, plain_text), plain, std::string(plain_text));
-    RINGMX_ASSERT(number == plain_reply);
+    replies_ = {};
 }
 
 // Places are numbered by put_total_: the oldest that there still is has the number
@@ -229,7 +190,7 @@ std::size_t VerificationCache::list(std::uint64_t& cursor, std::span<Listed> pag
         const std::uint32_t size = static_cast<std::uint32_t>(entries_.size());
         const Entry& entry = entries_[(next_ + size - behind_newest) % size];
         const std::uint32_t ticks = ticks_at(now);
-        if (entry.is_used != 0 && ticks < entry.expires) {
+        if (entry.expires != 0 && ticks < entry.expires) {
             page[listed++] = {entry.key, answer_of(entry), (entry.expires - ticks) * tick};
         }
     }

@@ -1,6 +1,6 @@
 // What backends have said about recipients: which exist, and which do not and how that was said.
 //
-//   entries_: | hash 128 | expires 32 | reply 16 | state 16 |   a ring, oldest first: 24 octets each
+//   entries_: | hash 128 | expires 32 | reply 16 | code 16 |    a ring, oldest first: 24 octets each
 //   index_:   | entry + 1, 32 | ...                              open addressing, linear
 //   replies_: what refusals said, each text once; where it named the recipient stands a mark
 //
@@ -19,6 +19,7 @@
 #pragma once
 
 #include "base/instant.h"
+#include "base/reply_table.h"
 
 #include <array>
 #include <cstddef>
@@ -27,7 +28,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace ringmx::policy {
@@ -42,8 +42,6 @@ struct RecipientRefusal {
 class VerificationCache {
   public:
     static constexpr std::size_t bytes_per_entry_max = 36;
-    static constexpr std::size_t replies_max = 4096;
-    static constexpr std::size_t reply_bytes_max = 512;
 
     struct Key {
         std::uint64_t high = 0;
@@ -91,32 +89,19 @@ class VerificationCache {
   private:
     struct Entry {
         Key key;
-        std::uint32_t expires = 0; // in ticks
-        std::uint16_t reply = 0;   // in replies_; no_reply: positive
-        std::uint16_t is_used = 0;
+        std::uint32_t expires = 0; // in ticks; 0: free
+        std::uint16_t reply = 0;   // what the refusal said, in replies_
+        std::uint16_t code = 0;    // 0: no refusal
     };
     static_assert(sizeof(Entry) == 24, "a million of them are 24 MB");
-    struct StoredReply {
-        std::string text; // with marks
-        std::uint16_t code = 0;
-        std::array<std::uint16_t, 3> enhanced{};
-        std::uint32_t uses = 0; // by answers; 0: free
-    };
-    static constexpr std::uint16_t no_reply = 0;
-    static constexpr std::uint16_t plain_reply = 1;
 
     [[nodiscard]] std::size_t home_of(const Key& key) const {
         return key.low & (index_.size() - 1);
     }
     // Where the index has it, or the free place where it would stand.
     [[nodiscard]] std::size_t place_of(const Key& key) const;
-    void put(const Key& key, std::uint16_t reply, Instant now, Duration time);
+    void put(const Key& key, std::uint16_t code, std::uint16_t reply, Instant now, Duration time);
     void forget(std::uint32_t position);
-    [[nodiscard]] std::uint16_t intern(const RecipientRefusal& refusal, std::string text);
-    [[nodiscard]] std::uint16_t intern_new(std::string name, const RecipientRefusal& refusal,
-                                           std::string text);
-    void release(std::uint16_t reply);
-    void forget_replies();
     [[nodiscard]] Answer answer_of(const Entry& entry) const;
 
     std::uint32_t entries_max_;
@@ -126,9 +111,7 @@ class VerificationCache {
     std::uint32_t next_ = 0;
     std::uint64_t put_total_ = 0; // the number of the next place: what cursors count by
     std::size_t used_ = 0;
-    std::vector<StoredReply> replies_; // [no_reply] is none
-    std::unordered_map<std::string, std::uint16_t> reply_names_;
-    std::vector<std::uint16_t> free_replies_;
+    ReplyTable replies_; // "5.1.1 " and the words, with marks
 };
 
 } // namespace ringmx::policy
