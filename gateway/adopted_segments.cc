@@ -20,15 +20,19 @@ void AdoptedSegments::adopt(std::vector<std::unique_ptr<worker::AdoptedSegment>>
     }
 }
 
-std::optional<std::uint32_t> AdoptedSegments::next_unneeded() {
+std::vector<std::uint32_t> AdoptedSegments::unneeded() {
+    std::vector<std::uint32_t> found;
     for (std::uint32_t index = 0; index < segments_.size(); ++index) {
         // Acquire: what the worker did with the descriptor is over.
         if (is_held_[index] && segments_[index]->holds.load(std::memory_order_acquire) == 0) {
             is_held_[index] = false;
             table_.release(index);
         }
+        if (is_there(index) && table_.at(index).holds == 0 && table_.at(index).marked.empty()) {
+            found.push_back(index);
+        }
     }
-    return table_.next_to_discard();
+    return found;
 }
 
 } // namespace ringmx

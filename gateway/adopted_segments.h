@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace ringmx {
@@ -24,8 +23,8 @@ class AdoptedSegments {
     // Stays whatever happens.
     void keep(std::uint32_t index) { table_.hold(index); }
 
-    // The next that nothing needs; its file is deleted (durably) before gone() is said.
-    [[nodiscard]] std::optional<std::uint32_t> next_unneeded();
+    // Those that nothing needs; their files are deleted (durably) before gone() is said of them.
+    [[nodiscard]] std::vector<std::uint32_t> unneeded();
     void gone(std::uint32_t index) { table_.discarded(index); }
 
     [[nodiscard]] const worker::AdoptedSegment& at(std::uint32_t index) const {

@@ -70,10 +70,10 @@ SegmentReport QueueReader::judge(const File& file, const spool::SegmentReader& r
     }
     report.header = *header;
     report.is_truncated = file.size_bytes < header->size_bytes;
-    report.kind = header->generation != file.generation ? Kind::misplaced : Kind::segment;
-    if (names_.contains({header->generation, header->worker, header->life})) {
-        report.kind = Kind::copy;
-    }
+    const bool is_known = names_.contains({header->generation, header->worker, header->life});
+    report.kind = header->generation != file.generation ? Kind::misplaced
+                  : is_known                            ? Kind::copy
+                                                        : Kind::segment;
     return report;
 }
 

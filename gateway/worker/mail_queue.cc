@@ -358,7 +358,9 @@ bool MailQueue::idle() const {
 Instant MailQueue::deadline() const {
     const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max;
     const Instant due = may_start ? index_.next_deadline() : never;
-    return std::min({due, log_.deadline(), watch_at_});
+    const bool watches = index_.sum(QueueState::parked).messages > 0 ||
+                         index_.sum(QueueState::pool_hold).messages > 0;
+    return std::min({due, log_.deadline(), watches ? watch_at_ : never});
 }
 
 void MailQueue::reap() {

@@ -19,12 +19,13 @@ class SimSegments::Supply final : public SegmentSupply {
 
     void request(bool at_once) override {
         if (std::exchange(is_requested_, true)) {
-            // Only to hurry: the answer comes all the same, once.
             RINGMX_ASSERT_STATE(at_once, "worker %u asks for two segments at a time", worker_);
+        } else {
+            is_answered_ = false;
         }
         const Duration time = segments_.options_.request_time / (at_once ? 10 : 1);
         segments_.later(time, [this] {
-            if (std::exchange(is_requested_, false)) {
+            if (!std::exchange(is_answered_, true)) {
                 segments_.create(worker_);
             }
         });
@@ -39,6 +40,8 @@ class SimSegments::Supply final : public SegmentSupply {
         }
         news = news_.front();
         news_.pop_front();
+        is_requested_ =
+            is_requested_ && news.kind != News::Kind::segment && news.kind != News::Kind::failed;
         return true;
     }
     void tell(const News& news) {
@@ -50,7 +53,8 @@ class SimSegments::Supply final : public SegmentSupply {
     SimSegments& segments_;
     std::uint32_t worker_;
     ring::Waker& waker_;
-    bool is_requested_ = false;
+    bool is_requested_ = false; // and the worker has not heard of it
+    bool is_answered_ = true;
     std::deque<News> news_;
 };
 
@@ -136,11 +140,13 @@ void SimSegments::delete_unneeded() {
     if (adopted_ == nullptr) {
         return;
     }
-    while (const auto index = adopted_->next_unneeded()) {
-        const worker::AdoptedSegment& segment = adopted_->at(*index);
-        disk_.remove(segment.descriptor);
-        adopted_->gone(*index);
-        tell_all({.kind = News::Kind::home_gone, .home = segment.name});
+    for (auto unneeded = adopted_->unneeded(); !unneeded.empty(); unneeded = adopted_->unneeded()) {
+        for (const std::uint32_t index : unneeded) {
+            const worker::AdoptedSegment& segment = adopted_->at(index);
+            disk_.remove(segment.descriptor);
+            adopted_->gone(index);
+            tell_all({.kind = News::Kind::home_gone, .home = segment.name});
+        }
     }
 }
 

@@ -1,0 +1,470 @@
+#include "spool_keeper.h"
+
+#include "base/assert.h"
+#include "base/spsc_ring.h"
+#include "spool_layout.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <ctime>
+#include <deque>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <set>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace ringmx {
+
+using News = worker::SegmentSupply::News;
+
+namespace {
+
+// Beside discards: a request, and its hurrying.
+constexpr std::size_t requests_max = 2;
+constexpr std::size_t news_places = 256; // what has no place waits
+
+Instant now() {
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return Instant(std::chrono::seconds(time.tv_sec) + Duration(time.tv_nsec));
+}
+
+std::string words_of(int error) {
+    return std::error_code(error, std::generic_category()).message();
+}
+
+} // namespace
+
+// One worker's end, and what the keeper knows of it.
+class SpoolKeeper::Supply final : public worker::SegmentSupply {
+  public:
+    Supply(SpoolKeeper& keeper, ring::Waker& waker, std::uint32_t segments_max)
+        : commands(std::bit_ceil(segments_max + requests_max)), keeper_(keeper), waker_(waker) {}
+
+    // The worker's.
+    void request(bool at_once) override {
+        if (!std::exchange(is_requested_, true)) {
+            push({at_once ? Command::Kind::request_at_once : Command::Kind::request, -1});
+        } else if (at_once) {
+            push({Command::Kind::hurry, -1});
+        }
+    }
+    void discard(int descriptor) override { push({Command::Kind::discard, descriptor}); }
+    void released() override {
+        keeper_.is_released_.store(true, std::memory_order_release);
+        keeper_.wake();
+    }
+    [[nodiscard]] bool take(News& taken) override {
+        if (news_.try_pop(taken)) {
+            is_requested_ = is_requested_ && taken.kind != News::Kind::segment &&
+                            taken.kind != News::Kind::failed;
+            return true;
+        }
+        if (is_backlogged_.load(std::memory_order_acquire)) {
+            keeper_.wake();
+        }
+        return false;
+    }
+
+    // The keeper's.
+    struct Command {
+        enum class Kind : std::uint8_t { request, request_at_once, hurry, discard };
+        Kind kind = Kind::request;
+        int descriptor = -1;
+    };
+    void tell(const News& news) {
+        backlog_.push_back(news);
+        flush();
+    }
+    void flush() {
+        const bool has_some = !backlog_.empty();
+        while (!backlog_.empty() && news_.try_push(backlog_.front())) {
+            backlog_.pop_front();
+        }
+        is_backlogged_.store(!backlog_.empty(), std::memory_order_release);
+        if (has_some) {
+            waker_.wake();
+        }
+    }
+
+    SpscRing<Command> commands;
+    std::optional<NewSegment> making;
+    bool is_hurried = false; // mail waits for it
+
+  private:
+    void push(Command command) {
+        const bool has_room = commands.try_push(command);
+        RINGMX_ASSERT_STATE(has_room, "a worker gives more than %zu commands at a time",
+                            commands.capacity());
+        keeper_.wake();
+    }
+
+    SpoolKeeper& keeper_;
+    ring::Waker& waker_;
+    bool is_requested_ = false; // the worker's
+    SpscRing<News> news_{news_places};
+    std::deque<News> backlog_;
+    std::atomic<bool> is_backlogged_{false};
+};
+
+SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
+                         const std::vector<ring::Waker*>& wakers, SpoolNotices& notices,
+                         Duration look_every)
+    : directory_(std::move(directory)), sizes_(sizes), notices_(notices), look_every_(look_every),
+      doorbell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), numbers_(wakers.size()) {
+    RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
+    for (ring::Waker* const waker : wakers) {
+        supplies_.push_back(std::make_unique<Supply>(*this, *waker, sizes.segments_max));
+    }
+}
+
+SpoolKeeper::~SpoolKeeper() { stop(); }
+
+worker::SegmentSupply& SpoolKeeper::supply(std::uint32_t worker) { return *supplies_.at(worker); }
+
+void SpoolKeeper::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void SpoolKeeper::stop() {
+    is_stopped_.store(true, std::memory_order_relaxed);
+    wake();
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+std::vector<worker::AdoptedSegment*> SpoolKeeper::adopt(RecoveredSpool& recovered) {
+    std::vector<worker::AdoptedSegment*> segments;
+    for (const auto& segment : recovered.queue.segments) {
+        segments.push_back(segment.get());
+    }
+    RecoveredSpool taken;
+    taken.queue.segments = std::move(recovered.queue.segments);
+    taken.queue.marked = std::move(recovered.queue.marked);
+    taken.files = std::move(recovered.files);
+    taken.runs = std::move(recovered.runs);
+    {
+        const std::scoped_lock lock(arriving_mutex_);
+        arriving_ = std::move(taken);
+    }
+    wake();
+    return segments;
+}
+
+void SpoolKeeper::wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(doorbell_.number(), &one, sizeof one);
+}
+
+void SpoolKeeper::wait(Instant until) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now());
+    pollfd bell{doorbell_.number(), POLLIN, 0};
+    (void)::poll(&bell, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    std::uint64_t rung = 0;
+    [[maybe_unused]] const ssize_t got = ::read(doorbell_.number(), &rung, sizeof rung);
+}
+
+void SpoolKeeper::run() {
+    Instant next_look = now() + look_every_;
+    bool is_working = false;
+    while (!is_stopped_.load(std::memory_order_relaxed)) {
+        wait(is_working ? Instant{} : next_look);
+        for (std::uint32_t worker = 0; worker < supplies_.size(); ++worker) {
+            supplies_[worker]->flush();
+            obey(worker);
+        }
+        take_adopted();
+        if (is_released_.exchange(false, std::memory_order_acq_rel)) {
+            delete_unneeded();
+        }
+        is_working = work();
+        if (now() >= next_look) {
+            look();
+            next_look = now() + look_every_;
+        }
+    }
+    // What workers discarded when they left.
+    for (std::uint32_t worker = 0; worker < supplies_.size(); ++worker) {
+        obey(worker);
+        supplies_[worker]->making.reset();
+    }
+    delete_unneeded();
+}
+
+void SpoolKeeper::obey(std::uint32_t worker) {
+    Supply& supply = *supplies_[worker];
+    Supply::Command command;
+    while (supply.commands.try_pop(command)) {
+        switch (command.kind) {
+        case Supply::Command::Kind::request:
+        case Supply::Command::Kind::request_at_once:
+            supply.is_hurried = command.kind == Supply::Command::Kind::request_at_once;
+            begin(worker);
+            break;
+        case Supply::Command::Kind::hurry: // its answer may be on its way already
+            supply.is_hurried = true;
+            break;
+        case Supply::Command::Kind::discard:
+            discard(command.descriptor);
+            break;
+        }
+    }
+}
+
+void SpoolKeeper::begin(std::uint32_t worker) {
+    Supply& supply = *supplies_[worker];
+    if (is_stopped_.load(std::memory_order_relaxed)) {
+        return;
+    }
+    if (is_lost()) {
+        supply.tell({.kind = News::Kind::failed, .error = ENOENT});
+        return;
+    }
+    const auto create = [&] {
+        return NewSegment::create(directory_.run_folder(), directory_.run_path(),
+                                  segment_name(worker, ++numbers_[worker]), sizes_.segment_bytes);
+    };
+    std::optional<Expected<NewSegment>> tried(create());
+    while (!*tried && tried->error().code == EEXIST) { // a folder that was put back has some
+        tried.emplace(create());
+    }
+    Expected<NewSegment>& made = *tried;
+    if (!made) {
+        fail(worker, made.error());
+        return;
+    }
+    if (made->is_buffered() && !std::exchange(is_buffered_told_, true)) {
+        notices_.add(LogLevel::warning,
+                     fmt::format("spool: the file system of {} has no O_DIRECT: writing through "
+                                 "the page cache costs more",
+                                 directory_.path()));
+    }
+    supply.making.emplace(std::move(*made));
+}
+
+// Hurried ones first, and whole; of the others one step of the next worker's.
+bool SpoolKeeper::work() {
+    const auto count = static_cast<std::uint32_t>(supplies_.size());
+    for (std::uint32_t worker = 0; worker < count; ++worker) {
+        Supply& supply = *supplies_[worker];
+        while (supply.making && supply.is_hurried && !supply.making->is_allocated() &&
+               !supply.making->is_written()) {
+            step(worker);
+        }
+        if (supply.making && supply.is_hurried) {
+            give(worker);
+        }
+    }
+    for (std::uint32_t tried = 0; tried < count; ++tried) {
+        const std::uint32_t worker = next_++ % count;
+        if (supplies_[worker]->making) {
+            step(worker);
+            return true;
+        }
+    }
+    return false;
+}
+
+void SpoolKeeper::step(std::uint32_t worker) {
+    Supply& supply = *supplies_[worker];
+    if (const auto written = supply.making->step(); !written) {
+        supply.making.reset();
+        fail(worker, written.error());
+    } else if (supply.making->is_written()) {
+        give(worker);
+    }
+}
+
+void SpoolKeeper::give(std::uint32_t worker) {
+    Supply& supply = *supplies_[worker];
+    std::string name = supply.making->name();
+    Expected<OwnedDescriptor> file = supply.making->finish();
+    supply.making.reset();
+    if (!file) {
+        fail(worker, file.error());
+        return;
+    }
+    is_refused_told_ = false;
+    const int descriptor = file->number();
+    own_[descriptor] = {worker, std::move(name), std::move(*file), false};
+    supply.tell({.kind = News::Kind::segment,
+                 .descriptor = descriptor,
+                 .size_bytes = sizes_.segment_bytes});
+}
+
+void SpoolKeeper::fail(std::uint32_t worker, const Error& error) {
+    if (!std::exchange(is_refused_told_, true)) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: no further segment: {}", error.message()));
+    }
+    supplies_[worker]->tell({.kind = News::Kind::failed, .error = error.code});
+}
+
+void SpoolKeeper::discard(int descriptor) {
+    const auto found = own_.find(descriptor);
+    RINGMX_ASSERT_STATE(found != own_.end(), "descriptor %d is discarded and none of ours",
+                        descriptor);
+    const std::string& name = found->second.name;
+    if (::unlinkat(directory_.run_folder(), name.c_str(), 0) != 0 && errno != ENOENT) {
+        notices_.add(LogLevel::warning, fmt::format("spool: {}/{}: can't be deleted: {}",
+                                                    directory_.run_path(), name, words_of(errno)));
+    }
+    (void)::fsync(directory_.run_folder());
+    own_.erase(found);
+}
+
+void SpoolKeeper::take_adopted() {
+    std::optional<RecoveredSpool> arrived;
+    {
+        const std::scoped_lock lock(arriving_mutex_);
+        arrived = std::exchange(arriving_, std::nullopt);
+    }
+    if (!arrived) {
+        return;
+    }
+    adopted_.adopt(std::move(arrived->queue.segments), std::move(arrived->queue.marked));
+    adopted_files_ = std::move(arrived->files);
+    runs_ = std::move(arrived->runs);
+    for (std::uint32_t index = 0; index < adopted_files_.size(); ++index) {
+        if (adopted_files_[index].stays) {
+            adopted_.keep(index);
+        }
+    }
+    for (std::size_t run = 0; run < runs_.size(); ++run) {
+        remove_run(run);
+    }
+    delete_unneeded();
+}
+
+// Deletes those that nothing needs, syncs their folders, and only then says that they are gone;
+// this may free others.
+void SpoolKeeper::delete_unneeded() {
+    for (;;) {
+        std::vector<std::uint32_t> deleted;
+        std::set<std::size_t> touched;
+        for (const std::uint32_t index : adopted_.unneeded()) {
+            remove_adopted(index);
+            deleted.push_back(index);
+            touched.insert(adopted_files_[index].run);
+        }
+        if (deleted.empty()) {
+            return;
+        }
+        for (const std::size_t run : touched) {
+            (void)::fsync(runs_[run].folder.number());
+        }
+        for (const std::uint32_t index : deleted) {
+            adopted_.gone(index);
+            tell_all({.kind = News::Kind::home_gone, .home = adopted_.at(index).name});
+        }
+        for (const std::size_t run : touched) {
+            remove_run(run);
+        }
+    }
+}
+
+void SpoolKeeper::remove_adopted(std::uint32_t index) {
+    AdoptedFile& file = adopted_files_[index];
+    const EarlierRun& run = runs_[file.run];
+    const std::string path = directory_.path() + "/" + run_name(run.generation) + "/" + file.name;
+    if (file.is_damaged) {
+        const auto moved =
+            set_aside(directory_.directory(), directory_.path(), run.generation, file.name);
+        notices_.add(moved ? LogLevel::warning : LogLevel::error,
+                     moved ? fmt::format("spool: {}: was damaged; set aside as {}", path, *moved)
+                           : fmt::format("spool: {}: was damaged; it stays: {}", path,
+                                         moved.error().message()));
+    } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0 && errno != ENOENT) {
+        notices_.add(LogLevel::warning,
+                     fmt::format("spool: {}: can't be deleted: {}", path, words_of(errno)));
+    }
+    file.file = OwnedDescriptor();
+}
+
+// An earlier run's folder goes when nothing but the lock is in it.
+void SpoolKeeper::remove_run(std::size_t index) {
+    EarlierRun& run = runs_[index];
+    const std::string name = run_name(run.generation);
+    const auto names = names_in(run.folder.number(), name);
+    if (!names || *names != std::vector<std::string>{lock_name}) {
+        return;
+    }
+    if (::unlinkat(run.folder.number(), lock_name, 0) == 0 &&
+        ::unlinkat(directory_.directory(), name.c_str(), AT_REMOVEDIR) == 0) {
+        (void)::fsync(directory_.directory());
+    }
+}
+
+void SpoolKeeper::look() {
+    if (is_lost()) {
+        if (const auto again = directory_.reopen(); !again) {
+            if (again.error().message() != std::exchange(lasting_fault_, again.error().message())) {
+                notices_.add(LogLevel::error, again.error().message());
+            }
+        } else {
+            lasting_fault_.clear();
+            is_lost_.store(false, std::memory_order_relaxed);
+            notices_.add(LogLevel::info,
+                         fmt::format("spool: {} is there again", directory_.path()));
+        }
+        return;
+    }
+    if (directory_.is_there()) {
+        look_at_segments();
+        return;
+    }
+    is_lost_.store(true, std::memory_order_relaxed);
+    notices_.add(LogLevel::error,
+                 fmt::format("spool: {} is gone, was moved, or is not mounted any more: what was "
+                             "written to it is not safe, nothing more is",
+                             directory_.path()));
+    for (auto& [descriptor, own] : own_) {
+        own.is_lost = true;
+    }
+    tell_all({.kind = News::Kind::lost, .error = ENOENT});
+}
+
+void SpoolKeeper::look_at_segments() {
+    std::set<std::uint32_t> losers;
+    for (auto& [descriptor, own] : own_) {
+        struct stat status{};
+        if (!own.is_lost && ::fstat(descriptor, &status) == 0 && status.st_nlink == 0) {
+            own.is_lost = true;
+            losers.insert(own.worker);
+            notices_.add(LogLevel::error,
+                         fmt::format("spool: {}/{} was deleted: what was written to it is not safe",
+                                     directory_.run_path(), own.name));
+        }
+    }
+    for (const std::uint32_t worker : losers) {
+        supplies_[worker]->tell({.kind = News::Kind::lost, .error = ENOENT});
+    }
+    for (std::uint32_t index = 0; index < adopted_.count(); ++index) {
+        AdoptedFile& file = adopted_files_[index];
+        struct stat status{};
+        if (adopted_.is_there(index) && !file.is_lost &&
+            ::fstat(file.file.number(), &status) == 0 && status.st_nlink == 0) {
+            file.is_lost = true;
+            notices_.add(LogLevel::error,
+                         fmt::format("spool: {}/{}/{} was deleted: its mail is delivered while "
+                                     "this run goes on, and gone with it",
+                                     directory_.path(), run_name(runs_[file.run].generation),
+                                     file.name));
+        }
+    }
+}
+
+void SpoolKeeper::tell_all(const News& news) {
+    for (const std::unique_ptr<Supply>& supply : supplies_) {
+        supply->tell(news);
+    }
+}
+
+} // namespace ringmx

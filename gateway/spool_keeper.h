@@ -1,0 +1,117 @@
+// The thread that does the blocking work on the spool's files: segments for the workers, deletion,
+// and a look every second whether the files are still there.
+//
+//   worker ── request, discard, released ──▶ keeper        (a ring each way; the keeper's eventfd,
+//          ◀── segment, failed, home_gone, lost ──         the worker's waker)
+//
+// New segments are written through in the background, several workers' by turns; one that mail
+// waits for is given out as soon as it is allocated. What is given out is durable: the file's size
+// and its entry in the folder.
+// A segment of an earlier run is deleted when no worker holds it and no mark in it matters, durably
+// before its home is said to be gone; a damaged one is set aside instead.
+// When the directory or a segment is gone every worker (the segment's) is told `lost`; requests fail
+// until there is a directory again.
+//
+// Life:   construct, supply() to the workers, start(); adopt() once; stop() when no worker is left.
+// Bound:  at most segments_max discards on their way.
+// Thread: main's, save supplies (their worker's) and the work itself.
+// Errors: News::failed and notices.
+#pragma once
+
+#include "adopted_segments.h"
+#include "new_segment.h"
+#include "owned_descriptor.h"
+#include "ring/port.h"
+#include "spool_directory.h"
+#include "spool_notices.h"
+#include "spool_recovery.h"
+#include "spool_sizes.h"
+#include "worker/segment_supply.h"
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace ringmx {
+
+class SpoolKeeper {
+  public:
+    // `wakers`: of the workers, by index. `look_every`: at the files.
+    SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
+                const std::vector<ring::Waker*>& wakers, SpoolNotices& notices,
+                Duration look_every = 1s);
+    ~SpoolKeeper();
+    SpoolKeeper(const SpoolKeeper&) = delete;
+    SpoolKeeper& operator=(const SpoolKeeper&) = delete;
+
+    [[nodiscard]] worker::SegmentSupply& supply(std::uint32_t worker);
+    void start();
+    // Takes over all but the messages; the segments that they name, by index. These live as long as
+    // the keeper.
+    [[nodiscard]] std::vector<worker::AdoptedSegment*> adopt(RecoveredSpool& recovered);
+    void stop();
+
+    // Whether the directory is there and requests have a chance; for /readyz.
+    [[nodiscard]] bool is_lost() const { return is_lost_.load(std::memory_order_relaxed); }
+
+  private:
+    class Supply;
+    // A segment of this run.
+    struct Own {
+        std::uint32_t worker = 0;
+        std::string name;
+        OwnedDescriptor file;
+        bool is_lost = false;
+    };
+
+    void run();
+    void wake();
+    void wait(Instant until);
+    void obey(std::uint32_t worker);
+    void begin(std::uint32_t worker);
+    [[nodiscard]] bool work(); // a step of what is being made; false: nothing is
+    void step(std::uint32_t worker);
+    void give(std::uint32_t worker);
+    void fail(std::uint32_t worker, const Error& error);
+    void discard(int descriptor);
+    void take_adopted();
+    void delete_unneeded();
+    void remove_adopted(std::uint32_t index);
+    void remove_run(std::size_t run);
+    void look();
+    void look_at_segments();
+    void tell_all(const worker::SegmentSupply::News& news);
+
+    SpoolDirectory directory_;
+    SpoolSizes sizes_;
+    SpoolNotices& notices_;
+    Duration look_every_;
+    std::vector<std::unique_ptr<Supply>> supplies_;
+    OwnedDescriptor doorbell_;
+    std::atomic<bool> is_stopped_{false};
+    std::atomic<bool> is_lost_{false};
+    std::atomic<bool> is_released_{false}; // some holds are zero
+
+    std::mutex arriving_mutex_;
+    std::optional<RecoveredSpool> arriving_;
+
+    // The thread's.
+    std::map<int, Own> own_;
+    std::vector<std::uint32_t> numbers_; // of the last segment of each worker
+    std::uint32_t next_ = 0;             // whose turn it is to be written
+    bool is_buffered_told_ = false;
+    bool is_refused_told_ = false;
+    std::string lasting_fault_; // why the directory can't be opened again
+    AdoptedSegments adopted_;
+    std::vector<AdoptedFile> adopted_files_;
+    std::vector<EarlierRun> runs_;
+    std::thread thread_;
+};
+
+} // namespace ringmx

@@ -1,0 +1,266 @@
+#include "spool_recovery.h"
+
+#include "base/assert.h"
+#include "spool_layout.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <string_view>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace ringmx {
+namespace {
+
+using Kind = SegmentReport::Kind;
+
+std::string words_of(int error) {
+    return std::error_code(error, std::generic_category()).message();
+}
+
+// Why a file is not taken for one of this spool's segments.
+std::string why_aside(const SegmentReport& report) {
+    switch (report.kind) {
+    case Kind::foreign:
+        return "it is no segment, or its header is damaged";
+    case Kind::other_version:
+        return "another version of ringmx wrote it";
+    case Kind::misplaced:
+        return fmt::format("it belongs to run {}", report.header.generation);
+    case Kind::copy:
+        return "it is a copy of another";
+    case Kind::segment:
+    case Kind::unused:
+    case Kind::unreadable:
+        break;
+    }
+    return {};
+}
+
+} // namespace
+
+SpoolRecovery::SpoolRecovery(const SpoolDirectory& directory, SpoolNotices& notices,
+                             ring::Waker& waker)
+    : path_(directory.path()), own_generation_(directory.generation()),
+      directory_(::fcntl(directory.directory(), F_DUPFD_CLOEXEC, 0)), notices_(notices),
+      waker_(waker) {}
+
+SpoolRecovery::~SpoolRecovery() {
+    is_stopped_.store(true, relaxed);
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+void SpoolRecovery::start() {
+    RINGMX_ASSERT(!thread_.joinable() && !is_over_);
+    thread_ = std::thread([this] {
+        run();
+        is_done_.store(true, std::memory_order_release);
+        waker_.wake();
+    });
+}
+
+std::optional<RecoveredSpool> SpoolRecovery::take() {
+    if (is_over_ || !is_done_.load(std::memory_order_acquire)) {
+        return std::nullopt;
+    }
+    thread_.join();
+    is_over_ = true;
+    return std::move(result_);
+}
+
+std::string SpoolRecovery::run_path(std::uint32_t generation) const {
+    return path_ + "/" + run_name(generation);
+}
+
+void SpoolRecovery::run() {
+    list();
+    for (Found& found : found_) {
+        if (is_stopped_.load(relaxed)) {
+            return;
+        }
+        read(found);
+        bytes_done_ += found.size_bytes;
+        bytes_read_.store(bytes_done_, relaxed);
+    }
+    result_.queue = reader_.finish();
+}
+
+void SpoolRecovery::list() {
+    const auto runs = runs_in(directory_.number(), path_);
+    if (!runs) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: the mail of earlier runs stays where it is: {}",
+                                 runs.error().message()));
+        return;
+    }
+    for (const std::uint32_t generation : *runs) {
+        if (generation < own_generation_) {
+            list_run(generation);
+        }
+    }
+}
+
+void SpoolRecovery::list_run(std::uint32_t generation) {
+    const std::string path = run_path(generation);
+    auto folder = open_folder(directory_.number(), run_name(generation).c_str(), path);
+    if (!folder) {
+        note_unread(path, folder.error().code, generation);
+        return;
+    }
+    auto lock = take_lock(folder->number(), path);
+    if (!lock && lock.error().code == EWOULDBLOCK) {
+        notices_.add(LogLevel::warning,
+                     fmt::format("spool: {} is another gateway's: it is left alone", path));
+        reader_.note_unread(generation);
+        return;
+    }
+    const auto names = lock ? names_in(folder->number(), path) : std::unexpected(lock.error());
+    if (!names) {
+        note_unread(path, names.error().code, generation);
+        return;
+    }
+    result_.runs.push_back({generation, std::move(*folder), std::move(*lock)});
+    for (const std::string& name : *names) {
+        if (name != lock_name) {
+            open_segment(result_.runs.size() - 1, name);
+        }
+    }
+}
+
+void SpoolRecovery::open_segment(std::size_t run, const std::string& name) {
+    const EarlierRun& of = result_.runs[run];
+    Found found;
+    found.run = run;
+    found.name = name;
+    found.path = run_path(of.generation) + "/" + name;
+    struct stat status{};
+    if (::fstatat(of.folder.number(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        note_unread(found.path, errno, of.generation);
+        return;
+    }
+    if (!is_segment_name(name) || !S_ISREG(status.st_mode)) {
+        put_aside(found, "it is no segment");
+        return;
+    }
+    found.file = OwnedDescriptor(
+        ::openat(of.folder.number(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!found.file.is_open()) {
+        note_unread(found.path, errno, of.generation);
+        return;
+    }
+    found.size_bytes = static_cast<std::uint64_t>(status.st_size);
+    bytes_total_.fetch_add(found.size_bytes, relaxed);
+    found_.push_back(std::move(found));
+}
+
+void SpoolRecovery::read(Found& found) {
+    const int file = found.file.number();
+    (void)::posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
+    const spool::SegmentReader reader = [&](std::uint64_t offset,
+                                            std::span<std::byte> out) -> std::int64_t {
+        if (is_stopped_.load(relaxed)) {
+            return 0; // nobody wants the result any more
+        }
+        ssize_t got = 0;
+        do {
+            got = ::pread(file, out.data(), out.size(), static_cast<off_t>(offset));
+        } while (got < 0 && errno == EINTR);
+        bytes_read_.fetch_add(got > 0 ? static_cast<std::uint64_t>(got) : 0, relaxed);
+        return got < 0 ? -errno : got;
+    };
+    const SegmentReport report =
+        reader_.read({file, found.size_bytes, result_.runs[found.run].generation}, reader);
+    if (!is_stopped_.load(relaxed)) {
+        judge(found, report);
+    }
+}
+
+void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
+    switch (report.kind) {
+    case Kind::segment:
+        note_damage(found, report);
+        result_.bytes += found.size_bytes;
+        result_.records += report.records;
+        result_.torn += report.torn;
+        result_.lost += report.lost;
+        result_.unreadable_blocks += report.unreadable_blocks;
+        RINGMX_ASSERT(report.index == result_.files.size());
+        result_.files.push_back({found.run, std::move(found.name), std::move(found.file),
+                                 report.is_damaged(), report.unreadable_blocks > 0, false});
+        break;
+    case Kind::unused:
+        forget(found);
+        break;
+    case Kind::unreadable:
+        note_unread(found.path, report.error, result_.runs[found.run].generation);
+        break;
+    case Kind::foreign:
+    case Kind::other_version:
+    case Kind::misplaced:
+    case Kind::copy:
+        put_aside(found, why_aside(report));
+        break;
+    }
+}
+
+void SpoolRecovery::note_damage(const Found& found, const SegmentReport& report) {
+    if (report.lost > 0) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {}: {} records that were durable are damaged or missing",
+                                 found.path, report.lost));
+    }
+    if (report.is_truncated) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {}: truncated to {} of its {} octets", found.path,
+                                 found.size_bytes, report.header.size_bytes));
+    }
+    if (report.unreadable_blocks > 0) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {}: {} blocks can't be read: {}; the file stays for the "
+                                 "next start to try again",
+                                 found.path, report.unreadable_blocks, words_of(report.error)));
+    }
+    if (report.torn > report.lost) { // ordinary after a crash
+        notices_.add(LogLevel::info,
+                     fmt::format("spool: {}: {} records were being written when the run ended",
+                                 found.path, report.torn - report.lost));
+    }
+}
+
+void SpoolRecovery::put_aside(const Found& found, const std::string& why) {
+    const std::uint32_t generation = result_.runs[found.run].generation;
+    const auto moved = set_aside(directory_.number(), path_, generation, found.name);
+    if (moved) {
+        ++result_.set_aside;
+        notices_.add(LogLevel::warning,
+                     fmt::format("spool: {}: {}; set aside as {}", found.path, why, *moved));
+    } else {
+        reader_.note_unread(generation);
+        notices_.add(LogLevel::error, fmt::format("spool: {}: {}; it stays: {}", found.path, why,
+                                                  moved.error().message()));
+    }
+}
+
+// Nothing was ever written to it.
+void SpoolRecovery::forget(const Found& found) {
+    if (::unlinkat(result_.runs[found.run].folder.number(), found.name.c_str(), 0) != 0) {
+        notices_.add(LogLevel::warning,
+                     fmt::format("spool: {}: can't be deleted: {}", found.path, words_of(errno)));
+    }
+}
+
+void SpoolRecovery::note_unread(const std::string& path, int error, std::uint32_t generation) {
+    ++result_.unreadable_files;
+    reader_.note_unread(generation);
+    notices_.add(LogLevel::error, fmt::format("spool: {}: can't be read: {}; the mail in it waits "
+                                              "for the next start",
+                                              path, words_of(error)));
+}
+
+} // namespace ringmx

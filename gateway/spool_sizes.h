@@ -1,0 +1,21 @@
+// How large the segments of a run are, and how many each worker may have.
+//
+// A segment is what becomes free at once: 64 of them make a spool. Large spools have larger ones, so
+// that there are few files; small ones many workers of which each needs a few: one that it writes
+// to, one in reserve, others that old mail pins.
+// Thread: any.
+// Errors: none; a max_size too small for two segments a worker is exceeded.
+#pragma once
+
+#include <cstdint>
+
+namespace ringmx {
+
+struct SpoolSizes {
+    std::uint64_t segment_bytes = 0; // whole mebibytes
+    std::uint32_t segments_max = 0;  // of each worker
+
+    [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint32_t workers);
+};
+
+} // namespace ringmx

@@ -1,0 +1,276 @@
+#include "spool_keeper.h"
+
+#include "unit/main/spool_folder.h"
+#include "unit/main/wait_waker.h"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+namespace ringmx {
+namespace {
+
+using News = worker::SegmentSupply::News;
+using spool::SegmentImage;
+using Names = std::vector<std::string>;
+
+constexpr std::uint64_t segment_bytes = 2U << 20U;
+
+class SpoolKeeperTest : public testing::Test {
+  protected:
+    // `start`: else the test says when.
+    void open(bool start = true, Duration look_every = 5ms) {
+        auto directory = SpoolDirectory::open(folder.path);
+        ASSERT_TRUE(directory.has_value());
+        recovery = std::make_unique<SpoolRecovery>(*directory, notices, main_waker);
+        keeper = std::make_unique<SpoolKeeper>(std::move(*directory), SpoolSizes{segment_bytes, 4},
+                                               std::vector<ring::Waker*>{&wakers[0], &wakers[1]},
+                                               notices, look_every);
+        if (start) {
+            keeper->start();
+        }
+    }
+    News next(std::uint32_t worker = 0) {
+        News news;
+        const bool came =
+            wakers[worker].wait_until([&] { return keeper->supply(worker).take(news); });
+        EXPECT_TRUE(came);
+        return news;
+    }
+    News ask(bool at_once, std::uint32_t worker = 0) {
+        keeper->supply(worker).request(at_once);
+        return next(worker);
+    }
+    // What earlier runs left is the keeper's; their messages, and the segments of them.
+    std::vector<worker::AdoptedSegment*> adopt() {
+        recovery->start();
+        std::optional<RecoveredSpool> result;
+        EXPECT_TRUE(main_waker.wait_until([&] { return (result = recovery->take()).has_value(); }));
+        return keeper->adopt(*result);
+    }
+    [[nodiscard]] bool is_told(std::string_view text) {
+        for (SpoolNotice& notice : notices.take()) {
+            told += notice.text + "\n";
+        }
+        return told.find(text) != std::string::npos;
+    }
+    // The keeper says so in a while.
+    void expect_told(std::string_view text) {
+        for (int tries = 0; tries < 10'000 && !is_told(text); ++tries) {
+            ::poll(nullptr, 0, 1);
+        }
+        EXPECT_TRUE(is_told(text)) << told;
+    }
+
+    SpoolFolder folder;
+    SpoolNotices notices;
+    std::string told;
+    WaitWaker main_waker;
+    std::array<WaitWaker, 2> wakers;
+    std::unique_ptr<SpoolRecovery> recovery;
+    std::unique_ptr<SpoolKeeper> keeper;
+};
+
+TEST_F(SpoolKeeperTest, SegmentIsWholeWrittenThroughAndSynchronous) {
+    open();
+    const News news = ask(false);
+    ASSERT_EQ(news.kind, News::Kind::segment);
+    EXPECT_EQ(news.size_bytes, segment_bytes);
+    struct stat status{};
+    ASSERT_EQ(::fstat(news.descriptor, &status), 0);
+    EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment_bytes);
+    EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, segment_bytes);
+    EXPECT_EQ(status.st_mode & 0777U, 0600U);
+    EXPECT_EQ(::lseek(news.descriptor, 0, SEEK_HOLE), static_cast<off_t>(segment_bytes));
+    const int flags = ::fcntl(news.descriptor, F_GETFL);
+    EXPECT_EQ(flags & O_DSYNC, O_DSYNC);
+    EXPECT_TRUE((flags & O_DIRECT) != 0 || is_told("has no O_DIRECT"));
+    EXPECT_EQ(folder.all(), Names{"00000001/w0000-000001.seg"});
+}
+
+TEST_F(SpoolKeeperTest, WhoseMailWaitsIsServedFirst) {
+    open(false);
+    keeper->supply(0).request(false);
+    keeper->supply(1).request(true);
+    keeper->start();
+    const News hurried = next(1);
+    ASSERT_EQ(hurried.kind, News::Kind::segment);
+    struct stat status{};
+    ASSERT_EQ(::fstat(hurried.descriptor, &status), 0);
+    EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, segment_bytes)
+        << "a full disk is met now, not by a commit";
+    EXPECT_EQ(next(0).kind, News::Kind::segment);
+    EXPECT_EQ(folder.all(), (Names{"00000001/w0000-000001.seg", "00000001/w0001-000001.seg"}));
+}
+
+TEST_F(SpoolKeeperTest, HurryingARequestDoesNotMakeItTwo) {
+    open(false);
+    keeper->supply(0).request(false);
+    keeper->supply(0).request(true);
+    keeper->start();
+    EXPECT_EQ(next().kind, News::Kind::segment);
+    keeper->supply(0).request(true);
+    EXPECT_EQ(next().kind, News::Kind::segment);
+    News none;
+    EXPECT_FALSE(keeper->supply(0).take(none));
+    EXPECT_EQ(folder.all().size(), 2U);
+}
+
+TEST_F(SpoolKeeperTest, DiscardedSegmentIsDeletedAlsoWhenTheWorkerLeaves) {
+    open();
+    const News first = ask(true);
+    const News second = ask(true);
+    keeper->supply(0).discard(first.descriptor);
+    (void)ask(true); // what was asked before is done
+    EXPECT_FALSE(folder.has("00000001/w0000-000001.seg"));
+    keeper->supply(0).discard(second.descriptor);
+    keeper->stop();
+    EXPECT_EQ(folder.all(), Names{"00000001/w0000-000003.seg"});
+}
+
+// What fails like a full disk, for want of one: a limit of this process.
+TEST_F(SpoolKeeperTest, RequestThatFailsLeavesNothingBehindAndIsToldOnce) {
+    open();
+    (void)std::signal(SIGXFSZ, SIG_IGN);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    rlimit low = before;
+    low.rlim_cur = segment_bytes / 2;
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &low), 0);
+    const News failed = ask(false);
+    EXPECT_EQ(failed.kind, News::Kind::failed);
+    EXPECT_EQ(failed.error, EFBIG);
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_EQ(folder.all(), Names{"00000001"});
+    EXPECT_TRUE(is_told("spool: no further segment: allocate " + folder.path));
+    EXPECT_EQ(told.find("further"), told.rfind("further"));
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+}
+
+TEST_F(SpoolKeeperTest, LostDirectoryIsToldToAllAndMadeAnew) {
+    open();
+    (void)ask(true, 0);
+    std::filesystem::rename(folder.path, folder.path + "-moved");
+    EXPECT_EQ(next(0).kind, News::Kind::lost);
+    const News lost = next(1);
+    EXPECT_EQ(lost.kind, News::Kind::lost);
+    EXPECT_EQ(lost.error, ENOENT);
+    expect_told("spool: " + folder.path + " is there again");
+    EXPECT_TRUE(is_told("is gone, was moved, or is not mounted any more"));
+    EXPECT_FALSE(keeper->is_lost());
+    EXPECT_EQ(ask(true, 1).kind, News::Kind::segment);
+    EXPECT_EQ(folder.all(), Names{"00000001/w0001-000001.seg"});
+}
+
+TEST_F(SpoolKeeperTest, RequestsFailWhileThereIsNoDirectory) {
+    open();
+    folder.put("../spool-other", "no folder");
+    const std::string other = folder.path + "-other";
+    ASSERT_EQ(::renameat2(AT_FDCWD, folder.path.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE),
+              0);
+    EXPECT_EQ(next(0).kind, News::Kind::lost);
+    EXPECT_TRUE(keeper->is_lost());
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
+    expect_told("is no folder: set spool.directory to another");
+    ASSERT_EQ(::renameat2(AT_FDCWD, folder.path.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE),
+              0);
+    expect_told("is there again");
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+}
+
+TEST_F(SpoolKeeperTest, DeletedSegmentIsToldToItsWorkerOnce) {
+    open();
+    const News segment = ask(true, 1);
+    std::filesystem::remove(folder.path + "/00000001/w0001-000001.seg");
+    EXPECT_EQ(next(1).kind, News::Kind::lost);
+    EXPECT_TRUE(is_told("/00000001/w0001-000001.seg was deleted"));
+    keeper->supply(1).discard(segment.descriptor);
+    EXPECT_EQ(ask(true, 1).kind, News::Kind::segment);
+    EXPECT_EQ(ask(true, 0).kind, News::Kind::segment) << "no loss of its";
+}
+
+TEST_F(SpoolKeeperTest, AdoptedSegmentGoesWithItsLastHoldAndThenItsRun) {
+    SegmentImage first(1, 1);
+    first.add_message(1, 1);
+    first.add_message(2, 2);
+    SegmentImage second(1, 2);
+    second.add_message(3, 3);
+    second.add_mark(4, {.id = 1, .home = first.name()});
+    folder.put(first, 1);
+    folder.put(second, 2);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 2U);
+    EXPECT_EQ(segments[0]->holds.load(), 1U);
+    // The later one is free first, but has a mark about a message in the other.
+    segments[1]->holds.fetch_sub(1);
+    keeper->supply(0).released();
+    (void)ask(true); // what was said before is heard
+    (void)ask(true);
+    EXPECT_TRUE(folder.has("00000001/w0000-000002.seg"));
+    segments[0]->holds.fetch_sub(1);
+    keeper->supply(1).released();
+    for (std::uint32_t worker = 0; worker < 2; ++worker) {
+        const News one = next(worker);
+        EXPECT_EQ(one.kind, News::Kind::home_gone);
+        EXPECT_EQ(one.home, first.name());
+        EXPECT_EQ(next(worker).home, second.name());
+    }
+    keeper->stop();
+    EXPECT_FALSE(folder.has("00000001"));
+    EXPECT_TRUE(folder.has("00000002")) << "the newest stays";
+}
+
+TEST_F(SpoolKeeperTest, RunsAndSegmentsThatNothingNeedsGoAtOnce) {
+    SegmentImage image(4, 1);
+    image.add_message(1, 1);
+    image.add_mark(2, {.id = 1, .home = image.name()});
+    folder.put(image, 1);
+    folder.put("00000002/lock", "");
+    folder.put("00000003/w0000-000001.seg", "");
+    open();
+    (void)adopt();
+    EXPECT_EQ(next().kind, News::Kind::home_gone);
+    keeper->stop();
+    EXPECT_EQ(folder.all(), Names{"00000005"});
+}
+
+TEST_F(SpoolKeeperTest, DamagedSegmentIsSetAsideWhenItsMailIsDelivered) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    image.octets.resize(10 * spool::block_bytes);
+    folder.put(image, 1);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 1U);
+    segments[0]->holds.fetch_sub(1);
+    keeper->supply(0).released();
+    EXPECT_EQ(next().kind, News::Kind::home_gone);
+    keeper->stop();
+    EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+    EXPECT_TRUE(is_told("w0000-000001.seg: was damaged; set aside as"));
+}
+
+TEST_F(SpoolKeeperTest, ManyNewsAtATimeAllArrive) {
+    constexpr std::uint64_t count = 600; // more than have a place
+    for (std::uint64_t number = 1; number <= count; ++number) {
+        const SegmentImage image(1, number, 0, 2);
+        folder.put(image, static_cast<std::uint32_t>(number));
+    }
+    open();
+    (void)adopt();
+    for (std::uint64_t number = 0; number < count; ++number) {
+        ASSERT_EQ(next().kind, News::Kind::home_gone);
+    }
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+}
+
+} // namespace
+} // namespace ringmx
