@@ -265,8 +265,7 @@ void MailQueue::start_due() {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
-        if (entry.pool != spool::no_pool && !has_backend(entry.pool) &&
-            time_left(*slot) > Duration{0}) {
+        if (entry.pool != spool::no_pool && !has_backend(entry.pool) && !has_expired(*slot)) {
             schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
                                                    : Tally{.waits_for = entry.pool});
             continue;
@@ -279,8 +278,9 @@ void MailQueue::start_from_disk(Slot slot) {
     const spool::QueueEntry& entry = index_.at(slot);
     Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, true);
     const bool is_begun =
-        dispatch != nullptr && log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
-                                         entry.id, dispatch->handle(), 0);
+        dispatch != nullptr &&
+        log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
+                  entry.id, dispatch->handle(), 0);
     if (is_begun) {
         index_.set_active(slot);
         ++disk_dispatches_;
@@ -296,6 +296,9 @@ Duration MailQueue::time_left(Slot slot) {
     const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s)};
     return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
 }
+
+// Times are kept in seconds.
+bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
 
 std::uint16_t MailQueue::pool_number(std::uint32_t pool_index) {
     const auto found = std::ranges::find(pool_indexes_, pool_index);
@@ -345,14 +348,14 @@ void MailQueue::relieve() {
 void MailQueue::drain() { is_draining_ = true; }
 
 void MailQueue::cut() {
-    is_draining_ = true;
+    is_draining_ = is_cut_ = true;
     intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
     dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
 }
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           log_.idle();
+           (log_.idle() || (is_cut_ && log_.is_stuck()));
 }
 
 Instant MailQueue::deadline() const {

@@ -134,6 +134,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Tally settle_outcomes(Dispatch& dispatch, bool has_expired);
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
+    [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool has_backend(std::uint16_t pool) const;
     void number_pools();
     void count_queue();
@@ -164,6 +165,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::uint32_t disk_dispatches_ = 0;
     Instant watch_at_{};
     bool is_draining_ = false;
+    bool is_cut_ = false;
 };
 
 } // namespace ringmx::worker

@@ -28,7 +28,7 @@ void MailQueue::finish(Dispatch& dispatch) {
         index_.set_due(slot, worker_.now() + disk_retry_wait);
         return;
     }
-    const Tally tally = settle_outcomes(dispatch, time_left(slot) <= Duration{0});
+    const Tally tally = settle_outcomes(dispatch, has_expired(slot));
     if (tally.pending == 0 && tally.failed == 0) {
         return; // its last mark has ended it
     }

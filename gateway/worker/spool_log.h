@@ -85,6 +85,8 @@ class SpoolLog {
     [[nodiscard]] Instant deadline() const;
     // Nothing is gathered, and nothing in flight on the ring.
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
+    // Nothing is in flight, and what is to be written can't be.
+    [[nodiscard]] bool is_stuck() const { return operations_ == 0 && write_error_ != 0; }
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
