@@ -1,6 +1,7 @@
 #include "base/domain.h"
 
 #include "base/address.h"
+#include "base/ascii.h"
 
 #include <idn2.h>
 
@@ -31,11 +32,6 @@ constexpr bool is_atext(char c) {
     constexpr std::string_view others = "!#$%&'*+-/=?^_`{|}~";
     return is_letter_or_digit(c) || others.find(c) != std::string_view::npos ||
            static_cast<unsigned char>(c) >= 0x80;
-}
-
-bool is_ascii(std::string_view text) {
-    return std::none_of(text.begin(), text.end(),
-                        [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
 }
 
 // Letters, digits, hyphens inside, and underscores, which names in use do have (RFC 5321 wants

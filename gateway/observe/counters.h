@@ -146,6 +146,14 @@ enum class ForwardFailure : std::uint8_t {
     count_,
 };
 
+// What is known of a recipient that is to be verified.
+enum class VerificationResult : std::uint8_t {
+    exists,
+    unknown,     // a backend's 5xx to RCPT
+    unavailable, // it could not be asked, or did not say
+    count_,
+};
+
 // What becomes of a message whose last recipient was refused so, when none was accepted.
 [[nodiscard]] RejectReason reject_reason(RecipientReason reason);
 
@@ -153,6 +161,7 @@ enum class ForwardFailure : std::uint8_t {
 [[nodiscard]] std::string_view name_of(RefuseReason reason);
 [[nodiscard]] std::string_view name_of(RecipientReason reason);
 [[nodiscard]] std::string_view name_of(ForwardFailure failure);
+[[nodiscard]] std::string_view name_of(VerificationResult result);
 
 struct alignas(cache_line_bytes) WorkerCounters {
     // Clients.
@@ -173,6 +182,10 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Counter message_bytes_accepted_total;
     Counter recipients_accepted_total;
     CountersBy<RecipientReason> recipients_rejected;
+    // Recipients of routes with `verify`: answered from the cache, and questions to backends.
+    CountersBy<VerificationResult> verifications_cached;
+    CountersBy<VerificationResult> verifications_asked;
+    Gauge verification_entries; // of the cache
     // Envelopes sent again to a backend, after a hold or on another backend.
     Counter transactions_replayed_total;
     Histogram acknowledge; // from the end of data to the reply

@@ -165,6 +165,28 @@ void append_clients(Page& page, Workers workers) {
                  &WorkerCounters::bytes_sent_total);
 }
 
+void append_verifications(Page& page, Workers workers) {
+    struct Source {
+        std::string_view name;
+        CountersBy<VerificationResult> WorkerCounters::* counters;
+    };
+    constexpr Source sources[] = {{"cache", &WorkerCounters::verifications_cached},
+                                  {"backend", &WorkerCounters::verifications_asked}};
+    page.begin("ringmx_verifications_total", "counter",
+               "Answers about recipients to be verified, and where they came from.");
+    for (const Source& source : sources) {
+        for (std::size_t index = 0; index < CountersBy<VerificationResult>::size; ++index) {
+            const auto result = static_cast<VerificationResult>(index);
+            page.sample(label("source", source.name) + "," + label("result", name_of(result)),
+                        total(workers, [&](const WorkerCounters* worker) {
+                            return (worker->*source.counters)[result].value();
+                        }));
+        }
+    }
+    append_gauge(page, workers, "ringmx_verification_entries",
+                 "Answers about recipients that are kept.", &WorkerCounters::verification_entries);
+}
+
 void append_messages(Page& page, Workers workers) {
     append_total(page, workers, "ringmx_messages_accepted_total", "Messages answered with 250.",
                  &WorkerCounters::messages_accepted_total);
@@ -304,6 +326,7 @@ void append_metrics(std::string& out, const MetricsSource& source) {
     append_clients(page, source.workers);
     append_messages(page, source.workers);
     append_queue(page, source);
+    append_verifications(page, source.workers);
     append_backends(page, source);
     append_loops(page, source);
 }

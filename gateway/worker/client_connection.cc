@@ -460,6 +460,7 @@ bool ClientConnection::awaits_final_reply() {
 }
 
 void ClientConnection::abandon(RejectReason reason) {
+    forget_awaited();
     if (Transaction* const transaction = open_transaction()) {
         transaction_ = {};
         transaction->abandon(reason);
@@ -516,6 +517,7 @@ void ClientConnection::linger(Duration time) {
     }
     state_ = State::lingering;
     input_.clear();
+    forget_awaited();
     if (input_ended_ && stream_.unsent_bytes() == 0) {
         close();
         return;
@@ -532,6 +534,7 @@ void ClientConnection::close(bool reset) {
     state_ = State::closing;
     timer_.cancel();
     input_.clear();
+    forget_awaited();
     if (stream_.close(worker_.loop(), reset)) {
         closed();
     }

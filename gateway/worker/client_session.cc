@@ -250,50 +250,6 @@ void ClientConnection::recipient_refused(std::string_view argument, const smtp::
     note_recipient_refusal(reason);
 }
 
-void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
-                                        RecipientReason reason) {
-    if (Transaction* const transaction = open_transaction()) {
-        transaction->refuse_recipient(reply, unknown, reason, session_.recipient().mailbox);
-        return;
-    }
-    worker_.counters().recipients_rejected[reason].add();
-    log_recipient_refusal(session_.recipient().mailbox, reply, reason);
-    note_recipient_refusal(reason);
-    session_.answer_recipient(reply, AnswerSource::own, unknown);
-}
-
-void ClientConnection::on_recipient() {
-    if (!snapshot_->limits->admit_recipient(ticket_, worker_.now())) {
-        log_limit(LogEvent::recipient_rate,
-                  snapshot_->settings->limits.recipient_rate_per_client.count);
-        refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
-        return;
-    }
-    if (worker_.pressure() == Pressure::critical) {
-        refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
-        return;
-    }
-    const auto target =
-        snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
-    if (!target) {
-        refuse_recipient(replies::no_route, true, RecipientReason::no_route);
-        return;
-    }
-    Transaction* transaction = open_transaction();
-    if (transaction == nullptr) {
-        transaction = begin_transaction();
-        if (transaction == nullptr) {
-            refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
-            return;
-        }
-    }
-    const bool is_rewritten =
-        target->rewritten_to_postmaster || session_.recipient().bare_postmaster;
-    transaction->add_recipient(is_rewritten ? worker_.route_key() : session_.recipient().mailbox,
-                               session_.recipient().parameters(), target->pool_index,
-                               worker_.route_key());
-}
-
 Transaction* ClientConnection::begin_transaction() {
     if (spools()) {
         SpoolIntake* const intake = worker_.queue()->begin(*this);
@@ -310,7 +266,9 @@ Transaction* ClientConnection::begin_transaction() {
 }
 
 void ClientConnection::on_data() {
-    if (Transaction* const transaction = open_transaction()) {
+    if (awaited_ != nullptr) {
+        data_waits_ = true;
+    } else if (Transaction* const transaction = open_transaction()) {
         transaction->begin_data();
     } else {
         session_.answer_data(smtp::start_data); // no recipient was taken: the session says 554
