@@ -84,8 +84,7 @@ int serve(const std::string& path) {
     if (const auto switched = switch_user(settings->user); !switched) {
         return fail(switched.error());
     }
-    auto spool =
-        RunSpool::open(*settings, static_cast<std::uint32_t>(sockets->workers.size()));
+    auto spool = RunSpool::open(*settings, static_cast<std::uint32_t>(sockets->workers.size()));
     if (!spool) {
         return fail(spool.error());
     }
@@ -93,9 +92,8 @@ int serve(const std::string& path) {
         configuration->warnings.push_back(std::move(warning));
     }
     observe::LogWriter log_writer(settings->log, STDERR_FILENO, ::getpid());
-    auto control =
-        Control::create(path, std::move(*configuration), std::move(*sockets), std::move(*spool),
-                        *signals, log_writer);
+    auto control = Control::create(path, std::move(*configuration), std::move(*sockets),
+                                   std::move(*spool), *signals, log_writer);
     if (!control) {
         return fail(control.error());
     }

@@ -59,6 +59,15 @@ void SegmentTable::close(std::uint32_t index) {
 
 void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment::State::sealed; }
 
+void SegmentTable::seal_all() {
+    for (Segment& segment : segments_) {
+        if (segment.state != Segment::State::discarded) {
+            segment.state = Segment::State::sealed;
+        }
+    }
+    spares_.clear();
+}
+
 std::optional<std::uint32_t> SegmentTable::next_to_discard() const {
     for (std::uint32_t index = 0; index < count(); ++index) {
         const Segment& segment = segments_[index];

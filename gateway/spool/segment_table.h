@@ -77,6 +77,7 @@ class SegmentTable {
     void opened(std::uint32_t index); // the header is durable
     void close(std::uint32_t index);  // no more is written to it in this life
     void seal(std::uint32_t index);   // a write failed
+    void seal_all(); // nothing is written to any of those that there are
     // A sealed one that is not needed any more: the owner deletes its file, then says discarded().
     // Nothing: there is none.
     [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;

@@ -29,7 +29,7 @@ constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
-enum class OwnerKind : std::uint8_t { intake = 1, ending };
+enum class OwnerKind : std::uint8_t { intake = 1, ending, move };
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
     return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
@@ -52,7 +52,7 @@ MailQueue::MailQueue(Worker& worker, SpoolOptions options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       intakes_(slots_max), dispatches_(dispatches_max), forwardings_(slots_max),
-      endings_(slots_max), generation_(options.generation) {
+      endings_(slots_max), mover_(worker, *this), generation_(options.generation) {
     number_pools();
 }
 
@@ -63,6 +63,8 @@ std::uint64_t MailQueue::owner_of(const SpoolIntake& intake) {
 std::uint64_t MailQueue::owner_of(const Ending& ending) {
     return owner(OwnerKind::ending, ending.self);
 }
+
+std::uint64_t MailQueue::owner_of_move(Handle move) { return owner(OwnerKind::move, move); }
 
 std::uint64_t MailQueue::next_id() {
     return spool::packed({generation_, worker_.index(), next_counter_++});
@@ -174,12 +176,20 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
                         const spool::Commit& commit) {
+    if (kind_of(record.owner) == OwnerKind::move) {
+        mover_.on_durable(handle_of(record.owner), record, place);
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
     RINGMX_ASSERT(intake != nullptr); // it stays until each of its records was told of
     intake->on_durable(record, place, commit);
 }
 
 void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
+    if (kind_of(record.owner) == OwnerKind::move) {
+        mover_.on_failed(handle_of(record.owner), record, is_written);
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
     RINGMX_ASSERT(intake != nullptr);
     intake->on_failed(record, is_written, error);
@@ -201,6 +211,8 @@ void MailQueue::mark_durable(std::uint64_t owner) {
         endings_.destroy(*ending);
         return;
     }
+    case OwnerKind::move:
+        return;
     }
 }
 
@@ -210,6 +222,10 @@ void MailQueue::mark_failed(std::uint64_t owner, int error) {
 }
 
 void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) {
+    if ((part & mover_part) != 0) {
+        mover_.on_record(reader, part & ~mover_part, std::move(record));
+        return;
+    }
     if (part == 0) {
         if (Dispatch* const dispatch = dispatches_.find(reader)) {
             dispatch->start(std::move(record));
@@ -223,6 +239,7 @@ void MailQueue::run() {
     try_journal_waiters();
     watch_pools();
     start_due();
+    mover_.run();
     log_.run();
     count_queue();
 }
@@ -266,6 +283,10 @@ void MailQueue::start_due() {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
+        if ((entry.flags & flag_moving) != 0) {
+            index_.set_due(*slot, worker_.now() + watch_interval);
+            continue;
+        }
         if (entry.pool != spool::no_pool && !has_backend(entry.pool) && !has_expired(*slot)) {
             schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
                                                    : Tally{.waits_for = entry.pool});
@@ -356,7 +377,7 @@ void MailQueue::cut() {
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           (log_.idle() || (is_cut_ && log_.is_stuck()));
+           mover_.idle() && (log_.idle() || (is_cut_ && log_.is_stuck()));
 }
 
 Instant MailQueue::deadline() const {
@@ -364,7 +385,7 @@ Instant MailQueue::deadline() const {
     const Instant due = may_start ? index_.next_deadline() : never;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
-    return std::min({due, log_.deadline(), watches ? watch_at_ : never});
+    return std::min({due, log_.deadline(), mover_.deadline(), watches ? watch_at_ : never});
 }
 
 void MailQueue::reap() {

@@ -23,6 +23,7 @@
 #include "spool/recovery.h"
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
+#include "worker/mover.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
 
@@ -71,6 +72,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
              const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
              std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
              const spool::Commit::Record& record);
+
+    // For the mover.
+    static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
+    [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
+    // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
+    void moved(std::uint64_t id, const spool::RecordPlace& place,
+               std::vector<std::uint32_t> chunk_segments);
 
     // For dispatches and forwardings.
     [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
@@ -121,6 +129,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void watch_pools();
     void try_journal_waiters();
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
+    void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
+                          std::vector<std::uint32_t> segments);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     struct Tally {
@@ -151,6 +161,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;
     Slab<Ending> endings_;
+    Mover mover_;
     std::vector<Handle> journal_waiters_; // first come, first served
     std::vector<Handle> ended_intakes_;   // to be destroyed at the turn's end
     std::vector<Handle> ended_dispatches_;

@@ -226,6 +226,7 @@ void SpoolLog::take_news() {
             break;
         case SegmentSupply::News::Kind::lost:
             lost_ = news.error;
+            journal_.forsake_segments();
             break;
         }
     }

@@ -68,6 +68,12 @@ class SpoolLog {
     SpoolLog& operator=(const SpoolLog&) = delete;
 
     [[nodiscard]] spool::Journal& journal() { return journal_; }
+    [[nodiscard]] const spool::SegmentTable& segments() const { return table_; }
+    [[nodiscard]] std::uint32_t segments_max() const { return options_.segments_max; }
+    // The record at `segment` is a later one of a message that stood in `home`.
+    void note_move(std::uint32_t segment, const spool::SegmentName& home) {
+        table_.note_mark(segment, home);
+    }
     [[nodiscard]] std::uint64_t room_bytes() const;
     // Why nothing can be written now, as an errno; 0 while it can. A write that failed counts for as
     // long as the journal pauses.
@@ -126,12 +132,12 @@ class SpoolLog {
     std::vector<AdoptedSegment*> adopted_;
     Slab<Reading> readings_;
     std::array<Instant, spool::writes_max + 2> written_at_{}; // by the journal's slot
-    std::uint32_t operations_ = 0; // in flight
+    std::uint32_t operations_ = 0;                            // in flight
     bool is_requested_ = false;
     bool is_urgent_ = false; // and it was said that mail waits
-    Instant request_at_{}; // not before
-    int growth_error_ = 0; // of the last request; 0: it was answered by a segment
-    int lost_ = 0;         // the files are gone
+    Instant request_at_{};   // not before
+    int growth_error_ = 0;   // of the last request; 0: it was answered by a segment
+    int lost_ = 0;           // the files are gone
     int write_error_ = 0;
     Instant write_error_until_{};
 };
