@@ -173,7 +173,7 @@ Expected<std::string> set_aside(int directory, const std::string& path, std::uin
             break;
         }
     }
-    return failure("move aside", path + "/" + run_name(generation) + "/" + name);
+    return failure("move aside", fmt::format("{}/{}/{}", path, run_name(generation), name));
 }
 
 } // namespace ringmx
