@@ -138,6 +138,7 @@ void SpoolKeeper::stop() {
 
 std::vector<worker::AdoptedSegment*> SpoolKeeper::adopt(RecoveredSpool& recovered) {
     std::vector<worker::AdoptedSegment*> segments;
+    segments.reserve(recovered.queue.segments.size());
     for (const auto& segment : recovered.queue.segments) {
         segments.push_back(segment.get());
     }
