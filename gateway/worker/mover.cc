@@ -32,7 +32,7 @@ std::optional<std::uint32_t> Mover::choose() const {
     }
     const bool is_short = segments.files_count() >= queue_.log().segments_max() &&
                           segments.spare_count() < spares_wanted;
-    return is_short ? segments.least_needed() : std::nullopt;
+    return is_short ? segments.oldest_held() : std::nullopt;
 }
 
 void Mover::run() {
