@@ -14,7 +14,7 @@ class Verification(EndToEnd):
         backend = self.backend(replies or {"RCPT": {"nobody@example.com": UNKNOWN, None: "250 2.1.5 ok"}})
         routes = [{"recipients": ["example.com"], "pool": "main", "verify": "backend"}]
         spool = {"directory": str(pathlib.Path(self.folder) / "spool"), "max_size": "256MiB"}
-        gateway = self.gateway(config({"main": pool(backend)}, routes=routes, listener=listener or {"acknowledge": "spool"}, workers=1, spool=spool,
+        gateway = self.gateway(config({"main": pool(backend, health={"interval": "200ms"})}, routes=routes, listener=listener or {"acknowledge": "spool"}, workers=1, spool=spool,
                                       verification=verification or {}, **sections))
         return gateway, backend
 
