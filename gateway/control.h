@@ -11,6 +11,7 @@
 #pragma once
 
 #include "admin/admin_server.h"
+#include "admin/queue_desk.h"
 #include "backend_names.h"
 #include "base/shared_counters.h"
 #include "configuration.h"
@@ -65,6 +66,9 @@ class Control {
     void start_workers();
     void watch_backends();
     void run_spool();
+    [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
+                                                               admin::Ticket ticket);
+    [[nodiscard]] admin::QueueDesk::Options desk_options();
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -113,7 +117,8 @@ class Control {
     std::vector<const observe::WorkerCounters*> counters_;
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
-    std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
+    std::unique_ptr<RunSpool> spool_; // null: no listener needs it
+    admin::QueueDesk queue_desk_;
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;

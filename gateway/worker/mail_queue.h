@@ -23,6 +23,7 @@
 #include "spool/recovery.h"
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
+#include "worker/queue_answers.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
 
@@ -81,6 +82,17 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void finish(Dispatch& dispatch); // no forwarding is under way any more
     [[nodiscard]] spool::QueueIndex& index() { return index_; }
 
+    // For queue answers.
+    [[nodiscard]] QueueAnswers& answers() { return answers_; }
+    [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
+        return pool_names_[pool];
+    }
+    // QueueAnswers::mark_over() follows.
+    void await_mark(spool::QueueIndex::Slot slot, spool::MarkKind kind, Handle command);
+    void hold(spool::QueueIndex::Slot slot);
+    void release(spool::QueueIndex::Slot slot);
+    void remove(spool::QueueIndex::Slot slot);
+
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
     void adopt(std::vector<spool::RecoveredMessage> messages,
                std::vector<AdoptedSegment*> segments);
@@ -107,6 +119,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
+    // QueueEntry::flags of an active one: what it becomes when its forwarding is over.
+    static constexpr std::uint8_t hold_flag = 1;
+    static constexpr std::uint8_t removed_flag = 2;
+    static constexpr std::uint8_t flags_mask = 3;
     // A message that is over, until that is durable.
     struct Ending {
         Handle self;
@@ -121,6 +137,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void watch_pools();
     void try_journal_waiters();
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
+    [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
+    void drop(Slot slot); // of which a durable mark says that it is over
+    void postpone(Slot slot);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     struct Tally {
@@ -137,6 +156,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] bool has_backend(std::uint16_t pool) const;
     void number_pools();
     void count_queue();
+    void count_pools();
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     [[nodiscard]] bool is_on_hold(std::uint16_t pool) const;
     void log_unreadable(const Dispatch& dispatch);
@@ -146,6 +166,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Worker& worker_;
     SpoolLog log_;
     spool::QueueIndex index_;
+    QueueAnswers answers_;
     Slab<SpoolIntake> intakes_;
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;

@@ -23,14 +23,28 @@ void MailQueue::finish(Dispatch& dispatch) {
     if (dispatch.is_from_disk()) {
         --disk_dispatches_;
     }
+    const std::uint64_t flags = index_.at(slot).flags;
+    index_.at(slot).flags = 0;
+    if ((flags & removed_flag) != 0) {
+        drop(slot);
+        return;
+    }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
+        if ((flags & hold_flag) != 0) {
+            index_.hold(slot);
+            return;
+        }
         index_.set_due(slot, worker_.now() + disk_retry_wait);
         return;
     }
     const Tally tally = settle_outcomes(dispatch, time_left(slot) <= Duration{0});
     if (tally.pending == 0 && tally.failed == 0) {
         return; // its last mark has ended it
+    }
+    if ((flags & hold_flag) != 0) {
+        index_.hold(slot);
+        return;
     }
     if (tally.pending == 0) {
         index_.fail(slot);
@@ -156,16 +170,20 @@ void MailQueue::append_mark(Slot slot, MarkKind kind, std::uint32_t recipient,
                                0, false, worker_.now());
 }
 
+std::vector<std::uint32_t> MailQueue::segments_of(Slot slot) const {
+    std::vector<std::uint32_t> segments = {index_.at(slot).segment};
+    if (const spool::QueueExtra* const extra = index_.extra(slot)) {
+        segments.insert(segments.end(), extra->chunk_segments.begin(), extra->chunk_segments.end());
+    }
+    return segments;
+}
+
 // The last mark about a message. Its segments are held until that is durable.
 void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
     const spool::QueueEntry& entry = index_.at(slot);
     Ending* const ending = endings_.create();
     RINGMX_ASSERT(ending != nullptr);
-    ending->segments.push_back(entry.segment);
-    if (const spool::QueueExtra* const extra = index_.extra(slot)) {
-        ending->segments.insert(ending->segments.end(), extra->chunk_segments.begin(),
-                                extra->chunk_segments.end());
-    }
+    ending->segments = segments_of(slot);
     RINGMX_MUTATE(marks_without_home, return);
     log_.journal().append_mark({.kind = kind,
                                 .id = entry.id,
