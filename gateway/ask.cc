@@ -1,13 +1,18 @@
 #include "ask.h"
 
+#include "admin/queue_table.h"
 #include "admin/status_table.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <fmt/format.h>
 
 namespace ringmx {
 
 namespace {
+
+constexpr std::uint64_t page_rows = 200; // the most that one answer has
 
 int fail(const HttpTarget& admin, std::string_view why) {
     fmt::print(stderr,
@@ -17,28 +22,138 @@ int fail(const HttpTarget& admin, std::string_view why) {
     return 1;
 }
 
-} // namespace
+// What the gateway itself says about it, in one line.
+int fail(const HttpTarget& admin, std::string_view subject, const HttpAnswer& answer) {
+    const std::string_view said = std::string_view(answer.body).substr(0, answer.body.find('\n'));
+    if (said.empty() || answer.status == 403) {
+        return fail(admin, fmt::format("HTTP status {}", answer.status));
+    }
+    fmt::print(stderr, "ringmx: {}{}{}\n", subject, subject.empty() ? "" : ": ", said);
+    return 1;
+}
 
-int ask_status(const HttpTarget& admin, bool as_json) {
-    const std::expected<HttpAnswer, std::string> answer = http_get(admin, "/api/status");
+int fail_foreign(const HttpTarget& admin) { return fail(admin, "what answers is no ringmx"); }
+
+bool print(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) {
+        return true;
+    }
+    std::perror("ringmx: can't write to stdout");
+    return false;
+}
+
+int end_of_output() {
+    if (std::fflush(stdout) == 0) {
+        return 0;
+    }
+    std::perror("ringmx: can't write to stdout");
+    return 1;
+}
+
+// As it is, or as a table.
+int show(const HttpTarget& admin, std::string_view subject,
+         const std::expected<HttpAnswer, std::string>& answer, bool as_json,
+         std::optional<std::string> (*table_of)(std::string_view)) {
     if (!answer) {
         return fail(admin, answer.error());
     }
     if (answer->status != 200) {
-        return fail(admin, fmt::format("HTTP status {}", answer->status));
+        return fail(admin, subject, *answer);
     }
-    const std::optional<std::string> table = admin::status_table(answer->body);
+    const std::optional<std::string> table = table_of(answer->body);
     if (!table) {
-        return fail(admin, "what answers is no ringmx");
+        return fail_foreign(admin);
     }
-    const std::string& text = as_json ? answer->body : *table;
-    const bool written =
-        std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-    if (!written) {
-        std::perror("ringmx: can't write to stdout");
-        return 1;
+    return print(as_json ? answer->body : *table) ? end_of_output() : 1;
+}
+
+std::string percent_encoded(std::string_view text) {
+    constexpr std::string_view plain = "-._~@:";
+    std::string encoded;
+    for (const char octet : text) {
+        if (std::isalnum(static_cast<unsigned char>(octet)) != 0 ||
+            plain.find(octet) != std::string_view::npos) {
+            encoded += octet;
+        } else {
+            fmt::format_to(std::back_inserter(encoded), "%{:02X}",
+                           static_cast<unsigned char>(octet));
+        }
     }
-    return 0;
+    return encoded;
+}
+
+std::string path_of(std::string_view id, std::string_view verb = {}) {
+    return fmt::format("/api/queue/{}{}{}", percent_encoded(id), verb.empty() ? "" : "/", verb);
+}
+
+} // namespace
+
+int ask_status(const HttpTarget& admin, bool as_json) {
+    return show(admin, "", http_get(admin, "/api/status"), as_json, admin::status_table);
+}
+
+int ask_queue_list(const HttpTarget& admin, const QueueFilters& filters, std::uint64_t limit,
+                   bool as_json) {
+    std::string rest;
+    for (const auto& [name, value] : filters) {
+        if (!value.empty()) {
+            fmt::format_to(std::back_inserter(rest), "&{}={}", name, percent_encoded(value));
+        }
+    }
+    std::uint64_t printed = 0;
+    std::string cursor;
+    do {
+        const std::uint64_t wanted = limit == 0 ? page_rows : std::min(limit - printed, page_rows);
+        const auto answer =
+            http_get(admin, fmt::format("/api/queue?limit={}{}&cursor={}", wanted, rest, cursor));
+        if (!answer) {
+            return fail(admin, answer.error());
+        }
+        if (answer->status != 200) {
+            return fail(admin, "queue list", *answer);
+        }
+        const std::optional<admin::QueuePage> page = admin::read_queue_page(answer->body);
+        if (!page) {
+            return fail_foreign(admin);
+        }
+        std::string text;
+        if (cursor.empty()) { // the first page
+            text = as_json ? "{\"messages\":[" : admin::queue_heading();
+        }
+        if (as_json) {
+            for (const std::string& entry : page->entries) {
+                text += (printed++ > 0 ? ",\n" : "\n") + entry;
+            }
+        } else {
+            printed += page->entries.size();
+            text += page->lines;
+        }
+        cursor = page->cursor;
+        if (!print(text)) {
+            return 1;
+        }
+    } while (!cursor.empty() && printed != limit);
+    return !as_json || print("\n]}\n") ? end_of_output() : 1;
+}
+
+int ask_queue_entry(const HttpTarget& admin, std::string_view id, bool as_json) {
+    return show(admin, id, http_get(admin, path_of(id)), as_json, admin::queue_entry_table);
+}
+
+int change_queue_entry(const HttpTarget& admin, std::string_view verb, std::string_view id,
+                       bool as_json) {
+    return show(admin, id, http_post(admin, path_of(id, verb)), as_json,
+                [](std::string_view) { return std::optional<std::string>(""); });
+}
+
+int retry_all(const HttpTarget& admin, bool as_json) {
+    return show(admin, "retry", http_post(admin, "/api/queue/retry"), as_json,
+                [](std::string_view json) {
+                    const std::optional<std::uint64_t> count = admin::read_retried(json);
+                    return count ? std::optional(fmt::format("{} message{} due now\n", *count,
+                                                             *count == 1 ? "" : "s"))
+                                 : std::nullopt;
+                });
 }
 
 } // namespace ringmx

@@ -110,7 +110,8 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
       lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
       reload_thread_(port_->waker()), shares_(configuration_.settings->limits.connections),
       names_(loop_, std::move(resolver)), prober_(loop_), admin_(*port_, pages()),
-      spool_(std::move(spool)), phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
+      spool_(std::move(spool)), queue_desk_(desk_options()),
+      phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
       started_at_(port_->wall_time()) {
     for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
         wakers_.push_back(&worker_port->waker());
@@ -282,6 +283,12 @@ void Control::run_spool() {
             workers_[index]->post(std::move(parts[index]));
         }
     }
+    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
+        QueueAnswer answer;
+        while (worker->take_answer(answer)) {
+            queue_desk_.take(std::move(answer));
+        }
+    }
     for (const SpoolNotice& told : spool_->take_notices()) {
         notice(told.level, told.text);
     }
@@ -300,6 +307,34 @@ void Control::watch_spool() {
                                        "and the disk");
     }
     spool_want_ = want;
+}
+
+// Asked of every worker, answered by each: run_spool() takes the answers.
+admin::QueueDesk::Options Control::desk_options() {
+    admin::QueueDesk::Options options;
+    if (spool_ != nullptr) {
+        options.workers = static_cast<std::uint32_t>(sockets_.workers.size());
+        options.run = spool_->generation();
+    }
+    options.post = [this](std::uint32_t worker, QueueQuestion question) {
+        workers_[worker]->post(
+            {.kind = worker::Inbox::Kind::question, .question = std::move(question)});
+    };
+    options.reply = [this](admin::Ticket ticket, const admin::HttpResponse& response) {
+        admin_.reply(ticket, response, loop_.now());
+    };
+    return options;
+}
+
+std::optional<admin::HttpResponse> Control::ask_queue(const admin::QueueRequest& request,
+                                                      admin::Ticket ticket) {
+    if (spool_ != nullptr && (phase_ == Phase::starting || phase_ >= Phase::draining)) {
+        admin::HttpResponse response;
+        response.status = 503;
+        response.body = phase_ == Phase::starting ? "starting\n" : "draining\n";
+        return response;
+    }
+    return queue_desk_.ask(request, ticket);
 }
 
 void Control::use_snapshot() {
@@ -492,6 +527,9 @@ admin::Pages Control::pages() {
     made.unready = [this] { return unready(); };
     made.metrics = [this](std::string& out) { append_metrics(out); };
     made.status = [this](std::string& out) { append_status(out); };
+    made.queue = [this](const admin::QueueRequest& request, admin::Ticket ticket) {
+        return ask_queue(request, ticket);
+    };
     return made;
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "admin/admin_server.h"
+#include "admin/queue_desk.h"
 #include "backend_names.h"
 #include "base/shared_counters.h"
 #include "configuration.h"
@@ -67,6 +68,9 @@ class Control {
     void run_spool();
     void watch_spool();
     [[nodiscard]] std::string spool_unready() const;
+    [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
+                                                               admin::Ticket ticket);
+    [[nodiscard]] admin::QueueDesk::Options desk_options();
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -117,6 +121,7 @@ class Control {
     std::vector<ring::Operation> admin_operations_;
     std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
     std::string spool_want_; // why it takes no mail, as it was last told
+    admin::QueueDesk queue_desk_;
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;

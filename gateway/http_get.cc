@@ -129,6 +129,29 @@ template <typename Number> bool read_number(std::string_view text, Number& numbe
     return error == std::errc() && end == text.data() + text.size();
 }
 
+std::expected<HttpAnswer, std::string> ask(const HttpTarget& target, std::string_view request) {
+    const Clock::time_point until =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(http_time_max);
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    if (const int error = ::getaddrinfo(target.host.c_str(), target.port.c_str(), &hints, &found);
+        error != 0) {
+        return std::unexpected(std::string(::gai_strerror(error)));
+    }
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
+    int error = EADDRNOTAVAIL;
+    for (const addrinfo* each = addresses.get(); each != nullptr; each = each->ai_next) {
+        std::string octets;
+        error = exchange(*each, request, octets, until);
+        if (error == 0) {
+            return parse_http_answer(octets);
+        }
+    }
+    return std::unexpected(std::string(std::strerror(error)));
+}
+
 } // namespace
 
 std::optional<HttpTarget> HttpTarget::parse(std::string_view text) {
@@ -185,29 +208,14 @@ std::expected<HttpAnswer, std::string> parse_http_answer(std::string_view octets
 }
 
 std::expected<HttpAnswer, std::string> http_get(const HttpTarget& target, std::string_view path) {
-    const Clock::time_point until =
-        Clock::now() + std::chrono::duration_cast<Clock::duration>(http_get_time_max);
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-    addrinfo* found = nullptr;
-    if (const int error = ::getaddrinfo(target.host.c_str(), target.port.c_str(), &hints, &found);
-        error != 0) {
-        return std::unexpected(std::string(::gai_strerror(error)));
-    }
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
-    const std::string request = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n"
-                                            "\r\n",
-                                            path, target.text);
-    int error = EADDRNOTAVAIL;
-    for (const addrinfo* each = addresses.get(); each != nullptr; each = each->ai_next) {
-        std::string octets;
-        error = exchange(*each, request, octets, until);
-        if (error == 0) {
-            return parse_http_answer(octets);
-        }
-    }
-    return std::unexpected(std::string(std::strerror(error)));
+    return ask(target, fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", path,
+                                   target.text));
+}
+
+std::expected<HttpAnswer, std::string> http_post(const HttpTarget& target, std::string_view path) {
+    return ask(target, fmt::format("POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n"
+                                   "X-Ringmx-Admin: 1\r\nContent-Length: 0\r\n\r\n",
+                                   path, target.text));
 }
 
 } // namespace ringmx

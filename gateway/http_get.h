@@ -1,4 +1,4 @@
-// One blocking HTTP/1.1 GET, for the commands that ask a running gateway.
+// One blocking HTTP/1.1 GET or POST, for the commands that ask a running gateway.
 //
 // In:     "HOST:PORT" or "[V6]:PORT", the host a name or an address; a path.
 // Out:    status and body.
@@ -31,11 +31,14 @@ struct HttpAnswer {
     std::string body;
 };
 
-inline constexpr Duration http_get_time_max = 10s;
+inline constexpr Duration http_time_max = 10s;
 inline constexpr std::size_t http_body_bytes_max = 16U << 20U;
 
 [[nodiscard]] std::expected<HttpAnswer, std::string> http_get(const HttpTarget& target,
                                                               std::string_view path);
+// Without a body, but with the header that changes need (CONTRACT 6).
+[[nodiscard]] std::expected<HttpAnswer, std::string> http_post(const HttpTarget& target,
+                                                               std::string_view path);
 
 // The answer in what the server sent up to its end; an error in words when it is none, or cut.
 [[nodiscard]] std::expected<HttpAnswer, std::string> parse_http_answer(std::string_view octets);

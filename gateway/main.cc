@@ -104,14 +104,18 @@ int serve(const std::string& path) {
     return status;
 }
 
-// Whether the words behind `queue` are one of its commands.
-bool is_queue_command(const std::vector<std::string>& words, bool all) {
+// Whether the words behind `queue` are one of its commands. `selects`: something that only list takes
+// is given.
+bool is_queue_command(const std::vector<std::string>& words, bool all, bool selects) {
     if (words.empty()) {
         return false;
     }
     const std::string& verb = words.front();
     if (verb == "list") {
         return words.size() == 1 && !all;
+    }
+    if (selects) {
+        return false;
     }
     if (verb == "retry" && all) {
         return words.size() == 1;
@@ -137,13 +141,20 @@ struct CommandLine {
     std::string admin_address = "127.0.0.1:8025";
     bool as_json = false;
     bool all = false;
+    std::string recipient;
+    std::string sender;
+    std::string pool;
+    std::string backend;
+    std::string state;
+    std::string older_than;
+    std::uint64_t limit = 0;
     std::vector<std::string> rest;
 
     CLI::App* serve = app.add_subcommand("serve", "run the gateway in the foreground");
     CLI::App* check = app.add_subcommand("check", "validate the config and say what is wrong");
     CLI::App* status = app.add_subcommand("status", "what a running gateway is doing");
     CLI::App* queue =
-        app.add_subcommand("queue", "look at a running gateway's queue; not built yet");
+        app.add_subcommand("queue", "look at a running gateway's queue, and change it");
     CLI::App* spool = app.add_subcommand("spool", "look at a spool on disk, without a gateway");
 
     CommandLine() {
@@ -166,6 +177,18 @@ struct CommandLine {
             command->add_flag("--json", as_json, "print JSON");
         }
         queue->add_flag("--all", all, "with retry: every message that is not held");
+        const auto selects = [this](const char* name, std::string& value, const char* type,
+                                    const char* text) {
+            queue->add_option(name, value, text)->type_name(type);
+        };
+        selects("--recipient", recipient, "ADDRESS", "list: to this address or domain");
+        selects("--sender", sender, "ADDRESS", "list: from this address or domain; <> for none");
+        selects("--pool", pool, "NAME", "list: to this pool");
+        selects("--backend", backend, "HOST:PORT", "list: whose backend by the hash is this one");
+        selects("--state", state, "STATE",
+                "list: active, deferred, parked, held, pool_hold or failed");
+        selects("--older-than", older_than, "TIME", "list: queued for longer (30s, 5m, 2h, 4d)");
+        queue->add_option("--limit", limit, "list: at most so many, the oldest")->type_name("N");
         queue->add_option("command", rest,
                           "list | show ID | retry ID | retry --all | hold ID | release ID | "
                           "remove ID");
@@ -197,10 +220,19 @@ int ask(const CommandLine& line) {
     if (line.status->parsed()) {
         return ask_status(*admin, line.as_json);
     }
-    if (!is_queue_command(line.rest, line.all)) {
+    const QueueFilters filters = {{"recipient", line.recipient}, {"sender", line.sender},
+                                  {"pool", line.pool},           {"backend", line.backend},
+                                  {"state", line.state},         {"older_than", line.older_than}};
+    const bool selects = line.limit > 0 || std::ranges::any_of(filters, [](const auto& filter) {
+                             return !filter.second.empty();
+                         });
+    if (!is_queue_command(line.rest, line.all, selects)) {
         std::vector<std::string> found = line.rest;
         if (line.all) {
             found.emplace_back("--all");
+        }
+        if (selects && found != std::vector<std::string>{"list"}) {
+            found.emplace_back("with what only list takes");
         }
         return fail(exit_usage,
                     fmt::format("queue: {}, expected list, show ID, retry ID, retry --all, hold "
@@ -208,7 +240,16 @@ int ask(const CommandLine& line) {
                                 found.empty() ? "a command is missing"
                                               : fmt::format("found '{}'", fmt::join(found, " "))));
     }
-    return fail(exit_runtime, "queue is not built yet: nothing is queued until the spool is there");
+    const std::string& verb = line.rest.front();
+    if (verb == "list") {
+        return ask_queue_list(*admin, filters, line.limit, line.as_json);
+    }
+    if (line.all) {
+        return retry_all(*admin, line.as_json);
+    }
+    const std::string& id = line.rest.back();
+    return verb == "show" ? ask_queue_entry(*admin, id, line.as_json)
+                          : change_queue_entry(*admin, verb, id, line.as_json);
 }
 
 int look_at_spool(const CommandLine& line) {

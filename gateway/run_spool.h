@@ -35,6 +35,7 @@ class RunSpool {
     [[nodiscard]] worker::SpoolOptions options_of(std::uint32_t worker);
     // One message to each worker, once.
     [[nodiscard]] std::vector<worker::Inbox> recovered();
+    [[nodiscard]] std::uint32_t generation() const { return generation_; }
     [[nodiscard]] bool is_recovering() const { return recovery_ != nullptr; }
     [[nodiscard]] std::vector<SpoolNotice> take_notices() { return notices_.take(); }
     [[nodiscard]] bool is_lost() const { return keeper_ != nullptr && keeper_->is_lost(); }

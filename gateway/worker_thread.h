@@ -33,6 +33,10 @@ class WorkerThread {
     // Never refused: what the inbox has no room for waits here.
     void post(worker::Inbox message);
     void deliver_pending();
+    // What it was asked about the queue.
+    [[nodiscard]] bool take_answer(QueueAnswer& answer) {
+        return worker_ != nullptr && !is_released_ && worker_->take_answer(answer);
+    }
     // Its thread has left the worker's loop and wakes nobody any more.
     [[nodiscard]] bool finished() const {
         return worker_ == nullptr || has_left_.load(std::memory_order_acquire);

@@ -48,7 +48,8 @@ struct AdminServer::Connection {
     bool receive_paused = false; // cancelled because too much waits in `input`
     bool wants_receive_cancel = false;
     bool wants_send = false;
-    bool is_sending = false; // until the whole wire is sent
+    bool is_sending = false;   // until the whole wire is sent
+    std::uint64_t awaited = 0; // the ticket of the request whose answer is; 0: none
     bool wants_shutdown = false;
     bool close_after_send = false;
     bool linger_after_send = false;
@@ -58,6 +59,8 @@ struct AdminServer::Connection {
     Instant deadline = never;
     Instant receive_retry_at = never;
 
+    // A request is being answered.
+    [[nodiscard]] bool is_busy() const { return is_sending || awaited != 0; }
     [[nodiscard]] std::size_t waiting() const { return input.size() - input_offset; }
     [[nodiscard]] ring::Token token(std::uint8_t operation) const {
         return {operation, slot, generation};
@@ -180,7 +183,7 @@ bool AdminServer::make_room(Surface surface) {
             continue;
         }
         ++count;
-        if (!each->is_sending && (oldest == nullptr || each->deadline < oldest->deadline)) {
+        if (!each->is_busy() && (oldest == nullptr || each->deadline < oldest->deadline)) {
             oldest = each.get();
         }
     }
@@ -292,7 +295,7 @@ void AdminServer::handle_end_of_send(Connection& connection, Instant now) {
 // Parses up to the next request and begins to answer it; the one after that waits until this answer
 // is sent.
 void AdminServer::serve(Connection& connection, Instant now) {
-    if (connection.is_sending || connection.is_closing || connection.close_after_send) {
+    if (connection.is_busy() || connection.is_closing || connection.close_after_send) {
         return;
     }
     const std::string_view waiting =
@@ -318,9 +321,12 @@ void AdminServer::serve(Connection& connection, Instant now) {
         return;
     case HttpEvent::request: {
         const HttpRequest& request = connection.parser.request();
-        connection.deadline = now + idle_timeout; // for the answer to be taken
-        respond(connection, answer(pages_, connection.surface, request, now),
-                request.method == Method::head, request.keep_alive && !is_stopping_);
+        const Ticket ticket{connection.slot, ++last_ticket_};
+        connection.awaited = ticket.number;
+        connection.deadline = now + answer_timeout;
+        if (const auto response = answer(pages_, connection.surface, request, ticket, now)) {
+            reply(ticket, *response, now);
+        }
         return;
     }
     case HttpEvent::refused: {
@@ -333,6 +339,18 @@ void AdminServer::serve(Connection& connection, Instant now) {
         return;
     }
     }
+}
+
+void AdminServer::reply(Ticket ticket, const HttpResponse& response, Instant now) {
+    Connection* const connection = connections_[ticket.slot].get();
+    if (connection == nullptr || connection->awaited != ticket.number || connection->is_closing) {
+        return;
+    }
+    const HttpRequest& request = connection->parser.request();
+    connection->awaited = 0;
+    connection->deadline = now + idle_timeout; // for the answer to be taken
+    respond(*connection, response, request.method == Method::head,
+            request.keep_alive && !is_stopping_);
 }
 
 void AdminServer::respond(Connection& connection, const HttpResponse& response, bool head,
@@ -398,6 +416,13 @@ void AdminServer::run_timers(Instant now) {
 }
 
 void AdminServer::handle_timeout(Connection& connection, Instant now) {
+    if (connection.awaited != 0) {
+        HttpResponse response;
+        response.status = 503;
+        response.body = "no answer in time; what was asked for may still be done\n";
+        reply({connection.slot, connection.awaited}, response, now);
+        return;
+    }
     const bool is_waiting = !connection.is_sending && !connection.is_lingering;
     if (!is_waiting || !connection.parser.mid_request()) {
         begin_close(connection);

@@ -5,11 +5,13 @@
 // time-outs. It keeps no Port turn of its own and never blocks.
 //
 //   accept ─▶ Connection ─ receive ─▶ HttpRequestParser ─▶ pages ─▶ send ─▶ (keep-alive) receive …
+//                                                            └─ later ─▶ reply() ─┘
 //
 // Bounds:  connections_max at a time on each surface, so that neither locks out the other: the one
 //          that has been idle for longest makes way for one more, which is closed at once when none
 //          is idle. Requests are answered one by one, in order: while an answer is being sent, what
 //          the client pipelines waits in at most input_bytes_max octets, past which reading stops.
+//          So while an answer is awaited; one that has not come within answer_timeout is a 503.
 // Closing: shutdown, cancel of the receive, wait until nothing is in flight, close, free the slot;
 //          slots have generations.
 // Thread:  main.
@@ -43,6 +45,7 @@ class AdminServer {
     static constexpr std::size_t input_bytes_max = 64 * 1024;
     // Without a whole request, or with an answer that isn't taken.
     static constexpr Duration idle_timeout = 30s;
+    static constexpr Duration answer_timeout = 8s; // less than a client of ours waits
     // After a failed accept (no descriptors), before the next.
     static constexpr Duration accept_pause = 100ms;
     // After a receive that found no buffer (ENOBUFS).
@@ -67,6 +70,9 @@ class AdminServer {
     bool handle(const ring::Completion& completion, Slice octets, Instant now);
     [[nodiscard]] Instant next_deadline() const;
     void run_timers(Instant now);
+
+    // The response that `pages` said would come later. Whoever asked may be gone.
+    void reply(Ticket ticket, const HttpResponse& response, Instant now);
 
     // Ends accepting and closes every connection (those with an answer under way after it is sent);
     // queue()/handle() go on until is_stopped().
@@ -100,6 +106,7 @@ class AdminServer {
     std::vector<std::unique_ptr<Connection>> connections_; // by slot; null: free
     std::vector<std::uint32_t> generations_;               // by slot
     std::size_t connections_open_ = 0;
+    std::uint64_t last_ticket_ = 0;
     bool is_stopping_ = false;
 };
 

@@ -16,8 +16,8 @@ namespace ringmx::admin {
 struct HttpResponse {
     std::uint16_t status = 200;
     std::string_view content_type = "text/plain; charset=utf-8";
-    std::string body;
-    std::string_view allow; // for 405: "GET, HEAD"
+    std::string body = {};
+    std::string_view allow = {}; // for 405: "GET, HEAD"
 };
 
 [[nodiscard]] std::string_view reason_phrase(std::uint16_t status);

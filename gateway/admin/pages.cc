@@ -16,7 +16,7 @@ HttpResponse verdict(std::string_view good, const std::string& fault) {
     return fault.empty() ? text(200, std::string(good) + "\n") : text(503, fault + "\n");
 }
 
-enum class Page : std::uint8_t { healthz, readyz, metrics, status, none };
+enum class Page : std::uint8_t { healthz, readyz, metrics, status, queue, none };
 
 Page page_of(Surface surface, std::string_view path) {
     if (path == "/healthz") {
@@ -28,18 +28,26 @@ Page page_of(Surface surface, std::string_view path) {
     if (path == "/metrics") {
         return Page::metrics;
     }
-    return surface == Surface::admin && path == "/api/status" ? Page::status : Page::none;
+    if (surface == Surface::admin && path == "/api/status") {
+        return Page::status;
+    }
+    return surface == Surface::admin && is_queue_path(path) ? Page::queue : Page::none;
 }
 
 } // namespace
 
-HttpResponse answer(const Pages& pages, Surface surface, const HttpRequest& request, Instant now) {
+std::optional<HttpResponse> answer(const Pages& pages, Surface surface, const HttpRequest& request,
+                                   Ticket ticket, Instant now) {
     if (request.method == Method::post && request.field("X-Ringmx-Admin") != "1") {
         return text(403, "a POST needs the header X-Ringmx-Admin: 1\n");
     }
     const Page page = page_of(surface, request.path);
     if (page == Page::none) {
         return text(404, "no such page\n");
+    }
+    if (page == Page::queue) {
+        const std::expected<QueueRequest, HttpResponse> asked = read_queue_request(request);
+        return asked ? pages.queue(*asked, ticket) : asked.error();
     }
     if (request.method == Method::post || request.method == Method::other) {
         HttpResponse response = text(405, "this page is only read\n");
@@ -60,6 +68,7 @@ HttpResponse answer(const Pages& pages, Surface surface, const HttpRequest& requ
         response.content_type = "application/json";
         pages.status(response.body);
         break;
+    case Page::queue:
     case Page::none:
         break;
     }

@@ -1,6 +1,6 @@
 // What the admin addresses answer: path and method to response.
 //
-//   admin.address        /healthz /readyz /metrics /api/status
+//   admin.address        /healthz /readyz /metrics /api/status /api/queue…
 //   admin.probe_address  /healthz /readyz /metrics
 //
 // The texts come from callbacks, so that nothing here knows a worker. A POST without
@@ -12,9 +12,12 @@
 
 #include "admin/http_request.h"
 #include "admin/http_response.h"
+#include "admin/queue_request.h"
+#include "admin/ticket.h"
 #include "base/instant.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace ringmx::admin {
@@ -27,9 +30,12 @@ struct Pages {
     std::function<std::string()> unready; // empty text: it takes mail; else why not
     std::function<void(std::string& out)> metrics; // Prometheus text
     std::function<void(std::string& out)> status;  // one JSON object
+    // Nothing: the response comes later, for this ticket.
+    std::function<std::optional<HttpResponse>(const QueueRequest& request, Ticket ticket)> queue;
 };
 
-[[nodiscard]] HttpResponse answer(const Pages& pages, Surface surface, const HttpRequest& request,
-                                  Instant now);
+// Nothing: the response comes later, for `ticket`.
+[[nodiscard]] std::optional<HttpResponse>
+answer(const Pages& pages, Surface surface, const HttpRequest& request, Ticket ticket, Instant now);
 
 } // namespace ringmx::admin

@@ -1,66 +1,16 @@
 #include "admin/status.h"
 
-#include "base/escape.h"
+#include "admin/json_writer.h"
+#include "admin/queue_json.h"
 
-#include <fmt/format.h>
-#include <iterator>
+#include <algorithm>
 
 namespace ringmx::admin {
 namespace {
 
-using observe::BackendCounters;
 using observe::BackendRow;
 using observe::CountersBy;
 using observe::WorkerCounters;
-
-// Objects and arrays with their commas; keys are ours and need no escaping.
-class Json {
-  public:
-    explicit Json(std::string& out) : out_(out) {}
-
-    void open(char bracket, std::string_view key = {}) {
-        begin(key);
-        out_.push_back(bracket);
-        is_first_ = true;
-    }
-    void close(char bracket) {
-        out_.push_back(bracket);
-        is_first_ = false;
-    }
-    void text(std::string_view key, std::string_view value) {
-        begin(key);
-        out_.push_back('"');
-        append_json_text(out_, value);
-        out_.push_back('"');
-    }
-    template <typename Number> void number(std::string_view key, Number value) {
-        begin(key);
-        fmt::format_to(std::back_inserter(out_), "{}", value);
-    }
-    void boolean(std::string_view key, bool value) {
-        begin(key);
-        out_.append(value ? "true" : "false");
-    }
-    void seconds(std::string_view key, Duration value) {
-        begin(key);
-        fmt::format_to(std::back_inserter(out_), "{:.3f}",
-                       static_cast<double>(value.count()) / 1e9);
-    }
-
-  private:
-    void begin(std::string_view key) {
-        if (!is_first_) {
-            out_.push_back(',');
-        }
-        is_first_ = false;
-        if (!key.empty()) {
-            fmt::format_to(std::back_inserter(out_), "\"{}\":", key);
-        }
-    }
-
-    std::string& out_;
-    bool is_first_ = true;
-};
 
 template <typename Read> auto total(std::span<const WorkerCounters* const> workers, Read read) {
     decltype(read(*workers.front())) sum = 0;
@@ -70,9 +20,12 @@ template <typename Read> auto total(std::span<const WorkerCounters* const> worke
     return sum;
 }
 
-template <typename Read> auto total(const BackendRow& row, Read read) {
+// Of a backend's or a pool's row.
+template <typename Row, typename Read>
+    requires requires(const Row& row) { row.workers; }
+auto total(const Row& row, Read read) {
     decltype(read(row.workers.front())) sum = 0;
-    for (const BackendCounters& counters : row.workers) {
+    for (const auto& counters : row.workers) {
         sum += read(counters);
     }
     return sum;
@@ -86,7 +39,46 @@ template <typename Reason> std::uint64_t all(const CountersBy<Reason>& counters)
     return sum;
 }
 
-void append_backends(Json& json, const StatusSource& source) {
+void append_queue(JsonWriter& json, const StatusSource& source) {
+    const auto sum = [&](auto read) { return total(source.workers, read); };
+    std::int64_t oldest = 0;
+    for (const WorkerCounters* worker : source.workers) {
+        const std::int64_t own = worker->queue_oldest_accepted_at.value();
+        oldest = oldest == 0 || (own != 0 && own < oldest) ? own : oldest;
+    }
+    const Duration age = source.wall_now - WallTime(std::chrono::seconds(oldest));
+    json.open('{', "queue");
+    json.number("messages", sum([](const auto& each) { return each.queue_messages.value(); }));
+    json.number("bytes", sum([](const auto& each) { return each.queue_bytes.value(); }));
+    json.seconds("oldest_seconds", oldest == 0 ? Duration{} : std::max(age, Duration{}));
+    json.number("room_bytes", sum([](const auto& each) { return each.spool_room_bytes.value(); }));
+    json.open('{', "states");
+    for (std::size_t state = 0; state < queue_states_count; ++state) {
+        json.number(name_of(static_cast<QueueState>(state)), sum([state](const auto& each) {
+                        return each.queue_messages_by_state[state].value();
+                    }));
+    }
+    json.close('}');
+    json.open('[', "pools");
+    if (source.backends != nullptr) {
+        for (const observe::PoolRow& row : source.backends->pool_rows()) {
+            if (!row.configured) {
+                continue;
+            }
+            json.open('{');
+            json.text("pool", row.pool);
+            json.number("parked",
+                        total(row, [](const auto& each) { return each.queue_parked.value(); }));
+            json.number("pool_hold",
+                        total(row, [](const auto& each) { return each.queue_pool_hold.value(); }));
+            json.close('}');
+        }
+    }
+    json.close(']');
+    json.close('}');
+}
+
+void append_backends(JsonWriter& json, const StatusSource& source) {
     json.open('[', "backends");
     if (source.backends != nullptr) {
         for (const BackendRow& row : source.backends->rows()) {
@@ -114,7 +106,7 @@ void append_backends(Json& json, const StatusSource& source) {
 
 void append_status(std::string& out, const StatusSource& source) {
     const auto sum = [&](auto read) { return total(source.workers, read); };
-    Json json(out);
+    JsonWriter json(out);
     json.open('{');
     json.text("version", source.version);
     json.text("hostname", source.hostname);
@@ -149,6 +141,7 @@ void append_status(std::string& out, const StatusSource& source) {
                 sum([](const auto& each) { return each.bytes_received_total.value(); }));
     json.close('}');
 
+    append_queue(json, source);
     append_backends(json, source);
     json.close('}');
     out.push_back('\n');

@@ -1,4 +1,4 @@
-// The JSON of /api/status: version, uptime, workers, connections, messages, backends.
+// The JSON of /api/status: version, uptime, workers, connections, messages, the queue, backends.
 //
 // Out:    one JSON object, appended.
 // Thread: main; reads counters that workers write.

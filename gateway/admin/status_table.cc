@@ -1,43 +1,17 @@
 #include "admin/status_table.h"
 
-#include "base/escape.h"
+#include "admin/table_text.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <fmt/format.h>
 #include <iterator>
-#include <simdjson.h>
 #include <vector>
 
 namespace ringmx::admin {
 namespace {
 
 using simdjson::dom::element;
-
-std::string text_at(const element& object, std::string_view key) {
-    std::string_view value;
-    std::string escaped;
-    if (object[key].get(value) == simdjson::SUCCESS) {
-        append_log_text(escaped, value);
-    }
-    return escaped;
-}
-
-double number_at(const element& object, std::string_view key) {
-    double value = 0;
-    return object[key].get(value) == simdjson::SUCCESS ? value : 0;
-}
-
-std::uint64_t count_at(const element& object, std::string_view key) {
-    std::uint64_t value = 0;
-    return object[key].get(value) == simdjson::SUCCESS ? value : 0;
-}
-
-bool flag_at(const element& object, std::string_view key) {
-    bool value = false;
-    return object[key].get(value) == simdjson::SUCCESS && value;
-}
 
 // "3d 4h", "12m 5s": the two largest units are enough.
 std::string elapsed(double seconds) {
@@ -76,6 +50,48 @@ void append_rows(std::string& out, const std::vector<Row>& rows) {
             }
         }
         out += line + "\n";
+    }
+}
+
+// In one line what there is, and in another what an operator may have to see to.
+void append_queue(std::string& out, const element& root) {
+    element queue;
+    if (root["queue"].get(queue) != simdjson::SUCCESS) {
+        return; // of a version that had none
+    }
+    const std::uint64_t messages = count_at(queue, "messages");
+    fmt::format_to(std::back_inserter(out), "queue        {} messages, {}", messages,
+                   size_text(number_at(queue, "bytes")));
+    if (messages == 0) {
+        out += "\n";
+        return;
+    }
+    fmt::format_to(std::back_inserter(out), ", oldest {}\n",
+                   elapsed(number_at(queue, "oldest_seconds")));
+    element states;
+    if (queue["states"].get(states) != simdjson::SUCCESS) {
+        return;
+    }
+    const std::size_t before = out.size();
+    for (const char* const state :
+         {"active", "deferred", "parked", "held", "pool_hold", "failed"}) {
+        if (const std::uint64_t count = count_at(states, state); count > 0) {
+            fmt::format_to(std::back_inserter(out), "{}{} {}",
+                           out.size() == before ? "             " : ", ", count, state);
+        }
+    }
+    out += out.size() == before ? "" : "\n";
+    simdjson::dom::array pools;
+    if (queue["pools"].get(pools) != simdjson::SUCCESS) {
+        return;
+    }
+    for (const element& pool : pools) {
+        const std::uint64_t parked = count_at(pool, "parked");
+        const std::uint64_t held = count_at(pool, "pool_hold");
+        if (parked + held > 0) {
+            fmt::format_to(std::back_inserter(out), "             pool {}: {} parked, {} on hold\n",
+                           text_at(pool, "pool"), parked, held);
+        }
     }
 }
 
@@ -128,6 +144,7 @@ std::optional<std::string> status_table(std::string_view json) {
                    "messages     {} accepted, {} rejected, {:.1f} MiB received\n",
                    count_at(messages, "accepted"), count_at(messages, "rejected"),
                    number_at(messages, "bytes_received") / (1024 * 1024));
+    append_queue(out, root);
     append_backends(out, root);
     return out;
 }

@@ -1,5 +1,7 @@
 #include "observe/counters.h"
 
+#include <algorithm>
+
 namespace ringmx::observe {
 
 RejectReason reject_reason(RecipientReason reason) {
@@ -206,6 +208,17 @@ void BackendRegistry::begin_config() {
     for (BackendRow& row : rows_) {
         row.configured = false;
     }
+    for (PoolRow& row : pool_rows_) {
+        row.configured = false;
+    }
+}
+
+PoolRow& BackendRegistry::pool_row(std::string_view pool) {
+    const auto known = std::ranges::find(pool_rows_, pool, &PoolRow::pool);
+    PoolRow& row =
+        known != pool_rows_.end() ? *known : pool_rows_.emplace_back(pool, workers_count_);
+    row.configured = true;
+    return row;
 }
 
 BackendRow& BackendRegistry::row(std::string_view pool, std::string_view backend) {

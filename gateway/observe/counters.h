@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "base/instant.h"
+#include "base/messages/queue_messages.h"
 #include "base/spsc_ring.h"
 #include "observe/histogram.h"
 
@@ -192,7 +193,8 @@ struct alignas(cache_line_bytes) WorkerCounters {
 
     // The queue.
     Gauge queue_messages;
-    Gauge queue_bytes;              // as stored
+    Gauge queue_bytes; // as stored
+    std::array<Gauge, queue_states_count> queue_messages_by_state;
     Gauge queue_oldest_accepted_at; // seconds since 1970; 0: the queue is empty
     Counter spool_commits_total;
     Counter spool_records_total; // in those
@@ -247,22 +249,41 @@ struct BackendRow {
     std::deque<BackendCounters> workers; // one per worker
 };
 
+// One worker's messages that wait for one pool.
+struct alignas(cache_line_bytes) PoolCounters {
+    Gauge queue_parked;
+    Gauge queue_pool_hold;
+};
+
+struct PoolRow {
+    PoolRow(std::string_view pool_name, std::size_t workers_count)
+        : pool(pool_name), workers(workers_count) {}
+
+    std::string pool;
+    bool configured = false; // as in BackendRow
+    std::deque<PoolCounters> workers;
+};
+
 class BackendRegistry {
   public:
     explicit BackendRegistry(std::size_t workers_count) : workers_count_(workers_count) {}
 
-    // Call before the row() of a new config's backends: those not asked for again count as gone
+    // Call before the rows of a new config's backends and pools: those not asked for again count as gone
     // (they keep their counts).
     void begin_config();
     // The row of a backend, made when it is new; stays where it is.
     [[nodiscard]] BackendRow& row(std::string_view pool, std::string_view backend);
 
+    [[nodiscard]] PoolRow& pool_row(std::string_view pool);
+
     [[nodiscard]] const std::deque<BackendRow>& rows() const { return rows_; }
+    [[nodiscard]] const std::deque<PoolRow>& pool_rows() const { return pool_rows_; }
     [[nodiscard]] std::size_t workers_count() const { return workers_count_; }
 
   private:
     std::size_t workers_count_;
     std::deque<BackendRow> rows_;
+    std::deque<PoolRow> pool_rows_;
 };
 
 } // namespace ringmx::observe

@@ -62,8 +62,9 @@ enum class LogEvent : std::uint8_t {
     // also client, sender, size, tls
     delivered,
     // id, recipient, duration (since acceptance), detail (the reply); in JSON also client, sender, size
-    deferred, // to be tried again
-    failed,   // for good
+    deferred,     // to be tried again
+    failed,       // for good
+    queue_change, // id, detail: an operator's
     // Backends.
     backend_up,         // pool, backend, detail
     backend_down,       // pool, backend, detail

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/messages/queue_messages.h"
 #include "spool/commit.h"
 #include "spool/stored_message.h"
 
@@ -14,15 +15,8 @@
 
 namespace ringmx::spool {
 
-enum class QueueState : std::uint8_t {
-    active,    // being forwarded now
-    due,       // to be tried at its next attempt
-    parked,    // its pool has no backend that takes mail
-    on_hold,   // by an operator
-    pool_hold, // its pool is on hold
-    failed,    // for good, for all or the rest of its recipients
-};
-inline constexpr std::size_t queue_states_count = 6;
+using ringmx::queue_states_count;
+using ringmx::QueueState;
 
 inline constexpr std::uint16_t no_pool = 0xFFFF;
 

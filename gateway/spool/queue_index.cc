@@ -206,6 +206,11 @@ QueueIndex::Sum QueueIndex::sum(QueueState state) const {
     return sum;
 }
 
+QueueIndex::Sum QueueIndex::sum(QueueState state, std::uint16_t pool) const {
+    const bool has_any = pool < pools_.size() && !pools_[pool].is_awake;
+    return has_any ? pools_[pool].sums[index_of(state)] : Sum();
+}
+
 QueueIndex::Sum QueueIndex::sum() const {
     Sum sum;
     for (const Sum& one : sums_) {

@@ -102,6 +102,8 @@ class QueueIndex {
     [[nodiscard]] std::optional<Slot> first_after(std::uint64_t age) const;
 
     [[nodiscard]] Sum sum(QueueState state) const;
+    // Of a pool, parked or held for it.
+    [[nodiscard]] Sum sum(QueueState state, std::uint16_t pool) const;
     [[nodiscard]] Sum sum() const;
     [[nodiscard]] Sum held() const; // on hold, or failed
     [[nodiscard]] std::optional<std::uint32_t> oldest_accepted_at_s() const;

@@ -17,6 +17,7 @@
 #include "base/address.h"
 #include "base/bytes.h"
 #include "base/instant.h"
+#include "base/messages/queue_messages.h"
 #include "spool/format.h"
 
 #include <cstdint>
@@ -36,12 +37,7 @@ struct SegmentName {
     auto operator<=>(const SegmentName&) const = default;
 };
 
-enum class RecipientState : std::uint8_t {
-    pending = 0,
-    delivered = 1,
-    failed = 2,  // for good: held until an operator acts
-    removed = 3, // by an operator, by age, or by a report to the sender
-};
+using ringmx::RecipientState;
 
 struct StoredRecipient {
     std::string mailbox;

@@ -54,24 +54,11 @@ void Dispatch::start(spool::StoredMessage message, std::vector<Slice> content) {
     route();
 }
 
-// The head of the record lies in its first block, or is put together.
 void Dispatch::start(ReadRecord record) {
-    error_ = record.error;
-    std::optional<spool::StoredMessage> message;
     std::size_t content_start = 0;
-    if (error_ == 0) {
-        const std::size_t body_bytes = record.header.record_bytes - spool::record_header_bytes;
-        message = spool::read_message_head(record.body.front().bytes(), body_bytes, content_start);
-        if (!message) {
-            std::string whole;
-            for (const Slice& slice : record.body) {
-                whole += slice.text();
-            }
-            message = spool::read_message_head(as_bytes(whole), body_bytes, content_start);
-        }
-        error_ = message ? 0 : EBADMSG;
-    }
+    std::optional<spool::StoredMessage> message = head_of(record, content_start);
     if (!message) {
+        error_ = record.error != 0 ? record.error : EBADMSG;
         queue_.finish(*this);
         return;
     }

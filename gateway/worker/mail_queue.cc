@@ -29,7 +29,7 @@ constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
-enum class OwnerKind : std::uint8_t { intake = 1, ending, move };
+enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command };
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
     return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
@@ -51,8 +51,9 @@ std::uint32_t seconds(WallTime time) {
 MailQueue::MailQueue(Worker& worker, SpoolOptions options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
-      intakes_(slots_max), dispatches_(dispatches_max), forwardings_(slots_max),
-      endings_(slots_max), mover_(worker, *this), generation_(options.generation) {
+      answers_(worker, *this), intakes_(slots_max), dispatches_(dispatches_max),
+      forwardings_(slots_max), endings_(slots_max), mover_(worker, *this),
+      generation_(options.generation) {
     number_pools();
 }
 
@@ -213,20 +214,32 @@ void MailQueue::mark_durable(std::uint64_t owner) {
     }
     case OwnerKind::move:
         return;
+    case OwnerKind::command:
+        answers_.mark_over(handle_of(owner), 0);
+        return;
     }
 }
 
 void MailQueue::mark_failed(std::uint64_t owner, int error) {
-    (void)owner; // marks of endings are never awaited: the journal tries them again
-    (void)error;
+    RINGMX_ASSERT(kind_of(owner) == OwnerKind::command); // the journal tries others again
+    answers_.mark_over(handle_of(owner), error);
+}
+
+void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
+    const spool::QueueEntry& entry = index_.at(slot);
+    log_.journal().append_mark({.kind = kind,
+                                .id = entry.id,
+                                .home = log_.name_of(entry.segment),
+                                .at = worker_.wall_time()},
+                               owner(OwnerKind::command, command), true, worker_.now());
 }
 
 void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) {
-    if ((part & mover_part) != 0) {
+    if ((part & mover_part) != 0 && part != QueueAnswers::record_part) {
         mover_.on_record(reader, part & ~mover_part, std::move(record));
-        return;
-    }
-    if (part == 0) {
+    } else if (part == QueueAnswers::record_part) {
+        answers_.on_record(reader, std::move(record));
+    } else if (part == 0) {
         if (Dispatch* const dispatch = dispatches_.find(reader)) {
             dispatch->start(std::move(record));
         }
@@ -238,6 +251,7 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
 void MailQueue::run() {
     try_journal_waiters();
     watch_pools();
+    answers_.run();
     start_due();
     mover_.run();
     log_.run();
@@ -273,6 +287,7 @@ void MailQueue::watch_pools() {
             index_.wake(pool);
         }
     }
+    count_pools();
 }
 
 void MailQueue::start_due() {
@@ -367,10 +382,14 @@ void MailQueue::relieve() {
     forwardings_.for_each([](Forwarding& forwarding) { forwarding.relieve(); });
 }
 
-void MailQueue::drain() { is_draining_ = true; }
+void MailQueue::drain() {
+    is_draining_ = true;
+    answers_.drain();
+}
 
 void MailQueue::cut() {
-    is_draining_ = is_cut_ = true;
+    drain();
+    is_cut_ = true;
     intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
     dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
 }
@@ -385,7 +404,8 @@ Instant MailQueue::deadline() const {
     const Instant due = may_start ? index_.next_deadline() : never;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
-    return std::min({due, log_.deadline(), mover_.deadline(), watches ? watch_at_ : never});
+    return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
+                     watches ? watch_at_ : never});
 }
 
 void MailQueue::reap() {
@@ -400,11 +420,31 @@ void MailQueue::reap() {
     }
 }
 
+// Now and then: there may be hundreds.
+void MailQueue::count_pools() {
+    const auto messages = [this](QueueState state, std::uint16_t pool) {
+        return static_cast<std::int64_t>(index_.sum(state, pool).messages);
+    };
+    for (std::uint16_t pool = 0; pool < pool_names_.size(); ++pool) {
+        if (pool_indexes_[pool] == no_index) {
+            continue;
+        }
+        const Pool& configured = *worker_.snapshot()->pools[pool_indexes_[pool]];
+        observe::PoolCounters& counted = configured.row->workers[worker_.index()];
+        counted.queue_parked.set(messages(QueueState::parked, pool));
+        counted.queue_pool_hold.set(messages(QueueState::pool_hold, pool));
+    }
+}
+
 void MailQueue::count_queue() {
     observe::WorkerCounters& counters = worker_.counters();
     const spool::QueueIndex::Sum sum = index_.sum();
     counters.queue_messages.set(static_cast<std::int64_t>(sum.messages));
     counters.queue_bytes.set(static_cast<std::int64_t>(sum.stored_bytes));
+    for (std::size_t state = 0; state < queue_states_count; ++state) {
+        counters.queue_messages_by_state[state].set(
+            static_cast<std::int64_t>(index_.sum(static_cast<QueueState>(state)).messages));
+    }
     const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
     counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
     const spool::Journal::Totals& totals = log_.journal().totals();

@@ -24,6 +24,7 @@
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
 #include "worker/mover.h"
+#include "worker/queue_answers.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
 
@@ -89,6 +90,17 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void finish(Dispatch& dispatch); // no forwarding is under way any more
     [[nodiscard]] spool::QueueIndex& index() { return index_; }
 
+    // For queue answers.
+    [[nodiscard]] QueueAnswers& answers() { return answers_; }
+    [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
+        return pool_names_[pool];
+    }
+    // QueueAnswers::mark_over() follows.
+    void await_mark(spool::QueueIndex::Slot slot, spool::MarkKind kind, Handle command);
+    void hold(spool::QueueIndex::Slot slot);
+    void release(spool::QueueIndex::Slot slot);
+    void remove(spool::QueueIndex::Slot slot);
+
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
     void adopt(std::vector<spool::RecoveredMessage> messages,
                std::vector<AdoptedSegment*> segments);
@@ -115,6 +127,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
+    // QueueEntry::flags of an active one: what it becomes when its forwarding is over.
+    static constexpr std::uint8_t hold_flag = 1;
+    static constexpr std::uint8_t removed_flag = 2;
+    static constexpr std::uint8_t flags_mask = 3;
     // A message that is over, until that is durable.
     struct Ending {
         Handle self;
@@ -131,6 +147,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
     void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
                           std::vector<std::uint32_t> segments);
+    [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
+    void drop(Slot slot); // of which a durable mark says that it is over
+    void postpone(Slot slot);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     struct Tally {
@@ -148,6 +167,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] bool has_backend(std::uint16_t pool) const;
     void number_pools();
     void count_queue();
+    void count_pools();
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     [[nodiscard]] bool is_on_hold(std::uint16_t pool) const;
     void log_unreadable(const Dispatch& dispatch);
@@ -157,6 +177,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Worker& worker_;
     SpoolLog log_;
     spool::QueueIndex index_;
+    QueueAnswers answers_;
     Slab<SpoolIntake> intakes_;
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;

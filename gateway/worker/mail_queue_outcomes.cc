@@ -23,14 +23,28 @@ void MailQueue::finish(Dispatch& dispatch) {
     if (dispatch.is_from_disk()) {
         --disk_dispatches_;
     }
+    const std::uint64_t flags = index_.at(slot).flags;
+    index_.at(slot).flags = 0;
+    if ((flags & removed_flag) != 0) {
+        drop(slot);
+        return;
+    }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
+        if ((flags & hold_flag) != 0) {
+            index_.hold(slot);
+            return;
+        }
         index_.set_due(slot, worker_.now() + disk_retry_wait);
         return;
     }
     const Tally tally = settle_outcomes(dispatch, has_expired(slot));
     if (tally.pending == 0 && tally.failed == 0) {
         return; // its last mark has ended it
+    }
+    if ((flags & hold_flag) != 0) {
+        index_.hold(slot);
+        return;
     }
     if (tally.pending == 0) {
         index_.fail(slot);
@@ -156,14 +170,17 @@ void MailQueue::append_mark(Slot slot, MarkKind kind, std::uint32_t recipient,
                                0, false, worker_.now());
 }
 
-// The last mark about a message. Its segments are held until that is durable.
-void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
-    const spool::QueueEntry& entry = index_.at(slot);
-    std::vector<std::uint32_t> segments = {entry.segment};
+std::vector<std::uint32_t> MailQueue::segments_of(Slot slot) const {
+    std::vector<std::uint32_t> segments = {index_.at(slot).segment};
     if (const spool::QueueExtra* const extra = index_.extra(slot)) {
         segments.insert(segments.end(), extra->chunk_segments.begin(), extra->chunk_segments.end());
     }
-    append_last_mark(entry.id, kind, recipient, std::move(segments));
+    return segments;
+}
+
+// The last mark about a message. Its segments are held until that is durable.
+void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
+    append_last_mark(index_.at(slot).id, kind, recipient, segments_of(slot));
     index_.erase(slot);
 }
 
@@ -189,11 +206,7 @@ void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
         return;
     }
     spool::QueueEntry& entry = index_.at(*slot);
-    std::vector<std::uint32_t> old_segments = {entry.segment};
-    if (const spool::QueueExtra* const extra = index_.extra(*slot)) {
-        old_segments.insert(old_segments.end(), extra->chunk_segments.begin(),
-                            extra->chunk_segments.end());
-    }
+    const std::vector<std::uint32_t> old_segments = segments_of(*slot);
     log_.note_move(place.segment, log_.name_of(entry.segment));
     entry.set_place(place.segment, place.offset, place.record_bytes);
     if (!chunk_segments.empty()) {

@@ -27,7 +27,7 @@ struct AdoptedSegment {
     spool::SegmentName name;
     spool::Nonce nonce{};
     std::uint64_t size_bytes = 0;
-    // One for each record of a live message in it; only ever counts down.
+    // One for each record of a live message in it, and for each read of one; from zero it never rises.
     std::atomic<std::uint32_t> holds{0};
 };
 

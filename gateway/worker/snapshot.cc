@@ -73,6 +73,7 @@ std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const Settings> s
     lasting.counters.begin_config();
     for (const PoolSettings& pool_settings : settings->pools) {
         auto pool = std::make_unique<Pool>(pool_settings, lasting.states);
+        pool->row = &lasting.counters.pool_row(pool_settings.name);
         for (const BackendSettings& backend : pool_settings.backends) {
             const auto& known = pool->addresses.emplace_back(addresses.of(backend));
             pool->upstream.states[pool->addresses.size() - 1]->set_resolved(!known.empty());

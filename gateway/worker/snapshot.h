@@ -51,6 +51,7 @@ struct Pool {
     std::vector<std::vector<SocketAddress>>
         addresses; // of each backend; empty while its name has not resolved
     std::vector<observe::BackendRow*> rows;
+    observe::PoolRow* row = nullptr;
     std::vector<std::shared_ptr<BackendTraits>> traits;
 
     [[nodiscard]] const PoolSettings& settings() const { return upstream.settings; }

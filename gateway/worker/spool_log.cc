@@ -15,6 +15,24 @@ constexpr std::uint32_t readings_max = (1U << 24U) - 1; // what a Token can name
 
 } // namespace
 
+// It lies in the body's first block, or is put together.
+std::optional<spool::StoredMessage> head_of(const ReadRecord& record, std::size_t& content_start) {
+    if (record.error != 0) {
+        return std::nullopt;
+    }
+    const std::size_t body_bytes = record.header.record_bytes - spool::record_header_bytes;
+    std::optional<spool::StoredMessage> message =
+        spool::read_message_head(record.body.front().bytes(), body_bytes, content_start);
+    if (!message) {
+        std::string whole;
+        for (const Slice& slice : record.body) {
+            whole += slice.text();
+        }
+        message = spool::read_message_head(as_bytes(whole), body_bytes, content_start);
+    }
+    return message;
+}
+
 SpoolLog::SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
                    observe::WorkerCounters& counters, spool::JournalObserver& observer,
                    RecordReader& reader)
@@ -83,6 +101,14 @@ void SpoolLog::release(std::uint32_t segment) {
     }
 }
 
+void SpoolLog::hold(std::uint32_t segment) {
+    if ((segment & adopted_segment) == 0) {
+        table_.hold(segment);
+    } else {
+        adopted_[segment & ~adopted_segment]->holds.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
 int SpoolLog::descriptor_of(std::uint32_t segment) const {
     return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment]->descriptor
                                             : table_.at(segment).descriptor;
@@ -129,6 +155,7 @@ bool SpoolLog::read(const spool::RecordPlace& place, std::uint64_t id, Handle re
     operation.token = {spool_read_operation, reading->self.slot, reading->self.generation};
     loop_.queue(operation);
     ++operations_;
+    hold(place.segment); // its message may end meanwhile
     return true;
 }
 
@@ -162,6 +189,7 @@ void SpoolLog::complete_read(const ring::Completion& completion) {
     }
     const Handle reader = reading->reader;
     const std::uint32_t part = reading->part;
+    release(reading->place.segment);
     for (Block* const block : reading->blocks) {
         loop_.pool().release(block);
     }

@@ -49,6 +49,11 @@ struct ReadRecord {
     std::vector<Slice> body;
 };
 
+// The head of a message's record; nothing if there is an error, or it makes no sense. What it is
+// about begins behind `content_start` octets of the body.
+[[nodiscard]] std::optional<spool::StoredMessage> head_of(const ReadRecord& record,
+                                                          std::size_t& content_start);
+
 class RecordReader {
   public:
     // `part`: as given to read().
@@ -84,8 +89,9 @@ class SpoolLog {
     [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
     [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
     void release(std::uint32_t segment); // one hold
+    void hold(std::uint32_t segment);    // one more, of what is held
 
-    // Answered by RecordReader, never in this call. False: no memory now.
+    // The segment is held until the answer. Answered by RecordReader, never in this call. False: no memory now.
     [[nodiscard]] bool read(const spool::RecordPlace& place, std::uint64_t id, Handle reader,
                             std::uint32_t part);
 

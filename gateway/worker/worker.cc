@@ -15,6 +15,7 @@ constexpr Duration heartbeat_time = 1s;
 // would turn the worker round and round.
 constexpr Duration accept_pause = 100ms;
 constexpr std::size_t inbox_messages = 64;
+constexpr std::size_t answers_max = 64; // more than main has questions open
 // Under pressure everything held is looked through this often. What is sent to backends to make room
 // leaves memory when it has been sent: nobody's message is failed before a second look.
 constexpr Duration relief_interval = 100ms;
@@ -46,7 +47,7 @@ Worker::Worker(Options options)
       book_(options_.index, *options_.shares, options_.seed),
       clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
       backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
-      random_(options_.seed), verification_(*this), inbox_(inbox_messages),
+      random_(options_.seed), verification_(*this), inbox_(inbox_messages), answers_(answers_max),
       accepting_(options_.listeners.size(), false) {
     if (options_.spool.supply != nullptr) {
         queue_ = std::make_unique<MailQueue>(*this, options_.spool);
@@ -111,6 +112,15 @@ bool Worker::post(Inbox message) {
     }
     options_.port->waker().wake();
     return true;
+}
+
+void Worker::answer(QueueAnswer answer) {
+    answer.worker = index();
+    const bool is_taken = answers_.try_push(std::move(answer));
+    RINGMX_ASSERT(is_taken);
+    if (options_.main_waker != nullptr) {
+        options_.main_waker->wake();
+    }
 }
 
 Instant Worker::turn_deadline() const {
@@ -280,6 +290,9 @@ void Worker::read_inbox() {
             break;
         case Inbox::Kind::adopt:
             queue_->adopt(std::move(message.messages), std::move(message.segments));
+            break;
+        case Inbox::Kind::question:
+            queue_->answers().ask(std::move(message.question));
             break;
         case Inbox::Kind::drain:
             begin_drain();

@@ -55,6 +55,10 @@ class AdminServerTest : public ::testing::Test {
         pages.unready = [] { return std::string(); };
         pages.metrics = [this](std::string& out) { out += metrics; };
         pages.status = [](std::string& out) { out += "{}"; };
+        pages.queue = [this](const QueueRequest&, Ticket ticket) {
+            tickets.push_back(ticket);
+            return std::optional<HttpResponse>();
+        };
         server.emplace(port, std::move(pages));
         server->listen(3, Surface::admin);
         server->listen(4, Surface::probe);
@@ -118,6 +122,12 @@ class AdminServerTest : public ::testing::Test {
             complete(Opcode::cancel, descriptor, 0, false);
         }
     }
+    void reply(Ticket ticket, std::string body) {
+        HttpResponse response;
+        response.body = std::move(body);
+        server->reply(ticket, response, now);
+        collect();
+    }
     void pass(Duration duration) {
         now += duration;
         server->run_timers(now);
@@ -128,6 +138,7 @@ class AdminServerTest : public ::testing::Test {
     std::string metrics = "m 1\n";
     std::optional<AdminServer> server;
     std::vector<Operation> in_flight;
+    std::vector<Ticket> tickets; // of requests to be answered later
     Instant now{1000s};
 };
 
@@ -409,6 +420,92 @@ TEST_F(AdminServerTest, AConnectionAcceptedWhileStoppingIsClosed) {
     collect();
     accept(10);
     EXPECT_EQ(port.closed, std::vector<int>{10});
+}
+
+constexpr const char* queue_request = "GET /api/queue HTTP/1.1\r\nHost: a\r\n\r\n";
+
+TEST_F(AdminServerTest, AnAnswerThatComesLaterGoesToWhoAsked) {
+    accept(10);
+    accept(11);
+    receive(10, queue_request);
+    receive(11, queue_request);
+    ASSERT_EQ(tickets.size(), 2U);
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    reply(tickets[1], "second");
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    EXPECT_THAT(sent(11), ::testing::EndsWith("\r\n\r\nsecond"));
+    reply(tickets[0], "first");
+    EXPECT_THAT(sent(10), ::testing::EndsWith("\r\n\r\nfirst"));
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_THAT(sent(10), HasSubstr("\r\n\r\nok\n"));
+}
+
+TEST_F(AdminServerTest, WhatIsPipelinedBehindAnAwaitedAnswerWaitsForIt) {
+    accept(10);
+    receive(10, std::string(queue_request) + "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    receive(10, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    reply(tickets.at(0), "first");
+    EXPECT_THAT(sent(10), ::testing::EndsWith("first"));
+    EXPECT_THAT(sent(10), HasSubstr("m 1\n"));
+    EXPECT_THAT(sent(10), HasSubstr("ok\n"));
+}
+
+TEST_F(AdminServerTest, AnAnswerThatDoesNotComeIsA503AndNeverAnswersAnother) {
+    accept(10);
+    receive(10, queue_request);
+    pass(AdminServer::answer_timeout - 1ms);
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    pass(1ms);
+    EXPECT_THAT(sent(10), StartsWith("HTTP/1.1 503 "));
+    receive(10, queue_request);
+    reply(tickets.at(0), "too late");
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    reply(tickets.at(1), "second");
+    EXPECT_THAT(sent(10), ::testing::EndsWith("second"));
+}
+
+TEST_F(AdminServerTest, AClientThatLeavesBeforeItsAnswerHarmsNobody) {
+    accept(10);
+    receive(10, queue_request);
+    complete(Opcode::receive, 10, -ECONNRESET, false);
+    reply(tickets.at(0), "while it closes");
+    EXPECT_EQ(find(Opcode::send, 10), nullptr);
+    settle(10);
+    reply(tickets.at(0), "when it is gone");
+    accept(11); // into the same slot
+    receive(11, queue_request);
+    reply(tickets.at(0), "when another is there");
+    EXPECT_EQ(find(Opcode::send, 11), nullptr);
+    // One that only shut its side is still answered.
+    complete(Opcode::receive, 11, 0, false);
+    reply(tickets.at(1), "last");
+    EXPECT_THAT(sent(11), ::testing::EndsWith("last"));
+    settle(11);
+    EXPECT_EQ(server->connections_open(), 0U);
+}
+
+TEST_F(AdminServerTest, WhoAwaitsAnAnswerMakesWayForNobody) {
+    accept(10);
+    receive(10, queue_request);
+    for (int count = 1; count < static_cast<int>(AdminServer::connections_max); ++count) {
+        accept(10 + count);
+    }
+    accept(100);
+    EXPECT_EQ(find(Opcode::shutdown, 10), nullptr);
+    EXPECT_NE(find(Opcode::shutdown, 11), nullptr);
+    reply(tickets.at(0), "first");
+    EXPECT_THAT(sent(10), ::testing::EndsWith("first"));
+}
+
+TEST_F(AdminServerTest, StopClosesWhoAwaitsAnAnswer) {
+    accept(10);
+    receive(10, queue_request);
+    server->stop();
+    collect();
+    settle(10);
+    reply(tickets.at(0), "late");
+    EXPECT_EQ(server->connections_open(), 0U);
 }
 
 } // namespace

@@ -16,6 +16,11 @@ class PagesTest : public ::testing::Test {
         pages.unready = [this] { return unready; };
         pages.metrics = [](std::string& out) { out += "ringmx_x 1\n"; };
         pages.status = [](std::string& out) { out += "{}\n"; };
+        pages.queue = [this](const QueueRequest& request, Ticket ticket) {
+            EXPECT_EQ(ticket, (Ticket{1, 2}));
+            asked = request;
+            return queue;
+        };
     }
 
     HttpResponse ask(std::string_view path, Surface surface = Surface::admin,
@@ -26,12 +31,15 @@ class PagesTest : public ::testing::Test {
         if (!admin_field.empty()) {
             request.fields.push_back({"x-ringmx-admin", admin_field});
         }
-        return answer(pages, surface, request, Instant(1s));
+        return answer(pages, surface, request, {.slot = 1, .number = 2}, Instant(1s))
+            .value_or(HttpResponse{.status = 0});
     }
 
     Pages pages;
     std::string unhealthy;
     std::string unready;
+    std::optional<QueueRequest> asked;
+    std::optional<HttpResponse> queue;
 };
 
 TEST_F(PagesTest, HealthAndReadinessSayWhyNot) {
@@ -63,7 +71,7 @@ TEST_F(PagesTest, TheProbeAddressServesOnlyTheProbesAndMetrics) {
 
 TEST_F(PagesTest, WhatIsNotThereIs404) {
     for (const char* path :
-         {"/", "/healthz/", "/api/queue", "/api/queue/1", "/../healthz", "/HEALTHZ", ""}) {
+         {"/", "/healthz/", "/api/queues", "/api/queue/1", "/../healthz", "/HEALTHZ", ""}) {
         EXPECT_EQ(ask(path).status, 404) << path;
     }
 }
@@ -82,6 +90,34 @@ TEST_F(PagesTest, OtherMethodsAre405WithWhatIsAllowedWhereThereIsAPage) {
     EXPECT_EQ(ask("/healthz", Surface::admin, Method::other).allow, "GET, HEAD");
     EXPECT_EQ(ask("/nothing", Surface::admin, Method::other).status, 404);
     EXPECT_EQ(ask("/api/status", Surface::probe, Method::other).status, 404);
+}
+
+TEST_F(PagesTest, AQuestionAboutTheQueueIsAnsweredNowOrLater) {
+    EXPECT_EQ(ask("/api/queue").status, 0);
+    ASSERT_TRUE(asked.has_value());
+    EXPECT_EQ(asked->question.kind, QueueQuestion::Kind::list);
+    queue = HttpResponse{.status = 503};
+    EXPECT_EQ(ask("/api/queue").status, 503);
+}
+
+TEST_F(PagesTest, TheQueueIsChangedByPostWithTheHeaderOnAdminAddressOnly) {
+    const char* const changes[] = {
+        "/api/queue/retry", "/api/queue/BBBCFBBBBBBBG/retry", "/api/queue/BBBCFBBBBBBBG/hold",
+        "/api/queue/BBBCFBBBBBBBG/release", "/api/queue/BBBCFBBBBBBBG/remove"};
+    for (const char* const path : changes) {
+        EXPECT_EQ(ask(path).status, 405) << path;
+        EXPECT_EQ(ask(path).allow, "POST");
+        EXPECT_EQ(ask(path, Surface::admin, Method::head).status, 405);
+        EXPECT_EQ(ask(path, Surface::admin, Method::post).status, 403);
+        EXPECT_EQ(ask(path, Surface::probe, Method::post, "1").status, 404);
+        EXPECT_FALSE(asked.has_value());
+        EXPECT_EQ(ask(path, Surface::admin, Method::post, "1").status, 0);
+        EXPECT_TRUE(asked.has_value());
+        asked.reset();
+    }
+    EXPECT_EQ(ask("/api/queue", Surface::admin, Method::post, "1").status, 405);
+    EXPECT_EQ(ask("/api/queue", Surface::probe).status, 404);
+    EXPECT_FALSE(asked.has_value());
 }
 
 TEST_F(PagesTest, AnAnswerToHeadSaysTheLengthAndLeavesTheBodyOut) {

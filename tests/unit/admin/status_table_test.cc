@@ -18,6 +18,13 @@ TEST(StatusTable, ShowsWhatTheStatusSays) {
     worker.bytes_received_total.add(3U << 20U);
     worker.memory_bytes_in_use.set(1U << 19U);
     observe::BackendRegistry backends(1);
+    worker.queue_messages.set(9);
+    worker.queue_bytes.set(36 * 1024);
+    worker.queue_oldest_accepted_at.set(75 * 3600 - 61);
+    worker.queue_messages_by_state[static_cast<std::size_t>(QueueState::parked)].set(7);
+    worker.queue_messages_by_state[static_cast<std::size_t>(QueueState::failed)].set(2);
+    backends.pool_row("store").workers[0].queue_parked.set(7);
+    (void)backends.pool_row("m");
     backends.row("store", "10.0.1.1:25").workers[0].messages_forwarded_total.add(12345);
     (void)backends.row("m", "unix:/run/lmtp");
     const std::vector<const observe::WorkerCounters*> workers = {&worker};
@@ -35,10 +42,23 @@ TEST(StatusTable, ShowsWhatTheStatusSays) {
               "workers      1, 0.5 MiB of buffers in use\n"
               "connections  2 open, 19 in all, 0 refused\n"
               "messages     5 accepted, 3 rejected, 3.0 MiB received\n"
+              "queue        9 messages, 36.0 KiB, oldest 1m 1s\n"
+              "             7 parked, 2 failed\n"
+              "             pool store: 7 parked, 0 on hold\n"
               "\n"
               "pool   backend         state  connections  forwarded  failures\n"
               "store  10.0.1.1:25     down             0      12345         0\n"
               "m      unix:/run/lmtp  up               0          0         0\n");
+}
+
+TEST(StatusTable, AnEmptyQueueIsOneLine) {
+    observe::WorkerCounters worker;
+    const std::vector<const observe::WorkerCounters*> workers = {&worker};
+    StatusSource source;
+    source.workers = workers;
+    std::string json;
+    append_status(json, source);
+    EXPECT_TRUE(status_table(json).value_or("").ends_with("\nqueue        0 messages, 0 B\n"));
 }
 
 TEST(StatusTable, TimesHaveTheirTwoLargestUnits) {

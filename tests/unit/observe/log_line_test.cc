@@ -406,6 +406,14 @@ TEST(LogLine, LostRecords) {
     EXPECT_EQ(json(record), head("warning", "records_lost") + ",\"count\":12}");
 }
 
+TEST(LogLine, AnOperatorsChangeOfTheQueueIsTold) {
+    LogRecord record = of(LogEvent::queue_change);
+    record.id("BBBCFBBBBBBBG").detail("removed");
+    EXPECT_EQ(text(record), "BBBCFBBBBBBBG: removed");
+    EXPECT_EQ(json(record),
+              head("info", "queue_change") + ",\"id\":\"BBBCFBBBBBBBG\",\"detail\":\"removed\"}");
+}
+
 TEST(LogLine, WhatIsCutIsMarked) {
     LogRecord record = rejected(LogEvent::sender_rejected);
     record.sender(std::string(LogRecord::field_bytes_max + 1, 'a'));

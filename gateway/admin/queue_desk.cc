@@ -1,0 +1,207 @@
+#include "admin/queue_desk.h"
+
+#include "admin/queue_json.h"
+#include "base/assert.h"
+#include "base/error.h"
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+#include <iterator>
+#include <utility>
+
+namespace ringmx::admin {
+namespace {
+
+using Kind = QueueQuestion::Kind;
+using Result = QueueAnswer::Result;
+
+HttpResponse text(std::uint16_t status, std::string_view body) {
+    HttpResponse response;
+    response.status = status;
+    response.body = std::string(body) + "\n";
+    return response;
+}
+
+HttpResponse json_response(std::string body) {
+    HttpResponse response;
+    response.content_type = "application/json";
+    response.body = std::move(body) + "\n";
+    return response;
+}
+
+HttpResponse retried(std::uint64_t count) {
+    return json_response(fmt::format("{{\"retried\":{}}}", count));
+}
+
+constexpr std::string_view unknown_message = "no such message";
+
+} // namespace
+
+std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket ticket) {
+    Open open{.question = request.question, .ticket = ticket, .missing = options_.workers};
+    const bool is_list = open.question.kind == Kind::list;
+    if (is_list) {
+        std::optional<std::vector<std::uint64_t>> after = read_cursor(request.cursor);
+        if (!after) {
+            return text(400, "cursor: not one of this run of the gateway, begin without it");
+        }
+        open.after = std::move(*after);
+    }
+    if (options_.workers == 0) {
+        return is_list                                 ? list_page(open)
+               : open.question.kind == Kind::retry_all ? retried(0)
+                                                       : text(404, unknown_message);
+    }
+    if (open_.size() == questions_max) {
+        return text(503, "too many questions about the queue at a time, ask again");
+    }
+    open.answers.resize(options_.workers);
+    open.question.number = ++last_number_;
+    for (std::uint32_t worker = 0; worker < options_.workers; ++worker) {
+        QueueQuestion question = open.question;
+        question.after = is_list ? open.after[worker] : 0;
+        options_.post(worker, std::move(question));
+    }
+    open_.push_back(std::move(open));
+    return std::nullopt;
+}
+
+void QueueDesk::take(QueueAnswer answer) {
+    const auto found = std::ranges::find(open_, answer.question,
+                                         [](const Open& open) { return open.question.number; });
+    RINGMX_ASSERT(found != open_.end() && found->missing > 0);
+    found->answers[answer.worker] = std::move(answer);
+    if (--found->missing > 0) {
+        return;
+    }
+    const Open open = std::move(*found);
+    open_.erase(found);
+    options_.reply(open.ticket, respond(open));
+}
+
+// Who has the message decides; where nobody has it, who does not know.
+HttpResponse QueueDesk::respond(const Open& open) const {
+    const auto first = [&](Result result) {
+        return std::ranges::find(open.answers, result, &QueueAnswer::result);
+    };
+    const auto none = open.answers.end();
+    const bool is_about_all =
+        open.question.kind == Kind::list || open.question.kind == Kind::retry_all;
+    if (const auto failed = first(Result::not_durable); failed != none) {
+        const Error cause{"write to the spool (the change may be lost in a restart: make it again)",
+                          failed->error, spool::id_text(open.question.id)};
+        return text(503, cause.message());
+    }
+    const auto done = first(Result::done);
+    if (first(Result::busy) != none && (is_about_all || done == none)) {
+        return text(503, "a worker is short of memory, ends, or has a change of this message under "
+                         "way: ask again");
+    }
+    if (open.question.kind == Kind::list) {
+        return list_page(open);
+    }
+    if (open.question.kind == Kind::retry_all) {
+        std::uint64_t count = 0;
+        for (const QueueAnswer& answer : open.answers) {
+            count += answer.changed;
+        }
+        return retried(count);
+    }
+    if (done == none) {
+        return text(404, unknown_message);
+    }
+    std::string body;
+    JsonWriter json(body);
+    if (open.question.kind == Kind::show) {
+        append_queue_row(json, done->rows.front());
+    } else {
+        json.open('{');
+        json.text("id", spool::id_text(open.question.id));
+        json.close('}');
+    }
+    return json_response(std::move(body));
+}
+
+// Oldest first, as far as each worker's answer reaches: behind the last row of one that has more to
+// say nothing is known.
+HttpResponse QueueDesk::list_page(const Open& open) const {
+    std::vector<std::size_t> taken(open.answers.size(), 0);
+    std::string body;
+    JsonWriter json(body);
+    json.open('{');
+    json.open('[', "messages");
+    for (std::uint32_t count = 0; count < open.question.limit; ++count) {
+        std::size_t oldest = open.answers.size();
+        bool is_known = true;
+        for (std::size_t worker = 0; worker < open.answers.size(); ++worker) {
+            const QueueAnswer& answer = open.answers[worker];
+            if (taken[worker] == answer.rows.size()) {
+                is_known = is_known && answer.is_end;
+            } else if (oldest == open.answers.size() ||
+                       answer.rows[taken[worker]].created <
+                           open.answers[oldest].rows[taken[oldest]].created) {
+                oldest = worker;
+            }
+        }
+        if (!is_known || oldest == open.answers.size()) {
+            break;
+        }
+        append_queue_row(json, open.answers[oldest].rows[taken[oldest]++]);
+    }
+    json.close(']');
+    bool is_end = true;
+    std::vector<std::uint64_t> next = open.after;
+    for (std::size_t worker = 0; worker < open.answers.size(); ++worker) {
+        const QueueAnswer& answer = open.answers[worker];
+        const bool is_used_up = taken[worker] == answer.rows.size();
+        is_end = is_end && is_used_up && answer.is_end;
+        if (is_used_up) {
+            next[worker] = answer.next;
+        } else if (taken[worker] > 0) {
+            next[worker] = answer.rows[taken[worker] - 1].age;
+        }
+    }
+    if (is_end) {
+        json.null("cursor");
+    } else {
+        json.text("cursor", cursor_text(next));
+    }
+    json.close('}');
+    return json_response(std::move(body));
+}
+
+// Hexadecimal numbers: the run, and an age of each worker.
+std::string QueueDesk::cursor_text(const std::vector<std::uint64_t>& ages) const {
+    std::string cursor = fmt::format("{:x}", options_.run);
+    for (const std::uint64_t age : ages) {
+        fmt::format_to(std::back_inserter(cursor), "-{:x}", age);
+    }
+    return cursor;
+}
+
+std::optional<std::vector<std::uint64_t>> QueueDesk::read_cursor(std::string_view cursor) const {
+    if (cursor.empty()) {
+        return std::vector<std::uint64_t>(options_.workers, 0);
+    }
+    std::vector<std::uint64_t> numbers;
+    for (bool is_last = false; !is_last && numbers.size() <= options_.workers;) {
+        const std::string_view one = cursor.substr(0, cursor.find('-'));
+        std::uint64_t& number = numbers.emplace_back();
+        const auto [end, error] = std::from_chars(one.data(), one.data() + one.size(), number, 16);
+        if (error != std::errc() || end != one.data() + one.size()) {
+            return std::nullopt;
+        }
+        is_last = one.size() == cursor.size();
+        cursor.remove_prefix(std::min(one.size() + 1, cursor.size()));
+    }
+    if (numbers.size() != options_.workers + std::size_t{1} || numbers.front() != options_.run ||
+        !cursor.empty()) {
+        return std::nullopt;
+    }
+    numbers.erase(numbers.begin());
+    return numbers;
+}
+
+} // namespace ringmx::admin

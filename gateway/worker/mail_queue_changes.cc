@@ -1,0 +1,58 @@
+// What operators change about a message, in memory; QueueAnswers sees to its being durable.
+#include "worker/mail_queue.h"
+
+#include "worker/worker.h"
+
+namespace ringmx::worker {
+
+using spool::QueueState;
+
+// One that is being forwarded is given up if it only waits; else its outcome counts first.
+void MailQueue::hold(Slot slot) {
+    if (index_.at(slot).state == QueueState::active) {
+        index_.at(slot).flags |= hold_flag;
+        postpone(slot);
+    } else {
+        index_.hold(slot);
+    }
+}
+
+// Held by whatever, those that failed included: due now, and its time starts anew.
+void MailQueue::release(Slot slot) {
+    spool::QueueEntry& entry = index_.at(slot);
+    entry.expires_from_s = static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(worker_.wall_time().time_since_epoch())
+            .count());
+    entry.flags &= ~hold_flag & flags_mask;
+    index_.unsettle_failed(slot);
+    if (entry.state != QueueState::active) {
+        index_.set_due(slot, worker_.now());
+    }
+}
+
+// Its mark is durable.
+void MailQueue::remove(Slot slot) {
+    if (index_.at(slot).state != QueueState::active) {
+        drop(slot);
+        return;
+    }
+    index_.at(slot).flags |= removed_flag;
+    postpone(slot);
+}
+
+void MailQueue::drop(Slot slot) {
+    for (const std::uint32_t segment : segments_of(slot)) {
+        log_.release(segment);
+    }
+    index_.erase(slot);
+}
+
+void MailQueue::postpone(Slot slot) {
+    dispatches_.for_each([&](Dispatch& dispatch) {
+        if (dispatch.slot() == slot) {
+            (void)dispatch.postpone();
+        }
+    });
+}
+
+} // namespace ringmx::worker

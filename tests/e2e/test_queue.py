@@ -1,0 +1,226 @@
+"""The queue as an operator sees and changes it: `ringmx queue`, /api/queue, `ringmx status`, and that changes outlive the process."""
+
+import json
+import re
+import signal
+import socket
+import time
+import unittest
+import urllib.parse
+
+from harness import BIN, EndToEnd, address, config, free_port, pool, run, wait_until
+
+ADMIN = {"X-Ringmx-Admin": "1"}
+FIELDS = {"id", "sender", "recipients", "size", "attempts", "next_attempt", "created", "state", "pool"}
+
+
+class Queue(EndToEnd):
+    def spooling(self, *backends, workers=1, pools=None, routes=None, **sections):
+        """A gateway that spools; without backends its only one is an address where nobody listens."""
+        pools = pools or {"main": pool(*(backends or (f"127.0.0.1:{free_port()}",)))}
+        return self.gateway(config(pools, routes, {"acknowledge": "spool"}, workers=workers, spool={"directory": str(self.folder / "spool")}, **sections))
+
+    def again(self, gateway, number=signal.SIGKILL, **changes):
+        """The same gateway after its end."""
+        gateway.signal(number)
+        gateway.wait()
+        return self.gateway({**gateway.settings, **changes})
+
+    def send(self, gateway, *recipients, sender="sender@example.net", body=b"Subject: x\r\n\r\nhello\r\n"):
+        """The id of a message that was taken."""
+        with gateway.client() as client:
+            client.ehlo()
+            reply = str(client.message(*(recipients or ("user@example.com",)), sender=sender, body=body))
+        return re.search(r"queued as (\S+)", reply).group(1)
+
+    def queue(self, gateway, *arguments):
+        return run(BIN / "ringmx", "queue", *arguments, "--admin", f"127.0.0.1:{gateway.admin_port}")
+
+    def ids(self, gateway, *arguments):
+        result = self.queue(gateway, "list", "--json", *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return [entry["id"] for entry in json.loads(result.stdout)["messages"]]
+
+    def entry(self, gateway, queue_id):
+        status, text = gateway.get(f"/api/queue/{queue_id}")
+        self.assertEqual(status, 200, text)
+        return json.loads(text)
+
+    def do(self, gateway, *arguments):
+        result = self.queue(gateway, *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return result.stdout
+
+    def post(self, gateway, path, headers=None):
+        return gateway.get(path, "POST", ADMIN if headers is None else headers)
+
+
+class WithoutASpool(Queue):
+    def test_the_queue_is_empty(self):
+        gateway, _ = self.simple()
+        self.assertEqual(gateway.get("/api/queue"), (200, '{"messages":[],"cursor":null}\n'))
+        self.assertEqual(gateway.get("/api/queue/BBBBBBBBBBBBB")[0], 404)
+        self.assertEqual(self.post(gateway, "/api/queue/BBBBBBBBBBBBB/remove")[0], 404)
+        self.assertEqual(self.post(gateway, "/api/queue/retry"), (200, '{"retried":0}\n'))
+        self.assertEqual(self.ids(gateway), [])
+        self.assertRegex(self.do(gateway, "list"), r"\Aid +state +size .*recipients\n\Z")
+        self.assertEqual(self.do(gateway, "retry", "--all"), "0 messages due now\n")
+
+    def test_an_unknown_id_is_exit_1(self):
+        gateway, _ = self.simple()
+        for queue_id in ("BBBBBBBBBBBBB", "nonsense", "../status", "a/hold", "?x=1"):
+            for verb in ("show", "retry", "hold", "release", "remove"):
+                result = self.queue(gateway, verb, queue_id)
+                self.assertEqual((result.returncode, result.stdout), (1, ""), result)
+                self.assertEqual(result.stderr, f"ringmx: {queue_id}: no such message\n")
+
+    def test_no_gateway_is_exit_1_with_one_line_that_says_what_to_do(self):
+        free = f"127.0.0.1:{free_port()}"
+        for arguments in (("list",), ("list", "--json"), ("show", "X"), ("retry", "X"), ("retry", "--all"), ("hold", "X"), ("release", "X"), ("remove", "X")):
+            result = run(BIN / "ringmx", "queue", *arguments, "--admin", free)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertRegex(result.stderr, r"\Aringmx: no gateway answers at .*--admin HOST:PORT\n\Z")
+
+    def test_a_filter_that_makes_no_sense_is_exit_1_and_named(self):
+        gateway, _ = self.simple()
+        result = self.queue(gateway, "list", "--state", "stuck")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("state: expected active, deferred, parked, held, pool_hold or failed", result.stderr)
+
+
+class Looking(Queue):
+    def test_a_waiting_message_is_listed_and_shown(self):
+        gateway = self.spooling()
+        queue_id = self.send(gateway, "user@example.com", "other@example.com")
+        wait_until(lambda: self.entry(gateway, queue_id)["state"] == "parked", what="a parked message")
+        entry = self.entry(gateway, queue_id)
+        self.assertEqual(set(entry), FIELDS)
+        self.assertEqual([entry[key] for key in ("id", "sender", "attempts", "state", "pool", "size")], [queue_id, "sender@example.net", 0, "parked", "main", 21])
+        self.assertEqual([(each["address"], each["state"]) for each in entry["recipients"]], [("user@example.com", "pending"), ("other@example.com", "pending")])
+        self.assertRegex(entry["created"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+        self.assertEqual(self.ids(gateway), [queue_id])
+        self.assertRegex(self.do(gateway, "list"), rf"(?m)^{queue_id}  parked  .* sender@example\.net  user@example\.com")
+        self.assertRegex(self.do(gateway, "show", queue_id), r"(?m)^state +parked$")
+        self.assertEqual(json.loads(self.do(gateway, "show", queue_id, "--json")), self.entry(gateway, queue_id))
+
+    def test_status_counts_the_queue_by_state_and_pool(self):
+        gateway = self.spooling()
+        first = self.send(gateway)
+        self.send(gateway)
+        self.do(gateway, "hold", first)
+
+        def counted():
+            queue = json.loads(gateway.get("/api/status")[1])["queue"]
+            return queue["states"]["parked"] == 1 and queue["states"]["held"] == 1 and queue["pools"] == [{"pool": "main", "parked": 1, "pool_hold": 0}]
+        wait_until(counted, what="one parked and one held message")
+        table = run(BIN / "ringmx", "status", "--admin", f"127.0.0.1:{gateway.admin_port}").stdout
+        self.assertRegex(table, r"(?m)^queue +2 messages, [\d.]+ (B|KiB), oldest \d+s\n +1 parked, 1 held\n +pool main: 1 parked, 0 on hold$")
+
+    def test_pages_of_several_workers_give_each_message_once_in_order(self):
+        gateway = self.spooling(workers=3)
+        sent = [self.send(gateway) for _ in range(30)]
+        gateway = self.again(gateway, workers=2)
+        sent += [self.send(gateway) for _ in range(5)]
+        wait_until(lambda: len(self.ids(gateway)) == 35, what="all messages")
+        pages, cursor = [], ""
+        while cursor is not None:
+            page = json.loads(gateway.get(f"/api/queue?limit=4&cursor={cursor}")[1])
+            pages += [entry["id"] for entry in page["messages"]]
+            self.assertLessEqual(len(page["messages"]), 4)
+            cursor = page["cursor"]
+        self.assertEqual(sorted(pages), sorted(sent))
+        self.assertEqual(pages, self.ids(gateway))
+        self.assertEqual(self.ids(gateway, "--limit", "7"), pages[:7])
+        self.assertEqual(gateway.get("/api/queue?cursor=ffff-1-1")[0], 400)
+
+    def test_filters(self):
+        there = free_port()
+        pools = {"a": pool(f"127.0.0.1:{there}"), "b": pool(f"127.0.0.1:{free_port()}")}
+        gateway = self.spooling(pools=pools, routes=[{"recipients": ["a.example"], "pool": "a"}, {"recipients": ["b.example"], "pool": "b"}], workers=2)
+        first = self.send(gateway, "User@a.example")
+        second = self.send(gateway, "user@b.example", sender="")
+        both = self.send(gateway, "x@a.example", "y@b.example", sender="z@other.example")
+        self.do(gateway, "hold", second)
+        for arguments, wanted in ((("--recipient", "user@A.example"), {first}), (("--recipient", "b.example"), {second, both}), (("--sender", "<>"), {second}),
+                                  (("--sender", "other.example"), {both}), (("--pool", "a"), {first, both}), (("--backend", f"127.0.0.1:{there}"), {first, both}),
+                                  (("--state", "held"), {second}), (("--older-than", "1h"), set()), (("--recipient", "nobody@a.example"), set())):
+            with self.subTest(arguments):
+                self.assertEqual(set(self.ids(gateway, *arguments)), wanted)
+        self.assertEqual(gateway.get("/api/queue?recipient=" + urllib.parse.quote("user@b.example"))[1].count('"id"'), 1)
+
+    def test_a_hostile_sender_does_nothing_to_the_terminal(self):
+        gateway = self.spooling()
+        queue_id = self.send(gateway, sender='"a\\"<b>&"@far.example')
+        self.assertEqual(self.entry(gateway, queue_id)["sender"], '"a\\"<b>&"@far.example')
+
+    def test_a_client_that_leaves_before_its_answer_harms_nobody(self):
+        gateway = self.spooling()
+        for _ in range(20):
+            self.send(gateway)
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", gateway.admin_port)) as client:
+                client.sendall(b"GET /api/queue?recipient=example.com HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(len(self.ids(gateway)), 20)
+
+
+class Changing(Queue):
+    def test_a_change_needs_post_and_the_header(self):
+        gateway = self.spooling(admin={"address": f"127.0.0.1:{free_port()}", "probe_address": f"127.0.0.1:{free_port()}"})
+        queue_id = self.send(gateway)
+        for path in (f"/api/queue/{queue_id}/remove", f"/api/queue/{queue_id}/hold", "/api/queue/retry"):
+            self.assertEqual(self.post(gateway, path, {})[0], 403)
+            self.assertEqual(self.post(gateway, path, {"X-Ringmx-Admin": "0"})[0], 403)
+            self.assertEqual(gateway.get(path)[0], 405)
+            self.assertEqual(gateway.get(path, headers=ADMIN)[0], 405)
+        probe = int(gateway.settings["admin"]["probe_address"].rpartition(":")[2])
+        self.assertEqual(gateway.get("/api/queue", port=probe)[0], 404)
+        self.assertEqual(gateway.get(f"/api/queue/{queue_id}/remove", "POST", ADMIN, port=probe)[0], 404)
+        self.assertEqual(self.ids(gateway), [queue_id])
+        self.assertEqual(self.post(gateway, f"/api/queue/{queue_id}/remove"), (200, f'{{"id":"{queue_id}"}}\n'))
+        self.assertEqual(self.post(gateway, f"/api/queue/{queue_id}/remove")[0], 404)
+        self.assertEqual(self.ids(gateway), [])
+        gateway.wait_log(rf"{queue_id}: removed")
+
+    def test_answered_changes_outlive_a_kill(self):
+        backend = self.backend()
+        gateway = self.spooling()
+        held, removed, released = (self.send(gateway, f"{name}@example.com") for name in ("held", "removed", "released"))
+        self.do(gateway, "hold", held)
+        self.do(gateway, "hold", released)
+        self.do(gateway, "release", released)
+        self.do(gateway, "remove", removed)
+        gateway = self.again(gateway, workers=2, pools={"main": pool(backend)})
+        self.assertEqual([message.recipients for message in backend.wait_messages(1)], [["<released@example.com>"]])
+        wait_until(lambda: self.ids(gateway) == [held], what="only the held message in the queue")
+        self.assertEqual(self.entry(gateway, held)["state"], "held")
+        self.assertRegex(self.do(gateway, "retry", "--all"), r"\A0 messages due now\n\Z")
+        self.do(gateway, "release", held)
+        backend.wait_messages(2)
+        wait_until(lambda: self.ids(gateway) == [], what="an empty queue")
+
+    def test_a_failed_message_is_kept_and_retried_on_command(self):
+        refusals = ["550 5.1.1 no such user"]
+        backend = self.backend({"RCPT": lambda *_: refusals[0] if refusals else None})
+        gateway = self.spooling(backend)
+        queue_id = self.send(gateway)
+        wait_until(lambda: self.entry(gateway, queue_id)["state"] == "failed", what="a failed message")
+        self.assertEqual(self.entry(gateway, queue_id)["recipients"], [{"address": "user@example.com", "state": "failed", "last_reply": "550 5.1.1 no such user"}])
+        self.assertEqual(self.do(gateway, "retry", "--all"), "0 messages due now\n")
+        refusals.clear()
+        self.do(gateway, "retry", queue_id)
+        backend.wait_messages(1)
+        wait_until(lambda: self.ids(gateway) == [], what="an empty queue")
+
+    def test_retry_all_does_not_wait_for_the_schedule(self):
+        refusals = ["450 4.2.0 later"]
+        backend = self.backend({"RCPT": lambda *_: refusals[0] if refusals else None})
+        gateway = self.spooling(backend, workers=2)
+        sent = {self.send(gateway) for _ in range(10)}
+        wait_until(lambda: all(self.entry(gateway, each)["attempts"] == 1 for each in sent), what="one attempt each")
+        refusals.clear()
+        self.assertEqual(self.do(gateway, "retry", "--all"), "10 messages due now\n")
+        backend.wait_messages(10)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,373 @@
+// What workers say about the queue when they are asked, and the changes of operators, on whole workers:
+// pages, filters, order; changes that outlive the machine.
+#include "sim/worker_rig.h"
+
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <set>
+
+namespace ringmx::sim {
+namespace {
+
+using Kind = QueueQuestion::Kind;
+using Result = QueueAnswer::Result;
+
+class QueueAnswers : public ::testing::Test {
+  protected:
+    explicit QueueAnswers() : rig(options()) {}
+
+    static RigOptions options() {
+        RigOptions made;
+        made.spool = true;
+        made.network.seed = 7;
+        return made;
+    }
+
+    // Its id.
+    std::uint64_t send(std::string_view sender, std::string_view recipients,
+                       std::string_view content = "a: b\r\n\r\nc\r\n") {
+        Client& client = rig.greeted();
+        EXPECT_TRUE(
+            rig.ask(client, "MAIL FROM:" + std::string(sender) + "\r\n").starts_with("250"));
+        while (!recipients.empty()) {
+            const std::string_view one = recipients.substr(0, recipients.find(' '));
+            recipients.remove_prefix(std::min(one.size() + 1, recipients.size()));
+            EXPECT_TRUE(rig.ask(client, "RCPT TO:" + std::string(one) + "\r\n").starts_with("250"));
+        }
+        EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+        const std::string reply = rig.ask(client, std::string(content) + ".\r\n");
+        EXPECT_TRUE(reply.starts_with("250 2.0.0 Ok: queued as ")) << reply;
+        return spool::read_id(reply.substr(24, spool::id_letters)).value_or(0);
+    }
+    std::uint64_t send_waiting() { return send("<a@far.example>", "<u@two.example>"); }
+
+    QueueAnswer ask(QueueQuestion question, std::size_t worker = 0) {
+        question.number = ++number;
+        EXPECT_TRUE(rig.workers[worker]->worker->post(
+            {.kind = worker::Inbox::Kind::question, .question = std::move(question)}));
+        QueueAnswer answer;
+        EXPECT_TRUE(
+            rig.run_until([&] { return rig.workers[worker]->worker->take_answer(answer); }, 1min));
+        EXPECT_EQ(answer.question, number);
+        EXPECT_EQ(answer.worker, worker);
+        return answer;
+    }
+    QueueAnswer ask(Kind kind, std::uint64_t id) { return ask({.kind = kind, .id = id}); }
+    Result change(Kind kind, std::uint64_t id) { return ask(kind, id).result; }
+    QueueRow show(std::uint64_t id) {
+        QueueAnswer answer = ask(Kind::show, id);
+        EXPECT_EQ(answer.result, Result::done);
+        EXPECT_EQ(answer.rows.size(), 1U);
+        return answer.rows.empty() ? QueueRow() : answer.rows.front();
+    }
+    std::vector<std::uint64_t> list(const QueueFilter& filter = {}, std::uint32_t limit = 100) {
+        std::vector<std::uint64_t> ids;
+        QueueQuestion question{.kind = Kind::list, .filter = filter, .limit = limit};
+        while (true) {
+            const QueueAnswer answer = ask(question);
+            EXPECT_EQ(answer.result, Result::done);
+            EXPECT_LE(answer.rows.size(), limit);
+            for (const QueueRow& row : answer.rows) {
+                ids.push_back(row.id);
+            }
+            if (answer.is_end) {
+                return ids;
+            }
+            EXPECT_GT(answer.next, question.after);
+            question.after = answer.next;
+        }
+    }
+    static void refuse(ScriptedBackend& backend, std::string reply) {
+        backend.answer = [reply = std::move(reply)](const std::string& command) {
+            return command.starts_with("RCPT") ? std::optional(reply) : std::nullopt;
+        };
+    }
+    ScriptedBackend& refusing(std::string reply) {
+        ScriptedBackend& backend = rig.backend(Rig::third_address);
+        refuse(backend, std::move(reply));
+        return backend;
+    }
+    static std::size_t taken(const ScriptedBackend& backend) {
+        return static_cast<std::size_t>(
+            std::ranges::count_if(backend.messages, [](const auto& message) { //
+                return message->taken;
+            }));
+    }
+
+    Rig rig;
+    std::uint64_t number = 0;
+};
+
+using Ids = std::vector<std::uint64_t>;
+
+TEST_F(QueueAnswers, AListGivesEachMessageOnceOldestFirstWhateverThePage) {
+    Ids ids;
+    for (int count = 0; count < 23; ++count) {
+        ids.push_back(send_waiting());
+    }
+    for (const std::uint32_t limit : {1U, 4U, 7U, 23U, 24U}) {
+        EXPECT_EQ(list({}, limit), ids) << limit;
+    }
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AnEmptyQueueIsAnEmptyList) {
+    EXPECT_TRUE(list().empty());
+    EXPECT_EQ(change(Kind::show, 1), Result::unknown);
+    EXPECT_EQ(ask({.kind = Kind::retry_all}).changed, 0U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, ARowSaysWhatAnOperatorWantsToKnow) {
+    (void)refusing("450 4.2.0 greylisted\r\n");
+    const std::uint64_t id =
+        send("<Sender@Far.example>", "<u@two.example> <v@two.example>", "a: b\r\n\r\n..c\r\n");
+    rig.run_for(5s);
+    const WallTime now = rig.port.wall_time();
+    const QueueRow row = show(id);
+    EXPECT_EQ(row.id, id);
+    EXPECT_EQ(row.sender, "Sender@Far.example");
+    ASSERT_EQ(row.recipients.size(), 2U);
+    EXPECT_EQ(row.recipients[0].address, "u@two.example");
+    EXPECT_EQ(row.recipients[1].address, "v@two.example");
+    EXPECT_EQ(row.recipients[1].state, RecipientState::pending);
+    EXPECT_EQ(row.recipients[1].last_reply, "450 4.2.0 greylisted");
+    EXPECT_EQ(row.size_bytes, 12U); // unstuffed
+    EXPECT_EQ(row.attempts, 1U);
+    EXPECT_EQ(row.state, QueueState::due);
+    EXPECT_EQ(row.pool, "two");
+    EXPECT_GE(now - row.created, 5s);
+    EXPECT_LE(now - row.created, 6s);
+    ASSERT_TRUE(row.next_attempt.has_value());
+    EXPECT_GT(*row.next_attempt - row.created, 23s); // 30 s, within a fifth
+    EXPECT_LT(*row.next_attempt - row.created, 37s);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, EachRecipientHasItsOwnState) {
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        if (command.find("bad@") != std::string::npos) {
+            return "550 5.1.1 no such user\r\n";
+        }
+        return command.find("slow@") != std::string::npos ? std::optional("450 4.2.1 busy\r\n")
+                                                          : std::nullopt;
+    };
+    const std::uint64_t id = send("<>", "<good@two.example> <bad@two.example> <slow@two.example>");
+    rig.run_for(5s);
+    const QueueRow row = show(id);
+    EXPECT_EQ(row.sender, "");
+    ASSERT_EQ(row.recipients.size(), 3U);
+    EXPECT_EQ(row.recipients[0].state, RecipientState::delivered);
+    EXPECT_EQ(row.recipients[1].state, RecipientState::failed);
+    EXPECT_EQ(row.recipients[1].last_reply, "550 5.1.1 no such user");
+    EXPECT_EQ(row.recipients[2].state, RecipientState::pending);
+    EXPECT_EQ(row.recipients[2].last_reply, "450 4.2.1 busy");
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, FiltersBySenderRecipientPoolBackendStateAndAge) {
+    const std::uint64_t first = send("<A@Far.example>", "<u@two.example>");
+    const std::uint64_t second = send("<>", "<u@one.example> <x@two.example>");
+    rig.run_for(1h);
+    const std::uint64_t third = send("<b@other.example>", "<U@TWO.example>");
+    EXPECT_EQ(list({.sender = "a@far.example"}), Ids{first});
+    EXPECT_EQ(list({.sender = "@far.example"}), Ids{first});
+    EXPECT_EQ(list({.sender = "<>"}), Ids{second});
+    EXPECT_EQ(list({.sender = "@ar.example"}), Ids{});
+    EXPECT_EQ(list({.recipient = "u@two.example"}), (Ids{first, third}));
+    EXPECT_EQ(list({.recipient = "@one.example"}), Ids{second});
+    EXPECT_EQ(list({.recipient = "@two.example", .sender = "<>"}), Ids{second});
+    EXPECT_EQ(list({.pool = "one"}), Ids{second});
+    EXPECT_EQ(list({.pool = "two"}), (Ids{first, second, third}));
+    EXPECT_EQ(list({.pool = "none"}), Ids{});
+    EXPECT_EQ(list({.backend = Rig::third_address}), (Ids{first, second, third}));
+    const Ids at_first = list({.backend = Rig::first_address});
+    const Ids at_second = list({.backend = Rig::second_address});
+    EXPECT_EQ(at_first.size() + at_second.size(), 1U);
+    EXPECT_EQ(list({.older_than = 30min}), (Ids{first, second}));
+    EXPECT_EQ(change(Kind::hold, third), Result::done);
+    EXPECT_EQ(list({.state = QueueState::on_hold}), Ids{third});
+    EXPECT_EQ(list({.state = QueueState::parked}).size(), 2U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AFilteredPageThatFoundNothingSaysWhereToGoOn) {
+    rig.reload([](Settings& settings) { settings.spool.retry.initial = 4h; });
+    for (std::uint32_t count = 0; count < worker::QueueAnswers::reads_max + 5; ++count) {
+        (void)send_waiting();
+    }
+    const std::uint64_t last = send("<x@far.example>", "<u@two.example>");
+    const QueueQuestion question{
+        .kind = Kind::list, .filter = {.sender = "x@far.example"}, .limit = 10};
+    const QueueAnswer answer = ask(question);
+    EXPECT_TRUE(answer.rows.empty());
+    EXPECT_FALSE(answer.is_end);
+    EXPECT_EQ(list(question.filter), Ids{last});
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AHeldMessageStaysUntilItIsReleased) {
+    const std::uint64_t held = send_waiting();
+    const std::uint64_t other = send_waiting();
+    EXPECT_EQ(change(Kind::hold, held), Result::done);
+    EXPECT_EQ(show(held).state, QueueState::on_hold);
+    EXPECT_FALSE(show(held).next_attempt.has_value());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    EXPECT_EQ(ask({.kind = Kind::retry_all}).changed, 1U); // not the held one
+    rig.run_for(24h);
+    EXPECT_EQ(list(), Ids{held});
+    EXPECT_EQ(taken(backend), 1U);
+    EXPECT_EQ(change(Kind::show, other), Result::unknown);
+    EXPECT_EQ(change(Kind::release, held), Result::done);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1min));
+    EXPECT_EQ(taken(backend), 2U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, RetryAllMakesWhatWaitsDueNow) {
+    (void)refusing("450 4.2.0 later\r\n");
+    rig.reload([](Settings& settings) { settings.spool.retry.initial = 1h; });
+    for (int count = 0; count < 300; ++count) { // more than are looked at in one turn
+        (void)send_waiting();
+    }
+    rig.run_for(10s);
+    EXPECT_EQ(show(list().front()).attempts, 1U);
+    EXPECT_EQ(ask({.kind = Kind::retry_all}).changed, 300U);
+    rig.run_for(1min);
+    EXPECT_EQ(show(list().front()).attempts, 2U);
+    EXPECT_EQ(show(list().back()).attempts, 2U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, RetryTriesAFailedMessageAgainAndItsTimeStartsAnew) {
+    ScriptedBackend& backend = refusing("550 5.1.1 no such user\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(10 * 24h);
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    EXPECT_EQ(show(id).recipients.at(0).state, RecipientState::failed);
+    refuse(backend, "450 4.2.0 greylisted\r\n");
+    EXPECT_EQ(change(Kind::retry, id), Result::done);
+    rig.run_for(1min);
+    // Not expired, which it would be by its first time.
+    EXPECT_EQ(show(id).state, QueueState::due);
+    EXPECT_EQ(show(id).recipients.at(0).state, RecipientState::pending);
+    backend.answer = nullptr;
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 2h));
+    EXPECT_EQ(taken(backend), 1U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, ARemovedMessageIsGoneAndItsRoomIsFree) {
+    const std::string body = "a: b\r\n\r\n" + std::string(900, 'x') + "\r\n";
+    std::string content;
+    while (content.size() < 1'200'000) { // in chunks
+        content += body;
+    }
+    const std::int64_t room = rig.counters.spool_room_bytes.value();
+    const std::uint64_t id = send("<a@far.example>", "<u@two.example>", content);
+    EXPECT_EQ(change(Kind::remove, id), Result::done);
+    EXPECT_EQ(rig.queued(), 0);
+    EXPECT_EQ(change(Kind::remove, id), Result::unknown);
+    // What it lay in is used again: as much mail as fits the spool, several times.
+    for (int count = 0; count < 40; ++count) {
+        EXPECT_EQ(change(Kind::remove, send("<a@far.example>", "<u@two.example>", content)),
+                  Result::done);
+    }
+    EXPECT_GT(rig.counters.spool_room_bytes.value(), room / 2);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    rig.run_for(24h);
+    EXPECT_TRUE(backend.messages.empty());
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, WhatIsBeingForwardedIsHeldOrRemovedWithItsOutcome) {
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    for (const Kind kind : {Kind::hold, Kind::remove}) {
+        for (const bool is_taken : {false, true}) {
+            backend.hold();
+            const std::uint64_t id = send_waiting();
+            rig.run_for(2s);
+            EXPECT_EQ(show(id).state, QueueState::active);
+            EXPECT_EQ(change(kind, id), Result::done);
+            EXPECT_EQ(show(id).state, QueueState::active);
+            refuse(backend, is_taken ? "250 2.1.5 ok\r\n" : "450 4.2.0 later\r\n");
+            backend.go_on();
+            rig.run_for(2s);
+            if (kind == Kind::hold && !is_taken) {
+                EXPECT_EQ(show(id).state, QueueState::on_hold);
+                EXPECT_EQ(change(Kind::remove, id), Result::done);
+            }
+            EXPECT_EQ(rig.queued(), 0);
+        }
+    }
+    EXPECT_EQ(taken(backend), 2U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, ChangesOutliveTheMachine) {
+    const std::uint64_t held = send_waiting();
+    const std::uint64_t removed = send_waiting();
+    const std::uint64_t released = send_waiting();
+    EXPECT_EQ(change(Kind::hold, held), Result::done);
+    EXPECT_EQ(change(Kind::hold, released), Result::done);
+    EXPECT_EQ(change(Kind::release, released), Result::done);
+    EXPECT_EQ(change(Kind::remove, removed), Result::done);
+    rig.restart(1, true);
+    rig.run_for(1s);
+    EXPECT_EQ(list(), (Ids{held, released}));
+    EXPECT_EQ(show(held).state, QueueState::on_hold);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    rig.run_for(24h);
+    EXPECT_EQ(list(), Ids{held});
+    EXPECT_EQ(taken(backend), 1U);
+    EXPECT_EQ(change(Kind::remove, held), Result::done); // in a segment of the run before
+    rig.restart(1, true);
+    rig.run_for(1s);
+    EXPECT_TRUE(list().empty());
+    EXPECT_EQ(rig.segments.adopted_files(), 0U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, NobodyIsToldBeforeAChangeIsDurable) {
+    const std::uint64_t id = send_waiting();
+    for (const Kind kind : {Kind::hold, Kind::release, Kind::remove}) {
+        rig.disk.stall();
+        EXPECT_TRUE(rig.worker->post({.kind = worker::Inbox::Kind::question,
+                                      .question = {.number = 9, .kind = kind, .id = id}}));
+        QueueAnswer answer;
+        rig.run_for(10s);
+        EXPECT_FALSE(rig.worker->take_answer(answer));
+        // Another one has to wait its turn.
+        EXPECT_TRUE(rig.worker->post({.kind = worker::Inbox::Kind::question,
+                                      .question = {.number = 10, .kind = kind, .id = id}}));
+        EXPECT_TRUE(rig.run_until([&] { return rig.worker->take_answer(answer); }, 1min));
+        EXPECT_EQ(answer.question, 10U);
+        EXPECT_EQ(answer.result, Result::busy);
+        rig.disk.resume();
+        EXPECT_TRUE(rig.run_until([&] { return rig.worker->take_answer(answer); }, 1min));
+        EXPECT_EQ(answer.question, 9U);
+        EXPECT_EQ(answer.result, Result::done);
+    }
+    EXPECT_EQ(rig.queued(), 0);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, ADiskThatFailsIsTold) {
+    const std::uint64_t id = send_waiting();
+    rig.disk.write_error = EIO;
+    const QueueAnswer answer = ask(Kind::remove, id);
+    EXPECT_EQ(answer.result, Result::not_durable);
+    EXPECT_EQ(answer.error, EIO);
+    EXPECT_EQ(rig.queued(), 1);
+    rig.disk.write_error = 0;
+    rig.run_for(5s);
+    EXPECT_EQ(change(Kind::remove, id), Result::done);
+    EXPECT_EQ(rig.queued(), 0);
+    rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
