@@ -13,8 +13,9 @@ using spool::QueueState;
 
 namespace {
 
-// Spare segments below which room is made; one of them is kept for marks anyway.
-constexpr std::uint32_t spares_wanted = spool::spares_kept + 1;
+// Spare segments below which room is made, so that it is there before mail is refused; fewer where
+// there are few in all.
+constexpr std::uint32_t spares_wanted_max = 3;
 constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
 
 } // namespace
@@ -30,8 +31,9 @@ std::optional<std::uint32_t> Mover::choose() const {
             return index;
         }
     }
-    const bool is_short = segments.files_count() >= queue_.log().segments_max() &&
-                          segments.spare_count() < spares_wanted;
+    const bool is_short =
+        segments.files_count() >= queue_.log().segments_max() &&
+        segments.spare_count() < std::min(spares_wanted_max, queue_.log().segments_max() / 4 + 1);
     return is_short ? segments.oldest_held() : std::nullopt;
 }
 
@@ -253,6 +255,11 @@ void Mover::end(Move& move) {
     moves_.destroy(move);
 }
 
-Instant Mover::deadline() const { return victim_ ? std::max(rest_until_, worker_.now()) : never; }
+// What is under way wakes the worker by itself.
+Instant Mover::deadline() const {
+    const bool has_more =
+        victim_ && (looked_until_ != UINT64_MAX || (!found_.empty() && moves_.used() < moves_max));
+    return has_more ? std::max(rest_until_, worker_.now()) : never;
+}
 
 } // namespace ringmx::worker

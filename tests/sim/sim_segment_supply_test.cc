@@ -161,7 +161,8 @@ TEST_F(SimSegmentsTest, DiscardedSegmentIsGoneAndALossIsToldToAll) {
     segments_.supply(0).discard(writer_->table->at(0).descriptor);
     EXPECT_TRUE(disk_.files().empty());
     segments_.lose(ENOENT);
-    ASSERT_TRUE(writer_->run_until([&] { return writer_->told.size() == 2; }));
+    ASSERT_TRUE(writer_->run_until([&] { return writer_->told.size() == 3; }));
+    EXPECT_EQ(writer_->told[1].kind, News::Kind::discarded);
     EXPECT_EQ(writer_->told.back().kind, News::Kind::lost);
 }
 

@@ -127,7 +127,10 @@ TEST_F(SpoolKeeperTest, DiscardedSegmentIsDeletedAlsoWhenTheWorkerLeaves) {
     const News first = ask(true);
     const News second = ask(true);
     keeper->supply(0).discard(first.descriptor);
-    (void)ask(true); // what was asked before is done
+    const News gone = next(0);
+    EXPECT_EQ(gone.kind, News::Kind::discarded);
+    EXPECT_EQ(gone.descriptor, first.descriptor);
+    (void)ask(true);
     EXPECT_FALSE(folder.has("00000001/w0000-000001.seg"));
     keeper->supply(0).discard(second.descriptor);
     keeper->stop();
@@ -192,6 +195,7 @@ TEST_F(SpoolKeeperTest, DeletedSegmentIsToldToItsWorkerOnce) {
     EXPECT_EQ(next(1).kind, News::Kind::lost);
     EXPECT_TRUE(is_told("/00000001/w0001-000001.seg was deleted"));
     keeper->supply(1).discard(segment.descriptor);
+    EXPECT_EQ(next(1).kind, News::Kind::discarded);
     EXPECT_EQ(ask(true, 1).kind, News::Kind::segment);
     EXPECT_EQ(ask(true, 0).kind, News::Kind::segment) << "no loss of its";
 }
