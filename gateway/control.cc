@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <fmt/format.h>
 #include <ranges>
 #include <sys/resource.h>
@@ -189,6 +190,7 @@ void Control::turn(Instant until) {
     if (loop_.now() >= watch_at_) {
         watch_at_ = loop_.now() + watch_interval;
         watch_backends();
+        watch_spool();
         forget_old_snapshots();
     }
 }
@@ -318,6 +320,21 @@ std::optional<admin::HttpResponse> Control::ask_queue(const admin::QueueRequest&
         return response;
     }
     return queue_desk_.ask(request, ticket);
+}
+
+// Said once each time.
+void Control::watch_spool() {
+    if (spool_ == nullptr || phase_ != Phase::serving) {
+        return;
+    }
+    const std::string want = spool_unready();
+    if (want.empty() && !spool_want_.empty()) {
+        notice(LogLevel::info, "the spool takes mail again");
+    } else if (!want.empty() && want != spool_want_) {
+        notice(LogLevel::error, want + ": mail is refused until that is over; see spool.max_size "
+                                       "and the disk");
+    }
+    spool_want_ = want;
 }
 
 void Control::use_snapshot() {
@@ -525,12 +542,36 @@ std::string Control::unhealthy(Instant now) const {
                    : std::string{};
 }
 
+// Empty while some worker takes mail into the spool, or there is none.
+std::string Control::spool_unready() const {
+    const bool takes_mail =
+        std::ranges::any_of(counters_, [](const observe::WorkerCounters* worker) {
+            return worker->spool_takes_mail.value() != 0;
+        });
+    if (spool_ == nullptr || takes_mail) {
+        return {};
+    }
+    if (spool_->is_lost()) {
+        return "the spool's directory is gone";
+    }
+    for (const observe::WorkerCounters* worker : counters_) {
+        if (worker->spool_error.value() != 0) {
+            return fmt::format("the spool can't be written: {}",
+                               std::strerror(static_cast<int>(worker->spool_error.value())));
+        }
+    }
+    return "the spool is full";
+}
+
 std::string Control::unready() const {
     if (phase_ == Phase::starting) {
         return "starting";
     }
     if (phase_ >= Phase::delaying || snapshot_ == nullptr) {
         return "draining";
+    }
+    if (const std::string reason = spool_unready(); !reason.empty()) {
+        return reason;
     }
     const bool needs_backend =
         std::ranges::all_of(snapshot_->settings->listeners, [](const ListenerSettings& listener) {
@@ -549,6 +590,7 @@ void Control::append_metrics(std::string& out) const {
     source.backends = &lasting_.counters;
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
     source.started_at = started_at_;
+    source.wall_now = port_->wall_time();
     source.log_records_dropped_total = log_.dropped_total();
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         source.log_records_dropped_total += worker->log().dropped_total();

@@ -69,6 +69,8 @@ class Control {
     [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
                                                                admin::Ticket ticket);
     [[nodiscard]] admin::QueueDesk::Options desk_options();
+    void watch_spool();
+    [[nodiscard]] std::string spool_unready() const;
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -118,6 +120,7 @@ class Control {
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
     std::unique_ptr<RunSpool> spool_; // null: no listener needs it
+    std::string spool_want_;          // why it takes no mail, as it was last told
     admin::QueueDesk queue_desk_;
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;

@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "control.h"
 #include "ring/sockets.h"
+#include "spool_inspect.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -154,9 +155,10 @@ struct CommandLine {
     CLI::App* status = app.add_subcommand("status", "what a running gateway is doing");
     CLI::App* queue =
         app.add_subcommand("queue", "look at a running gateway's queue, and change it");
+    CLI::App* spool = app.add_subcommand("spool", "look at a spool on disk, without a gateway");
 
     CommandLine() {
-        for (CLI::App* each : {&app, serve, check, status, queue}) {
+        for (CLI::App* each : {&app, serve, check, status, queue, spool}) {
             each->set_version_flag("--version", fmt::format("ringmx {}", version));
         }
         app.require_subcommand(0, 1); // none is answered below, in words that name them
@@ -170,6 +172,8 @@ struct CommandLine {
                 ->add_option("--admin", admin_address,
                              "the gateway's admin address (default " + admin_address + ")")
                 ->type_name("HOST:PORT");
+        }
+        for (CLI::App* command : {status, queue, spool}) {
             command->add_flag("--json", as_json, "print JSON");
         }
         queue->add_flag("--all", all, "with retry: every message that is not held");
@@ -188,6 +192,7 @@ struct CommandLine {
         queue->add_option("command", rest,
                           "list | show ID | retry ID | retry --all | hold ID | release ID | "
                           "remove ID");
+        spool->add_option("command", rest, "inspect DIR: what is in this spool.directory");
     }
 };
 
@@ -195,8 +200,8 @@ struct CommandLine {
 std::string unexpected_words(const CommandLine& line, std::string_view first) {
     const std::vector<CLI::App*> commands = line.app.get_subcommands();
     if (commands.empty() && !first.starts_with('-')) {
-        return fmt::format("unknown command '{}', expected serve, check, status or queue; see "
-                           "ringmx --help",
+        return fmt::format("unknown command '{}', expected serve, check, status, queue or "
+                           "spool; see ringmx --help",
                            first);
     }
     const std::string command = commands.empty() ? "" : " " + commands.front()->get_name();
@@ -247,6 +252,18 @@ int ask(const CommandLine& line) {
                           : change_queue_entry(*admin, verb, id, line.as_json);
 }
 
+int look_at_spool(const CommandLine& line) {
+    if (line.rest.size() != 2 || line.rest.front() != "inspect") {
+        return fail(exit_usage,
+                    fmt::format("spool: {}, expected inspect DIR",
+                                line.rest.empty()
+                                    ? "a command is missing"
+                                    : fmt::format("found '{}'", fmt::join(line.rest, " "))));
+    }
+    ring::raise_descriptor_limit(); // one a segment
+    return inspect_spool(line.rest.back(), line.as_json, stdout, stderr);
+}
+
 int run(int count, char** words) {
     CommandLine line;
     try {
@@ -266,9 +283,10 @@ int run(int count, char** words) {
     }
     if (line.app.get_subcommands().empty()) {
         return fail(exit_usage,
-                    "a command is missing: serve, check, status or queue; see ringmx --help");
+                    "a command is missing: serve, check, status, queue or spool; see ringmx "
+                    "--help");
     }
-    return ask(line);
+    return line.spool->parsed() ? look_at_spool(line) : ask(line);
 }
 
 } // namespace

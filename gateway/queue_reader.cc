@@ -3,6 +3,9 @@
 #include "spool/gaps.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <fmt/format.h>
+#include <unistd.h>
 #include <utility>
 
 namespace ringmx {
@@ -49,6 +52,34 @@ bool is_zero_throughout(const spool::SegmentReader& reader) {
 }
 
 } // namespace
+
+std::string why_no_segment(const SegmentReport& report) {
+    switch (report.kind) {
+    case Kind::foreign:
+        return "it is no segment, or its header is damaged";
+    case Kind::other_version:
+        return "another version of ringmx wrote it";
+    case Kind::misplaced:
+        return fmt::format("it belongs to run {}", report.header.generation);
+    case Kind::copy:
+        return "it is a copy of another";
+    case Kind::segment:
+    case Kind::unused:
+    case Kind::unreadable:
+        break;
+    }
+    return {};
+}
+
+spool::SegmentReader reader_of(int file) {
+    return [file](std::uint64_t offset, std::span<std::byte> out) -> std::int64_t {
+        ssize_t got = 0;
+        do {
+            got = ::pread(file, out.data(), out.size(), static_cast<off_t>(offset));
+        } while (got < 0 && errno == EINTR);
+        return got < 0 ? -errno : got;
+    };
+}
 
 // What it is, by its header.
 SegmentReport QueueReader::judge(const File& file, const spool::SegmentReader& reader) const {
@@ -97,6 +128,9 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
     const spool::ScanResult result =
         scanner_.scan(reader, [&](const spool::RecordHeader& record, Bytes body) {
             gaps.record(record);
+            report.messages += record.type == spool::RecordType::message ? 1U : 0U;
+            report.chunks += record.type == spool::RecordType::chunk ? 1U : 0U;
+            report.used_bytes = record.offset + record.record_bytes;
             recovery_.record(record, body);
         });
     report.records = result.records;

@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace ringmx {
@@ -34,7 +35,10 @@ struct SegmentReport {
     Kind kind = Kind::unreadable;
     spool::SegmentHeader header; // of `segment`, `misplaced` and `copy`
     std::uint32_t index = 0;     // of `segment`: in AdoptedQueue::segments
-    std::uint64_t records = 0;
+    std::uint64_t records = 0;   // in all; of them:
+    std::uint64_t messages = 0;
+    std::uint64_t chunks = 0;
+    std::uint64_t used_bytes = 0; // to the end of the last record
     // Records that are not whole: writes that were under way when the run ended, or damage.
     std::uint64_t torn = 0;
     std::uint64_t lost = 0; // records that are missing, and were durable once
@@ -44,6 +48,12 @@ struct SegmentReport {
 
     [[nodiscard]] bool is_damaged() const { return lost > 0 || is_truncated; }
 };
+
+// Why the file is none of its folder's segments; empty for one, and for an unused or unreadable one.
+[[nodiscard]] std::string why_no_segment(const SegmentReport& report);
+
+// Of an open file.
+[[nodiscard]] spool::SegmentReader reader_of(int file);
 
 // What earlier runs left.
 struct AdoptedQueue {

@@ -15,7 +15,6 @@
 #include <set>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -33,10 +32,6 @@ Instant now() {
     timespec time{};
     ::clock_gettime(CLOCK_MONOTONIC, &time);
     return Instant(std::chrono::seconds(time.tv_sec) + Duration(time.tv_nsec));
-}
-
-std::string words_of(int error) {
-    return std::error_code(error, std::generic_category()).message();
 }
 
 } // namespace
@@ -117,7 +112,8 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
                          const std::vector<ring::Waker*>& wakers, SpoolNotices& notices,
                          Duration look_every)
     : directory_(std::move(directory)), sizes_(sizes), notices_(notices), look_every_(look_every),
-      doorbell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), numbers_(wakers.size()) {
+      doorbell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), numbers_(wakers.size()),
+      adopted_(directory_, notices) {
     RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
     for (ring::Waker* const waker : wakers) {
         supplies_.push_back(std::make_unique<Supply>(*this, *waker, sizes.segments_max));
@@ -313,8 +309,8 @@ void SpoolKeeper::discard(int descriptor) {
                         descriptor);
     const std::string& name = found->second.name;
     if (::unlinkat(directory_.run_folder(), name.c_str(), 0) != 0 && errno != ENOENT) {
-        notices_.add(LogLevel::warning, fmt::format("spool: {}/{}: can't be deleted: {}",
-                                                    directory_.run_path(), name, words_of(errno)));
+        notices_.add(LogLevel::warning,
+                     Error{"spool: delete", errno, directory_.run_path() + "/" + name}.message());
     }
     (void)::fsync(directory_.run_folder());
     own_.erase(found);
@@ -326,79 +322,15 @@ void SpoolKeeper::take_adopted() {
         const std::scoped_lock lock(arriving_mutex_);
         arrived = std::exchange(arriving_, std::nullopt);
     }
-    if (!arrived) {
-        return;
+    if (arrived) {
+        adopted_.adopt(std::move(*arrived));
+        delete_unneeded();
     }
-    adopted_.adopt(std::move(arrived->queue.segments), std::move(arrived->queue.marked));
-    adopted_files_ = std::move(arrived->files);
-    runs_ = std::move(arrived->runs);
-    for (std::uint32_t index = 0; index < adopted_files_.size(); ++index) {
-        if (adopted_files_[index].stays) {
-            adopted_.keep(index);
-        }
-    }
-    for (std::size_t run = 0; run < runs_.size(); ++run) {
-        remove_run(run);
-    }
-    delete_unneeded();
 }
 
-// Deletes those that nothing needs, syncs their folders, and only then says that they are gone;
-// this may free others.
 void SpoolKeeper::delete_unneeded() {
-    for (;;) {
-        std::vector<std::uint32_t> deleted;
-        std::set<std::size_t> touched;
-        for (const std::uint32_t index : adopted_.unneeded()) {
-            remove_adopted(index);
-            deleted.push_back(index);
-            touched.insert(adopted_files_[index].run);
-        }
-        if (deleted.empty()) {
-            return;
-        }
-        for (const std::size_t run : touched) {
-            (void)::fsync(runs_[run].folder.number());
-        }
-        for (const std::uint32_t index : deleted) {
-            adopted_.gone(index);
-            tell_all({.kind = News::Kind::home_gone, .home = adopted_.at(index).name});
-        }
-        for (const std::size_t run : touched) {
-            remove_run(run);
-        }
-    }
-}
-
-void SpoolKeeper::remove_adopted(std::uint32_t index) {
-    AdoptedFile& file = adopted_files_[index];
-    const EarlierRun& run = runs_[file.run];
-    const std::string path = directory_.path() + "/" + run_name(run.generation) + "/" + file.name;
-    if (file.is_damaged) {
-        const auto moved =
-            set_aside(directory_.directory(), directory_.path(), run.generation, file.name);
-        notices_.add(moved ? LogLevel::warning : LogLevel::error,
-                     moved ? fmt::format("spool: {}: was damaged; set aside as {}", path, *moved)
-                           : fmt::format("spool: {}: was damaged; it stays: {}", path,
-                                         moved.error().message()));
-    } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0 && errno != ENOENT) {
-        notices_.add(LogLevel::warning,
-                     fmt::format("spool: {}: can't be deleted: {}", path, words_of(errno)));
-    }
-    file.file = OwnedDescriptor();
-}
-
-// An earlier run's folder goes when nothing but the lock is in it.
-void SpoolKeeper::remove_run(std::size_t index) {
-    EarlierRun& run = runs_[index];
-    const std::string name = run_name(run.generation);
-    const auto names = names_in(run.folder.number(), name);
-    if (!names || *names != std::vector<std::string>{lock_name}) {
-        return;
-    }
-    if (::unlinkat(run.folder.number(), lock_name, 0) == 0 &&
-        ::unlinkat(directory_.directory(), name.c_str(), AT_REMOVEDIR) == 0) {
-        (void)::fsync(directory_.directory());
+    for (const spool::SegmentName& home : adopted_.delete_unneeded()) {
+        tell_all({.kind = News::Kind::home_gone, .home = home});
     }
 }
 
@@ -418,6 +350,7 @@ void SpoolKeeper::look() {
     }
     if (directory_.is_there()) {
         look_at_segments();
+        adopted_.look();
         return;
     }
     is_lost_.store(true, std::memory_order_relaxed);
@@ -445,19 +378,6 @@ void SpoolKeeper::look_at_segments() {
     }
     for (const std::uint32_t worker : losers) {
         supplies_[worker]->tell({.kind = News::Kind::lost, .error = ENOENT});
-    }
-    for (std::uint32_t index = 0; index < adopted_.count(); ++index) {
-        AdoptedFile& file = adopted_files_[index];
-        struct stat status{};
-        if (adopted_.is_there(index) && !file.is_lost &&
-            ::fstat(file.file.number(), &status) == 0 && status.st_nlink == 0) {
-            file.is_lost = true;
-            notices_.add(LogLevel::error,
-                         fmt::format("spool: {}/{}/{} was deleted: its mail is delivered while "
-                                     "this run goes on, and gone with it",
-                                     directory_.path(), run_name(runs_[file.run].generation),
-                                     file.name));
-        }
     }
 }
 

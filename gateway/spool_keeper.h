@@ -18,7 +18,7 @@
 // Errors: News::failed and notices.
 #pragma once
 
-#include "adopted_segments.h"
+#include "adopted_files.h"
 #include "new_segment.h"
 #include "owned_descriptor.h"
 #include "ring/port.h"
@@ -82,8 +82,6 @@ class SpoolKeeper {
     void discard(int descriptor);
     void take_adopted();
     void delete_unneeded();
-    void remove_adopted(std::uint32_t index);
-    void remove_run(std::size_t run);
     void look();
     void look_at_segments();
     void tell_all(const worker::SegmentSupply::News& news);
@@ -108,9 +106,7 @@ class SpoolKeeper {
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again
-    AdoptedSegments adopted_;
-    std::vector<AdoptedFile> adopted_files_;
-    std::vector<EarlierRun> runs_;
+    AdoptedFiles adopted_;
     std::thread thread_;
 };
 

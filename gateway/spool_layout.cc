@@ -10,6 +10,7 @@
 #include <memory>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <system_error>
 
 namespace ringmx {
 namespace {
@@ -58,6 +59,10 @@ bool is_segment_name(std::string_view name) {
     name.remove_suffix(segment_suffix.size());
     return name.size() > worker_digits + number_digits_min && name[worker_digits] == '-' &&
            is_number(name.substr(0, worker_digits)) && is_number(name.substr(worker_digits + 1));
+}
+
+std::string words_of(int error) {
+    return std::error_code(error, std::generic_category()).message();
 }
 
 Expected<std::vector<std::string>> names_in(int folder, const std::string& path) {

@@ -34,6 +34,9 @@ inline constexpr std::uint32_t generation_max = (1U << generation_bits) - 1;
 [[nodiscard]] std::string segment_name(std::uint32_t worker, std::uint32_t number);
 [[nodiscard]] bool is_segment_name(std::string_view name);
 
+// What the system says of an errno.
+[[nodiscard]] std::string words_of(int error);
+
 // What is in a folder, sorted, without "." and "..".
 [[nodiscard]] Expected<std::vector<std::string>> names_in(int folder, const std::string& path);
 // The runs that have a folder, oldest first.

@@ -1,15 +1,13 @@
 #include "spool_recovery.h"
 
 #include "base/assert.h"
+#include "spool/message_id.h"
 #include "spool_layout.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <string_view>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -17,29 +15,6 @@ namespace ringmx {
 namespace {
 
 using Kind = SegmentReport::Kind;
-
-std::string words_of(int error) {
-    return std::error_code(error, std::generic_category()).message();
-}
-
-// Why a file is not taken for one of this spool's segments.
-std::string why_aside(const SegmentReport& report) {
-    switch (report.kind) {
-    case Kind::foreign:
-        return "it is no segment, or its header is damaged";
-    case Kind::other_version:
-        return "another version of ringmx wrote it";
-    case Kind::misplaced:
-        return fmt::format("it belongs to run {}", report.header.generation);
-    case Kind::copy:
-        return "it is a copy of another";
-    case Kind::segment:
-    case Kind::unused:
-    case Kind::unreadable:
-        break;
-    }
-    return {};
-}
 
 } // namespace
 
@@ -89,6 +64,17 @@ void SpoolRecovery::run() {
         bytes_read_.store(bytes_done_, relaxed);
     }
     result_.queue = reader_.finish();
+    for (const std::uint64_t id : result_.queue.damaged) {
+        notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged or "
+                                                  "missing; it can't be delivered",
+                                                  spool::id_text(id)));
+    }
+    if (result_.queue.unreadable_records > 0) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {} records are whole and make no sense: another version "
+                                 "of ringmx wrote them, or one with a fault",
+                                 result_.queue.unreadable_records));
+    }
 }
 
 void SpoolRecovery::list() {
@@ -162,17 +148,14 @@ void SpoolRecovery::open_segment(std::size_t run, const std::string& name) {
 void SpoolRecovery::read(Found& found) {
     const int file = found.file.number();
     (void)::posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
-    const spool::SegmentReader reader = [&](std::uint64_t offset,
-                                            std::span<std::byte> out) -> std::int64_t {
+    const spool::SegmentReader whole = reader_of(file);
+    const spool::SegmentReader reader = [&](std::uint64_t offset, std::span<std::byte> out) {
         if (is_stopped_.load(relaxed)) {
-            return 0; // nobody wants the result any more
+            return std::int64_t{0}; // nobody wants the result any more
         }
-        ssize_t got = 0;
-        do {
-            got = ::pread(file, out.data(), out.size(), static_cast<off_t>(offset));
-        } while (got < 0 && errno == EINTR);
+        const std::int64_t got = whole(offset, out);
         bytes_read_.fetch_add(got > 0 ? static_cast<std::uint64_t>(got) : 0, relaxed);
-        return got < 0 ? -errno : got;
+        return got;
     };
     const SegmentReport report =
         reader_.read({file, found.size_bytes, result_.runs[found.run].generation}, reader);
@@ -204,7 +187,7 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
     case Kind::other_version:
     case Kind::misplaced:
     case Kind::copy:
-        put_aside(found, why_aside(report));
+        put_aside(found, why_no_segment(report));
         break;
     }
 }
@@ -250,8 +233,7 @@ void SpoolRecovery::put_aside(const Found& found, const std::string& why) {
 // Nothing was ever written to it.
 void SpoolRecovery::forget(const Found& found) {
     if (::unlinkat(result_.runs[found.run].folder.number(), found.name.c_str(), 0) != 0) {
-        notices_.add(LogLevel::warning,
-                     fmt::format("spool: {}: can't be deleted: {}", found.path, words_of(errno)));
+        notices_.add(LogLevel::warning, Error{"spool: delete", errno, found.path}.message());
     }
 }
 

@@ -39,10 +39,14 @@ BENCHMARK_CAPTURE(parse_replies, multi_line, multi_line, multi_line.size());
 // MAIL, RCPT and a last chunk queued as one flight, and their three replies taken.
 void transaction(benchmark::State& state) {
     smtp::ClientSession session("mx1.example.com", false);
-    const std::string hello =
-        "220 b\r\n250-b\r\n250-SIZE 100000\r\n250-PIPELINING\r\n250 CHUNKING\r\n";
-    for (std::size_t at = 0; at < hello.size();) {
-        at += session.receive(as_bytes({hello.data() + at, hello.size() - at})).consumed;
+    // EHLO is sent in between: an answer that was there before it would be malformed.
+    (void)session.receive(as_bytes("220 b\r\n"));
+    session.output().clear();
+    const auto hello =
+        session.receive(as_bytes("250-b\r\n250-SIZE 100000\r\n250-PIPELINING\r\n250 CHUNKING\r\n"));
+    if (hello.event != smtp::ClientEvent::ready) {
+        state.SkipWithError("the backend's hello is not taken");
+        return;
     }
     const smtp::MailCommand sender{"sender@example.com",          {},
                                    smtp::BodyType::unstated,      false,

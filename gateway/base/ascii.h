@@ -1,4 +1,5 @@
-// Letters of ASCII without regard to case: names of protocols and header fields.
+// ASCII: whether a text is, and its letters without regard to case (names of protocols and header
+// fields).
 //
 // Thread: any. Errors: none.
 #pragma once

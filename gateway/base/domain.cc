@@ -1,6 +1,7 @@
 #include "base/domain.h"
 
 #include "base/address.h"
+#include "base/ascii.h"
 
 #include <idn2.h>
 
@@ -15,6 +16,13 @@ constexpr char lowered(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
+void append_lowered(std::string_view text, std::string& out) {
+    const std::size_t before = out.size();
+    out += text;
+    std::transform(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(),
+                   out.begin() + static_cast<std::ptrdiff_t>(before), lowered);
+}
+
 constexpr bool is_letter_or_digit(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -24,11 +32,6 @@ constexpr bool is_atext(char c) {
     constexpr std::string_view others = "!#$%&'*+-/=?^_`{|}~";
     return is_letter_or_digit(c) || others.find(c) != std::string_view::npos ||
            static_cast<unsigned char>(c) >= 0x80;
-}
-
-bool is_ascii(std::string_view text) {
-    return std::none_of(text.begin(), text.end(),
-                        [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
 }
 
 // Letters, digits, hyphens inside, and underscores, which names in use do have (RFC 5321 wants
@@ -62,9 +65,7 @@ bool append_ascii_domain(std::string_view text, std::string& out) {
     if (!is_ascii_domain(text)) {
         return false;
     }
-    for (const char c : text) {
-        out.push_back(lowered(c));
-    }
+    append_lowered(text, out);
     return true;
 }
 
@@ -119,9 +120,7 @@ bool append_address_literal(std::string_view text, std::string& out) {
     if (!is_general) {
         return false;
     }
-    for (const char c : text) {
-        out.push_back(lowered(c));
-    }
+    append_lowered(text, out);
     return true;
 }
 
@@ -191,9 +190,7 @@ bool append_mailbox(std::string_view text, std::string& out) {
         if (!is_dot_string(local)) {
             return false;
         }
-        for (const char c : local) {
-            out.push_back(lowered(c));
-        }
+        append_lowered(local, out);
     }
     out.push_back('@');
     return append_domain(text.substr(at + 1), out);

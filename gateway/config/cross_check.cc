@@ -213,6 +213,26 @@ void warn_of_backend_mode(const Settings& settings, const Sources& sources,
     }
 }
 
+// Whom a spool listener takes on a domain's word alone, it may have to hold or to report later.
+void warn_of_unknown_users(const Settings& settings, std::vector<std::string>& warnings) {
+    const bool spools = std::ranges::any_of(settings.listeners, [](const auto& listener) {
+        return listener.acknowledge != Acknowledge::backend;
+    });
+    for (std::size_t index = 0; spools && index < settings.routes.size(); ++index) {
+        const RouteSettings& route = settings.routes[index];
+        const bool takes_anybody =
+            std::ranges::any_of(route.recipients, [](const std::string& recipient) {
+                return recipient.find('@') == std::string::npos;
+            });
+        if (takes_anybody && !route.verify_backend) {
+            warnings.push_back(fmt::format(
+                "/routes/{}: mail for users that do not exist is taken here, and fails later; "
+                "\"verify\": \"backend\" refuses it at RCPT",
+                index));
+        }
+    }
+}
+
 // What differs from its default is asked for, and must not be passed over in silence.
 void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
                                std::vector<std::string>& warnings) {
@@ -230,8 +250,6 @@ void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
     warn(settings.tls.minimum_version != TlsSettings{}.minimum_version, "/tls/minimum_version",
          "TLS");
     warn(!settings.tls.ciphers.empty(), "/tls/ciphers", "TLS");
-    warn(settings.verification.defer_unavailable, "/verification/unavailable",
-         "recipient verification");
     for (const PoolSettings& pool : settings.pools) {
         warn(!pool.ca_file.empty(), pointer_to(pointer_to("/pools", pool.name), "ca_file"),
              "TLS to backends");
@@ -288,6 +306,7 @@ std::vector<std::string> settings_warnings(const Settings& settings, const Sourc
         }
     }
     warn_of_backend_mode(settings, sources, warnings);
+    warn_of_unknown_users(settings, warnings);
     warn_of_what_is_not_built(settings, sources, warnings);
     return warnings;
 }

@@ -17,7 +17,7 @@ using simdjson::SUCCESS;
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-constexpr Choice<bool> verify_choices[] = {{"none", false}, {"backend", true, false}};
+constexpr Choice<bool> verify_choices[] = {{"none", false}, {"backend", true}};
 constexpr Choice<Protocol> protocol_choices[] = {{"smtp", Protocol::smtp},
                                                  {"lmtp", Protocol::lmtp}};
 constexpr Choice<HashKey> hash_choices[] = {{"recipient", HashKey::recipient},

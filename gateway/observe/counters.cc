@@ -141,6 +141,20 @@ std::string_view name_of(RecipientReason reason) {
     return {};
 }
 
+std::string_view name_of(VerificationResult result) {
+    switch (result) {
+    case VerificationResult::exists:
+        return "exists";
+    case VerificationResult::unknown:
+        return "unknown";
+    case VerificationResult::unavailable:
+        return "unavailable";
+    case VerificationResult::count_:
+        break;
+    }
+    return "";
+}
+
 std::string_view name_of(ForwardFailure failure) {
     switch (failure) {
     case ForwardFailure::resolve:

@@ -147,6 +147,14 @@ enum class ForwardFailure : std::uint8_t {
     count_,
 };
 
+// What is known of a recipient that is to be verified.
+enum class VerificationResult : std::uint8_t {
+    exists,
+    unknown,     // a backend's 5xx to RCPT
+    unavailable, // it could not be asked, or did not say
+    count_,
+};
+
 // What becomes of a message whose last recipient was refused so, when none was accepted.
 [[nodiscard]] RejectReason reject_reason(RecipientReason reason);
 
@@ -154,6 +162,7 @@ enum class ForwardFailure : std::uint8_t {
 [[nodiscard]] std::string_view name_of(RefuseReason reason);
 [[nodiscard]] std::string_view name_of(RecipientReason reason);
 [[nodiscard]] std::string_view name_of(ForwardFailure failure);
+[[nodiscard]] std::string_view name_of(VerificationResult result);
 
 struct alignas(cache_line_bytes) WorkerCounters {
     // Clients.
@@ -174,6 +183,10 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Counter message_bytes_accepted_total;
     Counter recipients_accepted_total;
     CountersBy<RecipientReason> recipients_rejected;
+    // Recipients of routes with `verify`: answered from the cache, and questions to backends.
+    CountersBy<VerificationResult> verifications_cached;
+    CountersBy<VerificationResult> verifications_asked;
+    Gauge verification_entries; // of the cache
     // Envelopes sent again to a backend, after a hold or on another backend.
     Counter transactions_replayed_total;
     Histogram acknowledge; // from the end of data to the reply
@@ -182,11 +195,16 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Gauge queue_messages;
     Gauge queue_bytes; // as stored
     std::array<Gauge, queue_states_count> queue_messages_by_state;
-    Gauge queue_oldest_accepted_at; // seconds since 1970; 0: the queue is empty
+    Gauge queue_oldest_accepted_at;   // seconds since 1970; 0: the queue is empty
+    Counter queue_held_removed_total; // failed ones, when spool.held ran out
     Counter spool_commits_total;
-    Counter spool_bytes_total; // written by commits
+    Counter spool_records_total; // in those
+    Counter spool_bytes_total;   // likewise, padding included
     Counter spool_failures_total;
+    Histogram spool_commit; // from handing a write to the kernel to its end
     Gauge spool_room_bytes; // what new mail may still take
+    Gauge spool_error;      // why nothing can be written now, as an errno; 0: it can
+    Gauge spool_takes_mail; // 0: MAIL is refused for want of room, or for that error
 
     // Backends, all of them.
     Counter backend_bytes_sent_total;

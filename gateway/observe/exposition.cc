@@ -165,6 +165,28 @@ void append_clients(Page& page, Workers workers) {
                  &WorkerCounters::bytes_sent_total);
 }
 
+void append_verifications(Page& page, Workers workers) {
+    struct Source {
+        std::string_view name;
+        CountersBy<VerificationResult> WorkerCounters::* counters;
+    };
+    constexpr Source sources[] = {{"cache", &WorkerCounters::verifications_cached},
+                                  {"backend", &WorkerCounters::verifications_asked}};
+    page.begin("ringmx_verifications_total", "counter",
+               "Answers about recipients to be verified, and where they came from.");
+    for (const Source& source : sources) {
+        for (std::size_t index = 0; index < CountersBy<VerificationResult>::size; ++index) {
+            const auto result = static_cast<VerificationResult>(index);
+            page.sample(label("source", source.name) + "," + label("result", name_of(result)),
+                        total(workers, [&](const WorkerCounters* worker) {
+                            return (worker->*source.counters)[result].value();
+                        }));
+        }
+    }
+    append_gauge(page, workers, "ringmx_verification_entries",
+                 "Answers about recipients that are kept.", &WorkerCounters::verification_entries);
+}
+
 void append_messages(Page& page, Workers workers) {
     append_total(page, workers, "ringmx_messages_accepted_total", "Messages answered with 250.",
                  &WorkerCounters::messages_accepted_total);
@@ -183,6 +205,45 @@ void append_messages(Page& page, Workers workers) {
     HistogramSum sum;
     for (const WorkerCounters* worker : workers) {
         sum.add(worker->acknowledge);
+    }
+    append_histogram(page, {}, sum);
+}
+
+void append_queue(Page& page, const MetricsSource& source) {
+    const Workers workers = source.workers;
+    append_gauge(page, workers, "ringmx_queue_messages",
+                 "Messages in the queue, held ones included.", &WorkerCounters::queue_messages);
+    append_gauge(page, workers, "ringmx_queue_bytes", "Octets of those, as stored.",
+                 &WorkerCounters::queue_bytes);
+    std::int64_t oldest = INT64_MAX;
+    for (const WorkerCounters* worker : workers) {
+        const std::int64_t accepted_at = worker->queue_oldest_accepted_at.value();
+        oldest = accepted_at == 0 ? oldest : std::min(oldest, accepted_at);
+    }
+    const std::int64_t now =
+        std::chrono::duration_cast<std::chrono::seconds>(source.wall_now.time_since_epoch())
+            .count();
+    page.begin("ringmx_queue_oldest_seconds", "gauge", "Age of the oldest message in the queue.");
+    page.sample({}, std::max<std::int64_t>(now - std::min(oldest, now), 0));
+    append_total(page, workers, "ringmx_queue_held_removed_total",
+                 "Failed messages that left when spool.held ran out.",
+                 &WorkerCounters::queue_held_removed_total);
+    append_total(page, workers, "ringmx_spool_commits_total", "Commits that are durable.",
+                 &WorkerCounters::spool_commits_total);
+    append_total(page, workers, "ringmx_spool_records_total",
+                 "Records in those: over the commits, the size of a batch.",
+                 &WorkerCounters::spool_records_total);
+    append_total(page, workers, "ringmx_spool_bytes_written_total",
+                 "Octets of those, padding included.", &WorkerCounters::spool_bytes_total);
+    append_total(page, workers, "ringmx_spool_write_failures_total", "Writes that failed.",
+                 &WorkerCounters::spool_failures_total);
+    append_gauge(page, workers, "ringmx_spool_room_bytes", "What new mail may still take.",
+                 &WorkerCounters::spool_room_bytes);
+    page.begin("ringmx_spool_commit_seconds", "histogram",
+               "From handing a write to the kernel to its end.");
+    HistogramSum sum;
+    for (const WorkerCounters* worker : workers) {
+        sum.add(worker->spool_commit);
     }
     append_histogram(page, {}, sum);
 }
@@ -267,6 +328,8 @@ void append_metrics(std::string& out, const MetricsSource& source) {
     append_process(page, source);
     append_clients(page, source.workers);
     append_messages(page, source.workers);
+    append_queue(page, source);
+    append_verifications(page, source.workers);
     append_backends(page, source);
     append_loops(page, source);
 }

@@ -26,6 +26,7 @@ struct MetricsSource {
     std::function<bool(const BackendRow&)>
         backend_up; // asked for configured backends only; unset: all are up
     WallTime started_at{};
+    WallTime wall_now{};
     std::uint64_t log_records_dropped_total = 0; // of logs that belong to no worker
     std::uint64_t config_reloads_total = 0;
     std::uint64_t config_reload_failures_total = 0;

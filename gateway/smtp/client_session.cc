@@ -101,10 +101,8 @@ void append_notify(std::string& wire, std::uint8_t notify) {
 // UTF-8 may stand there only beside MAIL's SMTPUTF8. In its ASCII form an address may pass the
 // bound: better none than one that the backend refuses.
 void append_original_recipient(std::string& wire, std::string_view value, bool takes_utf8) {
-    const bool is_ascii = std::ranges::all_of(
-        value, [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
     const std::string ascii =
-        is_ascii || takes_utf8 ? std::string() : ascii_original_recipient(value);
+        is_ascii(value) || takes_utf8 ? std::string() : ascii_original_recipient(value);
     if (ascii.size() <= original_recipient_bytes_max) {
         wire += " ORCPT=";
         append_checked(wire, ascii.empty() ? value : ascii);

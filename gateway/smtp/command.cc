@@ -46,16 +46,17 @@ constexpr Reply bad_smtputf8 = {501, {5, 5, 4}, "SMTPUTF8 takes no value"};
 
 constexpr std::size_t size_digits_max = 20; // RFC 1870, 4
 
-constexpr bool is_blank(char octet) { return octet == ' ' || octet == '\t'; }
-constexpr bool is_digit(char octet) { return octet >= '0' && octet <= '9'; }
-constexpr bool is_control(char octet) {
+// Objects, not functions: an algorithm that is given a function's address calls it for each octet.
+constexpr auto is_blank = [](char octet) { return octet == ' ' || octet == '\t'; };
+constexpr auto is_digit = [](char octet) { return octet >= '0' && octet <= '9'; };
+constexpr auto is_control = [](char octet) {
     const auto value = static_cast<unsigned char>(octet);
     return (value < 0x20 && value != '\t') || value == 0x7f;
-}
-constexpr bool is_keyword_octet(char octet) {
+};
+constexpr auto is_keyword_octet = [](char octet) {
     return is_digit(octet) || (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z') ||
            octet == '-';
-}
+};
 
 std::string_view without_blanks(std::string_view text) {
     while (!text.empty() && is_blank(text.front())) {

@@ -12,7 +12,8 @@ namespace {
 constexpr auto npos = std::string_view::npos;
 
 constexpr std::uint8_t value_of(char octet) { return static_cast<std::uint8_t>(octet); }
-constexpr bool is_high(char octet) { return value_of(octet) >= 0x80; }
+// An object, as below: an algorithm that is given a function's address calls it for each octet.
+constexpr auto is_high = [](char octet) { return value_of(octet) >= 0x80; };
 constexpr bool is_digit(char octet) { return octet >= '0' && octet <= '9'; }
 constexpr bool is_letter(char octet) {
     return (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z');
@@ -41,7 +42,7 @@ constexpr OctetKinds make_octet_kinds() {
 constexpr OctetKinds octet_kinds = make_octet_kinds();
 
 constexpr bool is_atom_octet(char octet) { return octet_kinds.atom[value_of(octet)]; }
-constexpr bool is_label_octet(char octet) { return octet_kinds.label[value_of(octet)]; }
+constexpr auto is_label_octet = [](char octet) { return octet_kinds.label[value_of(octet)]; };
 
 // How many octets the dot-string at the start of the text has; 0: none.
 std::size_t dot_string_bytes(std::string_view text) {

@@ -1,6 +1,7 @@
 #include "smtp/reply.h"
 
 #include "base/assert.h"
+#include "smtp/line_text.h"
 
 #include <algorithm>
 #include <array>
@@ -35,23 +36,6 @@ std::string_view enhanced_text(const EnhancedCode& code, Digits& digits) {
     return {digits.data(), static_cast<std::size_t>(at - digits.data())};
 }
 
-bool has_place_on_a_line(char octet) {
-    const auto value = static_cast<unsigned char>(octet);
-    return (value >= 0x20 && value != 0x7f) || octet == '\t';
-}
-
-// No more than `room` octets, and no UTF-8 character cut in two.
-std::string_view cut(std::string_view line, std::size_t room) {
-    if (line.size() <= room) {
-        return line;
-    }
-    std::size_t end = room;
-    while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80U) {
-        --end;
-    }
-    return line.substr(0, end);
-}
-
 } // namespace
 
 void append_reply(std::string& wire, const Reply& reply) {
@@ -79,7 +63,7 @@ void append_reply(std::string& wire, const Reply& reply) {
         if (!enhanced.empty() && !line.empty()) {
             wire += ' ';
         }
-        line = cut(line, reply_line_bytes_max - 2 - (wire.size() - line_start));
+        line = cut_text(line, reply_line_bytes_max - 2 - (wire.size() - line_start));
         const auto text_start = static_cast<std::ptrdiff_t>(wire.size());
         wire += line;
         std::replace_if(

@@ -27,6 +27,7 @@ void ServerSession::observe(RefusalObserver* observer) { state_->observer = obse
 void ServerSession::greet() {
     const ServerSettings& settings = *state_->settings;
     std::string& output = state_->output;
+    state_->output_may_wait = false;
     output += "220 ";
     output += settings.hostname;
     output += ' ';
@@ -75,6 +76,10 @@ ServerSession::State::Turn ServerSession::State::advance(Bytes rest, std::size_t
 
 std::string& ServerSession::output() { return state_->output; }
 
+bool ServerSession::output_may_wait() const {
+    return state_->output_may_wait && !state_->output.empty();
+}
+
 const MailCommand& ServerSession::mail() const {
     RINGMX_ASSERT(state_->transaction);
     return state_->transaction->mail;
@@ -115,7 +120,7 @@ void ServerSession::answer_mail(const Reply& reply) {
     if (reply.severity() == 5) {
         state.refuse(reply);
     } else {
-        state.send(reply);
+        state.send_in_group(reply);
     }
 }
 
@@ -129,7 +134,7 @@ void ServerSession::answer_recipient(const Reply& reply, AnswerSource source, bo
     --transaction.unanswered_count;
     if (reply.severity() == 2) {
         ++transaction.accepted_count;
-        state.send(reply);
+        state.send_in_group(reply);
         return;
     }
     if (unknown && ++state.unknown_recipients_count > state.settings->unknown_recipients_max &&
@@ -138,7 +143,7 @@ void ServerSession::answer_recipient(const Reply& reply, AnswerSource source, bo
     } else if (source == AnswerSource::own && reply.severity() == 5) {
         state.refuse(reply);
     } else {
-        state.send(reply);
+        state.send_in_group(reply);
     }
 }
 
@@ -154,7 +159,7 @@ void ServerSession::answer_data(const Reply& reply) {
     } else if (state.transaction->accepted_count == 0) {
         state.refuse(no_valid_recipients);
     } else {
-        append_reply(state.output, start_data);
+        state.send(start_data);
         state.transaction->begin_content(ContentForm::dot_stuffed, state.accepts_bare_newlines);
         state.phase = Phase::data;
     }
@@ -237,6 +242,13 @@ void ServerSession::State::send(const Reply& reply) {
         completed.enhanced = {static_cast<std::uint8_t>(reply.severity()), 0, 0};
     }
     append_reply(output, completed);
+    output_may_wait = false;
+}
+
+void ServerSession::State::send_in_group(const Reply& reply) {
+    const bool may_wait = output.empty() || output_may_wait;
+    send(reply);
+    output_may_wait = may_wait;
 }
 
 bool ServerSession::State::count_error() {

@@ -153,6 +153,9 @@ class ServerSession {
 
     // Reply octets waiting to be sent; the owner sends them and clears the string.
     [[nodiscard]] std::string& output();
+    // Whether all of them answer MAIL, RCPT or RSET: then they may wait for a while for the reply to
+    // what the client has sent behind these (RFC 2920, 3.2). Any other reply is sent at once.
+    [[nodiscard]] bool output_may_wait() const;
 
     [[nodiscard]] const MailCommand& mail() const;
     [[nodiscard]] const RecipientCommand& recipient() const; // of the last event `recipient`

@@ -217,6 +217,7 @@ Turn ServerSession::State::hello(const Command& command) {
     hello_name = command.argument.substr(0, hello_name_bytes_max);
     std::transform(hello_name.begin(), hello_name.end(), hello_name.begin(), harmless);
     esmtp = command.verb != Verb::helo;
+    output_may_wait = false;
     if (!esmtp) {
         append_reply(output, {250, {}, settings->hostname});
         return event(ServerEvent::hello);
@@ -398,7 +399,7 @@ Turn ServerSession::State::reset(std::string_view argument) {
         return {};
     }
     end_transaction();
-    send(ok);
+    send_in_group(ok);
     return event(ServerEvent::reset);
 }
 

@@ -109,6 +109,7 @@ struct ServerSession::State {
     bool esmtp = false;
     bool accepts_bare_newlines = false;
     bool chunk_is_last = false;
+    bool output_may_wait = false; // replies to MAIL, RCPT and RSET are all that is in it
 
     using Turn = std::optional<Step>; // nothing: go on
     static Turn event(ServerEvent event) { return Step{event, 0, {}, false}; }
@@ -144,6 +145,7 @@ struct ServerSession::State {
 
     // Replies.
     void send(const Reply& reply);
+    void send_in_group(const Reply& reply);   // to MAIL, RCPT or RSET: it may wait for those behind
     void refuse(const Reply& reply);          // a 5xx of our own to a command: counts as an error
     Turn refuse_in_order(const Reply& reply); // once the recipients before it are answered
     bool count_error();                       // whether that was one too many

@@ -210,6 +210,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
             segments_.opened(segment);
         } else {
             quiet_until_ = now + failure_pause;
+            give_up(result < 0 ? static_cast<int>(-result) : ENOSPC, observer);
         }
         return;
     }
@@ -218,6 +219,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
     }
     if (is_whole) {
         ++totals_.commits;
+        totals_.records += slot.commit.records().size();
         totals_.bytes += slot.write.bytes;
         settle(slot, observer);
     } else if (slot.failed_in.size() < attempts_max) {

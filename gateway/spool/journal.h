@@ -13,7 +13,7 @@
 //         commit is durable. Who needs another record to be durable first (a message its chunks)
 //         appends it after that one was told of.
 // Failure: the segment of a failed write is sealed for this run, and the commit written to another
-//         one; if that fails too its records are told as failed, nothing is written for a second,
+//         one; if that fails too, or no segment can be opened, its records are told as failed, nothing is written for a second,
 //         and since some of them may be on the disk all the same, marks that remove them follow as
 //         soon as something can be written.
 // Room:   next_write() opens spare segments as it goes; room_bytes() is what is left for new mail
@@ -109,6 +109,7 @@ class Journal {
 
     struct Totals {
         std::uint64_t commits = 0;
+        std::uint64_t records = 0;
         std::uint64_t bytes = 0;
         std::uint64_t failures = 0;
     };

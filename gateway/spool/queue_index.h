@@ -30,11 +30,11 @@
 #pragma once
 
 #include "base/instant.h"
+#include "base/reply_table.h"
 #include "spool/age_list.h"
 #include "spool/entry_store.h"
 #include "spool/id_table.h"
 #include "spool/queue_entry.h"
-#include "spool/reply_table.h"
 #include "spool/slot_heap.h"
 
 #include <array>

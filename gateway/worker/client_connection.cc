@@ -316,6 +316,9 @@ void ClientConnection::set_timer() {
 // When the client has been waited for long enough; while we owe it an answer it is not waited for
 // at all.
 Instant ClientConnection::serving_deadline() const {
+    if (replies_due_ != never) {
+        return replies_due_;
+    }
     const TimeoutSettings& timeouts = snapshot_->settings->timeouts;
     if (stream_.unsent_bytes() > 0) {
         return std::max(last_sent_at_, last_command_at_) + timeouts.command;
@@ -366,6 +369,11 @@ void ClientConnection::timer_fired() {
 
 void ClientConnection::serving_timer_fired() {
     if (serving_deadline() > worker_.now()) {
+        set_timer();
+        return;
+    }
+    if (replies_due_ != never) {
+        finish_output();
         set_timer();
         return;
     }
@@ -452,6 +460,7 @@ bool ClientConnection::awaits_final_reply() {
 }
 
 void ClientConnection::abandon(RejectReason reason) {
+    forget_awaited();
     if (Transaction* const transaction = open_transaction()) {
         transaction_ = {};
         transaction->abandon(reason);
@@ -508,6 +517,7 @@ void ClientConnection::linger(Duration time) {
     }
     state_ = State::lingering;
     input_.clear();
+    forget_awaited();
     if (input_ended_ && stream_.unsent_bytes() == 0) {
         close();
         return;
@@ -524,6 +534,7 @@ void ClientConnection::close(bool reset) {
     state_ = State::closing;
     timer_.cancel();
     input_.clear();
+    forget_awaited();
     if (stream_.close(worker_.loop(), reset)) {
         closed();
     }

@@ -24,6 +24,7 @@
 #include "ring/stream.h"
 #include "smtp/proxy_header.h"
 #include "smtp/server_session.h"
+#include "worker/awaited_recipients.h"
 #include "worker/tokens.h"
 #include "worker/transaction.h"
 
@@ -35,6 +36,7 @@ namespace ringmx::worker {
 
 class Worker;
 struct Snapshot;
+struct Verdict;
 
 class ClientConnection final : private smtp::RefusalObserver {
   public:
@@ -58,6 +60,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     void answer_recipient(const smtp::Reply& reply, smtp::AnswerSource source, bool unknown,
                           observe::RecipientReason reason);
     void answer_data(const smtp::Reply& reply, observe::RejectReason reason);
+    // Verification's: it was asked for a recipient of this transaction, or of an earlier one.
+    void recipient_verified(std::uint64_t ticket, const Verdict& verdict);
     // Ends the transaction for the client. The transaction is forgotten unless content is still to be
     // dropped; it has counted what became of the message.
     void answer_message(const smtp::Reply& reply);
@@ -110,7 +114,13 @@ class ClientConnection final : private smtp::RefusalObserver {
     [[nodiscard]] bool spools() const;
     [[nodiscard]] std::optional<Refusal> want_of_room();
     void on_recipient();
-    void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason);
+    void verify(const RoutedRecipient& recipient);
+    [[nodiscard]] std::optional<RecipientRefusal> refusal_of(const Verdict& verdict) const;
+    void await(const RoutedRecipient& recipient, std::uint64_t ticket);
+    void refuse_in_order(const RecipientRefusal& refusal);
+    void forget_awaited();
+    void take_recipient(const RoutedRecipient& recipient);
+    void refuse_recipient(const RecipientRefusal& refusal, std::string_view mailbox);
     void on_data();
     void begin_content();
     void on_content(const smtp::ServerSession::Step& step, const Slice& input);
@@ -131,6 +141,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     void count_rejected(observe::RejectReason reason);
     void note_recipient_refusal(observe::RecipientReason reason);
     void finish_output();
+    [[nodiscard]] bool holds_replies();
     void adjust_reading();
     [[nodiscard]] bool owes_answer();
 
@@ -172,12 +183,14 @@ class ClientConnection final : private smtp::RefusalObserver {
     policy::ClientTicket ticket_;
     IpAddress client_ip_;
     TransactionId transaction_;
-    SliceQueue input_; // not yet taken by the session
+    SliceQueue input_;                           // not yet taken by the session
+    std::unique_ptr<AwaitedRecipients> awaited_; // null: none
     Instant opened_at_;
     Instant last_octet_at_;
     // timeouts.command counts from here: a dripped line does not prolong it.
     Instant last_command_at_;
     Instant last_sent_at_;
+    Instant replies_due_ = never; // when the replies that wait for others leave without them
     // The data rate's clock: runs while content is waited for, in windows.
     Instant rate_resumed_at_;
     Duration rate_elapsed_{0};
@@ -200,6 +213,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     bool saw_close_ : 1 = false;  // the session ended it: QUIT, or our own last reply
     bool input_ended_ : 1 = false;
     bool owes_count_ : 1 = false;    // a transaction is open whose end nobody has counted
+    bool data_waits_ : 1 = false;    // DATA came, some of its recipients have no answer yet
     bool has_recipient_ : 1 = false; // of that transaction: one was accepted
 };
 

@@ -29,6 +29,10 @@ constexpr std::size_t pinned_input_bytes_min = 4096;
 // A flood of commands leaves no more behind than this.
 constexpr std::size_t kept_output_bytes_max = 4096;
 
+// Replies that wait for the next one wait no longer (Postfix waits 10 s), and no more of them.
+constexpr Duration replies_wait_max = 1s;
+constexpr std::size_t waiting_replies_bytes_max = 4096;
+
 // A command of six octets can have a reply of a hundred.
 constexpr std::size_t commands_portion_bytes_max = 4096;
 
@@ -246,50 +250,6 @@ void ClientConnection::recipient_refused(std::string_view argument, const smtp::
     note_recipient_refusal(reason);
 }
 
-void ClientConnection::refuse_recipient(const smtp::Reply& reply, bool unknown,
-                                        RecipientReason reason) {
-    if (Transaction* const transaction = open_transaction()) {
-        transaction->refuse_recipient(reply, unknown, reason, session_.recipient().mailbox);
-        return;
-    }
-    worker_.counters().recipients_rejected[reason].add();
-    log_recipient_refusal(session_.recipient().mailbox, reply, reason);
-    note_recipient_refusal(reason);
-    session_.answer_recipient(reply, AnswerSource::own, unknown);
-}
-
-void ClientConnection::on_recipient() {
-    if (!snapshot_->limits->admit_recipient(ticket_, worker_.now())) {
-        log_limit(LogEvent::recipient_rate,
-                  snapshot_->settings->limits.recipient_rate_per_client.count);
-        refuse_recipient(replies::recipient_rate, false, RecipientReason::rate_limit);
-        return;
-    }
-    if (worker_.pressure() == Pressure::critical) {
-        refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
-        return;
-    }
-    const auto target =
-        snapshot_->routes->find_mailbox(session_.recipient().mailbox, worker_.route_key());
-    if (!target) {
-        refuse_recipient(replies::no_route, true, RecipientReason::no_route);
-        return;
-    }
-    Transaction* transaction = open_transaction();
-    if (transaction == nullptr) {
-        transaction = begin_transaction();
-        if (transaction == nullptr) {
-            refuse_recipient(replies::no_memory, false, RecipientReason::no_memory);
-            return;
-        }
-    }
-    const bool is_rewritten =
-        target->rewritten_to_postmaster || session_.recipient().bare_postmaster;
-    transaction->add_recipient(is_rewritten ? worker_.route_key() : session_.recipient().mailbox,
-                               session_.recipient().parameters(), target->pool_index,
-                               worker_.route_key());
-}
-
 Transaction* ClientConnection::begin_transaction() {
     if (spools()) {
         SpoolIntake* const intake = worker_.queue()->begin(*this);
@@ -306,7 +266,9 @@ Transaction* ClientConnection::begin_transaction() {
 }
 
 void ClientConnection::on_data() {
-    if (Transaction* const transaction = open_transaction()) {
+    if (awaited_ != nullptr) {
+        data_waits_ = true;
+    } else if (Transaction* const transaction = open_transaction()) {
         transaction->begin_data();
     } else {
         session_.answer_data(smtp::start_data); // no recipient was taken: the session says 554
@@ -423,6 +385,19 @@ void ClientConnection::resume_content() {
     }
 }
 
+// A client that has sent more than these replies answer is owed another one: it takes them all in
+// one send (RFC 2920, 3.2).
+bool ClientConnection::holds_replies() {
+    if (!blocked_ || !session_.output_may_wait() ||
+        session_.output().size() >= waiting_replies_bytes_max) {
+        return false;
+    }
+    if (replies_due_ == never) {
+        replies_due_ = worker_.now() + replies_wait_max;
+    }
+    return replies_due_ > worker_.now();
+}
+
 void ClientConnection::finish_output() {
     const std::uint32_t errors = session_.errors_total();
     worker_.counters().protocol_errors_total.add(errors - errors_counted_);
@@ -431,9 +406,10 @@ void ClientConnection::finish_output() {
     worker_.counters().commands_total.add(commands - commands_counted_);
     commands_counted_ = commands;
     std::string& output = session_.output();
-    if (output.empty()) {
+    if (output.empty() || holds_replies()) {
         return;
     }
+    replies_due_ = never;
     last_command_at_ = worker_.now(); // whatever was answered was a whole command
     worker_.counters().bytes_sent_total.add(output.size());
     if (stream_.unsent_bytes() == 0) {

@@ -68,8 +68,7 @@ class Delivery final : public Transaction, public Exchange {
     // Of Transaction.
     void add_recipient(std::string_view mailbox, const smtp::RecipientParameters& parameters,
                        std::uint32_t pool_index, std::string_view key) override;
-    void refuse_recipient(const smtp::Reply& reply, bool unknown, observe::RecipientReason reason,
-                          std::string_view mailbox) override;
+    void refuse_recipient(const RecipientRefusal& refusal, std::string_view mailbox) override;
     void begin_data() override;
     void begin_chunks() override;
     [[nodiscard]] bool content(const Slice& whole, Bytes part, bool is_literal) override;

@@ -45,9 +45,9 @@ void Delivery::add_recipient(std::string_view mailbox, const smtp::RecipientPara
     advance();
 }
 
-void Delivery::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
-                                std::string_view mailbox) {
-    settle_recipient(append_recipient(mailbox), reply, AnswerSource::own, unknown, reason);
+void Delivery::refuse_recipient(const RecipientRefusal& refusal, std::string_view mailbox) {
+    settle_recipient(append_recipient(mailbox), refusal.reply, refusal.source, refusal.unknown,
+                     refusal.reason);
     advance();
 }
 

@@ -1,5 +1,5 @@
 // Whoever speaks over a backend connection: a client's transaction in `backend` mode (Delivery), a
-// message on its way from the spool (Forwarding).
+// message on its way from the spool (Forwarding), a question about a recipient (VerificationProbe).
 //
 // The connection book grants it a connection, at once or later; from then on the connection tells
 // it of each reply, of progress in sending, and of the connection's loss, until it leaves the
@@ -44,7 +44,7 @@ class Exchange {
 
 // Which slab of the worker an exchange is in, and its handle there.
 struct ExchangeId {
-    enum class Kind : std::uint8_t { delivery, forwarding };
+    enum class Kind : std::uint8_t { delivery, forwarding, verification };
     Kind kind = Kind::delivery;
     Handle handle; // a slot has 24 bits
 

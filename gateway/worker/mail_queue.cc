@@ -49,9 +49,11 @@ std::uint32_t seconds(WallTime time) {
 } // namespace
 
 MailQueue::MailQueue(Worker& worker, SpoolOptions options)
-    : worker_(worker), log_(worker.loop(), worker.index(), options, *this, *this),
-      answers_(worker, *this), intakes_(slots_max), dispatches_(dispatches_max),
-      forwardings_(slots_max), endings_(slots_max), generation_(options.generation) {
+    : worker_(worker),
+      log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
+      answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
+      dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
+      generation_(options.generation) {
     number_pools();
 }
 
@@ -224,7 +226,10 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
     if (part == QueueAnswers::record_part) {
         answers_.on_record(reader, std::move(record));
     } else if (part == 0) {
-        if (Dispatch* const dispatch = dispatches_.find(reader)) {
+        Dispatch* const dispatch = dispatches_.find(reader);
+        if (dispatch != nullptr && index_.at(dispatch->slot()).flags != 0) {
+            finish(*dispatch); // held or removed since it was read
+        } else if (dispatch != nullptr) {
             dispatch->start(std::move(record));
         }
     } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
@@ -236,6 +241,9 @@ void MailQueue::run() {
     try_journal_waiters();
     watch_pools();
     answers_.run();
+    if (!is_draining_) {
+        held_budget_.run();
+    }
     start_due();
     log_.run();
     count_queue();
@@ -281,8 +289,7 @@ void MailQueue::start_due() {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
-        if (entry.pool != spool::no_pool && !has_backend(entry.pool) &&
-            time_left(*slot) > Duration{0}) {
+        if (entry.pool != spool::no_pool && !has_backend(entry.pool) && !has_expired(*slot)) {
             schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
                                                    : Tally{.waits_for = entry.pool});
             continue;
@@ -313,6 +320,9 @@ Duration MailQueue::time_left(Slot slot) {
     const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s)};
     return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
 }
+
+// Times are kept in seconds.
+bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
 
 std::uint16_t MailQueue::pool_number(std::uint32_t pool_index) {
     const auto found = std::ranges::find(pool_indexes_, pool_index);
@@ -366,13 +376,14 @@ void MailQueue::drain() {
 
 void MailQueue::cut() {
     drain();
+    is_cut_ = true;
     intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
     dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
 }
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           log_.idle();
+           (log_.idle() || (is_cut_ && log_.is_stuck()));
 }
 
 Instant MailQueue::deadline() const {
@@ -380,7 +391,8 @@ Instant MailQueue::deadline() const {
     const Instant due = may_start ? index_.next_deadline() : never;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
-    return std::min({due, log_.deadline(), answers_.deadline(), watches ? watch_at_ : never});
+    return std::min({due, log_.deadline(), answers_.deadline(),
+                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never});
 }
 
 void MailQueue::reap() {
@@ -422,14 +434,16 @@ void MailQueue::count_queue() {
     }
     const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
     counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
-    counters.spool_commits_total.add(log_.journal().totals().commits -
-                                     counters.spool_commits_total.value());
-    counters.spool_bytes_total.add(log_.journal().totals().bytes -
-                                   counters.spool_bytes_total.value());
-    counters.spool_failures_total.add(log_.journal().totals().failures -
-                                      counters.spool_failures_total.value());
-    counters.spool_room_bytes.set(static_cast<std::int64_t>(
-        log_.error() != 0 ? 0 : log_.room_bytes() - std::min(log_.room_bytes(), reserved_bytes_)));
+    const spool::Journal::Totals& totals = log_.journal().totals();
+    counters.spool_commits_total.add(totals.commits - counters.spool_commits_total.value());
+    counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
+    counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
+    counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
+    const std::uint64_t room = log_.room_bytes();
+    counters.spool_room_bytes.set(
+        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_)));
+    counters.spool_error.set(log_.error());
+    counters.spool_takes_mail.set(log_.error() == 0 && has_room(room_unstated_bytes) ? 1 : 0);
 }
 
 } // namespace ringmx::worker

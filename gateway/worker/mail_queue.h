@@ -23,6 +23,7 @@
 #include "spool/recovery.h"
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
+#include "worker/held_budget.h"
 #include "worker/queue_answers.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
@@ -92,6 +93,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void hold(spool::QueueIndex::Slot slot);
     void release(spool::QueueIndex::Slot slot);
     void remove(spool::QueueIndex::Slot slot);
+    // For the held budget: nobody waits for it.
+    void give_up(spool::QueueIndex::Slot slot) {
+        end_message(slot, spool::MarkKind::removed, spool::every_recipient);
+    }
 
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
     void adopt(std::vector<spool::RecoveredMessage> messages,
@@ -153,6 +158,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Tally settle_outcomes(Dispatch& dispatch, bool has_expired);
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
+    [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool has_backend(std::uint16_t pool) const;
     void number_pools();
     void count_queue();
@@ -167,6 +173,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     SpoolLog log_;
     spool::QueueIndex index_;
     QueueAnswers answers_;
+    HeldBudget held_budget_;
     Slab<SpoolIntake> intakes_;
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;
@@ -185,6 +192,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::uint32_t disk_dispatches_ = 0;
     Instant watch_at_{};
     bool is_draining_ = false;
+    bool is_cut_ = false;
 };
 
 } // namespace ringmx::worker

@@ -29,20 +29,21 @@ void MailQueue::finish(Dispatch& dispatch) {
         drop(slot);
         return;
     }
+    const bool is_held = (flags & hold_flag) != 0;
+    if (is_held && (dispatch.error() != 0 || dispatch.outcomes().empty())) {
+        index_.hold(slot); // nothing was tried
+        return;
+    }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
-        if ((flags & hold_flag) != 0) {
-            index_.hold(slot);
-            return;
-        }
         index_.set_due(slot, worker_.now() + disk_retry_wait);
         return;
     }
-    const Tally tally = settle_outcomes(dispatch, time_left(slot) <= Duration{0});
+    const Tally tally = settle_outcomes(dispatch, has_expired(slot));
     if (tally.pending == 0 && tally.failed == 0) {
         return; // its last mark has ended it
     }
-    if ((flags & hold_flag) != 0) {
+    if (is_held) {
         index_.hold(slot);
         return;
     }

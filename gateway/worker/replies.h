@@ -21,6 +21,8 @@ inline constexpr smtp::Reply needs_smtputf8{
     550, {5, 6, 7}, "Recipient's server does not take internationalized addresses"};
 inline constexpr smtp::Reply unavailable{
     451, {4, 4, 1}, "No backend takes this message now, try again later"};
+inline constexpr smtp::Reply unverified{
+    450, {4, 1, 1}, "Recipient can't be verified now, try again later"};
 inline constexpr smtp::Reply our_fault{
     451, {4, 3, 5}, "Mail system not available, try again later"};
 inline constexpr smtp::Reply no_memory{

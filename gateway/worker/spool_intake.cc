@@ -66,13 +66,13 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     const std::size_t size =
         recipient_overhead_bytes + mailbox.size() + parameters.original_recipient.size();
     if (envelope_size_ + size > envelope_bytes_max) {
-        refuse_recipient(replies::too_many_recipients, false, RecipientReason::recipients_limit,
+        refuse_recipient({replies::too_many_recipients, RecipientReason::recipients_limit},
                          mailbox);
         return;
     }
     if ((!is_ascii(mailbox) || !is_ascii(mail_.reverse_path)) &&
         !snapshot_->pools[pool_index]->may_have(&BackendTraits::smtputf8)) {
-        refuse_recipient(replies::needs_smtputf8, false, RecipientReason::backend_reject, mailbox);
+        refuse_recipient({replies::needs_smtputf8, RecipientReason::backend_reject}, mailbox);
         return;
     }
     envelope_size_ += size;
@@ -86,8 +86,8 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
                                RecipientReason::count_);
 }
 
-void SpoolIntake::refuse_recipient(const smtp::Reply& reply, bool unknown, RecipientReason reason,
-                                   std::string_view mailbox) {
+void SpoolIntake::refuse_recipient(const RecipientRefusal& refusal, std::string_view mailbox) {
+    const auto& [reply, reason, unknown, source] = refusal;
     worker_.counters().recipients_rejected[reason].add();
     if (LogRecord* record =
             worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
@@ -96,7 +96,7 @@ void SpoolIntake::refuse_recipient(const smtp::Reply& reply, bool unknown, Recip
         record->reason(observe::name_of(reason));
         worker_.log().commit();
     }
-    client()->answer_recipient(reply, AnswerSource::own, unknown, reason);
+    client()->answer_recipient(reply, source, unknown, reason);
 }
 
 void SpoolIntake::begin_data() {

@@ -34,9 +34,10 @@ std::optional<spool::StoredMessage> head_of(const ReadRecord& record, std::size_
 }
 
 SpoolLog::SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
-                   spool::JournalObserver& observer, RecordReader& reader)
-    : loop_(loop), options_(std::move(options)), observer_(observer), reader_(reader),
-      table_(options_.generation, static_cast<std::uint16_t>(worker)),
+                   observe::WorkerCounters& counters, spool::JournalObserver& observer,
+                   RecordReader& reader)
+    : loop_(loop), options_(std::move(options)), counters_(counters), observer_(observer),
+      reader_(reader), table_(options_.generation, static_cast<std::uint16_t>(worker)),
       journal_(loop.pool(), table_, options_.make_nonce), readings_(readings_max) {}
 
 SpoolLog::~SpoolLog() {
@@ -166,6 +167,7 @@ void SpoolLog::complete(const ring::Completion& completion) {
     --operations_;
     write_error_ = std::max(0, -completion.result);
     write_error_until_ = loop_.now() + request_pause;
+    counters_.spool_commit.record(loop_.now() - written_at_[completion.token.slot]);
     journal_.written(completion.token.slot, completion.result, loop_.now(), observer_);
 }
 
@@ -265,6 +267,7 @@ void SpoolLog::write() {
         operation.pieces = wanted->pieces;
         operation.offset = wanted->offset;
         operation.token = {spool_write_operation, wanted->slot, 0};
+        written_at_[wanted->slot] = loop_.now();
         loop_.queue(operation);
         ++operations_;
     }

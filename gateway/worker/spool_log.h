@@ -16,11 +16,13 @@
 
 #include "base/buffer.h"
 #include "base/slab.h"
+#include "observe/counters.h"
 #include "ring/stream.h"
 #include "spool/journal.h"
 #include "spool/segment_table.h"
 #include "worker/segment_supply.h"
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -64,7 +66,8 @@ class RecordReader {
 class SpoolLog {
   public:
     SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
-             spool::JournalObserver& observer, RecordReader& reader);
+             observe::WorkerCounters& counters, spool::JournalObserver& observer,
+             RecordReader& reader);
     ~SpoolLog();
     SpoolLog(const SpoolLog&) = delete;
     SpoolLog& operator=(const SpoolLog&) = delete;
@@ -91,6 +94,8 @@ class SpoolLog {
     [[nodiscard]] Instant deadline() const;
     // Nothing is gathered, and nothing in flight on the ring.
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
+    // Nothing is in flight, and what is to be written can't be.
+    [[nodiscard]] bool is_stuck() const { return operations_ == 0 && write_error_ != 0; }
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
@@ -119,13 +124,15 @@ class SpoolLog {
 
     ring::Loop& loop_;
     SpoolOptions options_;
+    observe::WorkerCounters& counters_;
     spool::JournalObserver& observer_;
     RecordReader& reader_;
     spool::SegmentTable table_;
     spool::Journal journal_;
     std::vector<AdoptedSegment*> adopted_;
     Slab<Reading> readings_;
-    std::uint32_t operations_ = 0; // in flight
+    std::array<Instant, spool::writes_max + 2> written_at_{}; // by the journal's slot
+    std::uint32_t operations_ = 0;                            // in flight
     bool is_requested_ = false;
     bool is_urgent_ = false; // and it was said that mail waits
     Instant request_at_{};   // not before

@@ -13,6 +13,6 @@ inline constexpr std::uint8_t backend_operations = 32;
 inline constexpr std::uint8_t spool_write_operation = 48; // slot: the journal's
 inline constexpr std::uint8_t spool_read_operation = 49;
 
-enum class TimerKind : std::uint8_t { client, delivery, backend };
+enum class TimerKind : std::uint8_t { client, delivery, backend, verification };
 
 } // namespace ringmx::worker

@@ -20,6 +20,7 @@
 #include "observe/log_record.h"
 #include "smtp/envelope.h"
 #include "smtp/reply.h"
+#include "smtp/server_session.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +38,14 @@ struct Refusal {
     observe::RejectReason reason{};
 };
 
+// Why a recipient is not taken, and whose word that is.
+struct RecipientRefusal {
+    smtp::Reply reply;
+    observe::RecipientReason reason{};
+    bool unknown = false; // there is no such recipient
+    smtp::AnswerSource source = smtp::AnswerSource::own;
+};
+
 class Transaction {
   public:
     // `mailbox`: what the backend is told; `key`: its canonical form, which chooses the backend.
@@ -44,8 +53,7 @@ class Transaction {
                                const smtp::RecipientParameters& parameters,
                                std::uint32_t pool_index, std::string_view key) = 0;
     // A refusal that is decided already, kept in order behind unanswered ones.
-    virtual void refuse_recipient(const smtp::Reply& reply, bool unknown,
-                                  observe::RecipientReason reason, std::string_view mailbox) = 0;
+    virtual void refuse_recipient(const RecipientRefusal& refusal, std::string_view mailbox) = 0;
     virtual void begin_data() = 0;   // DATA: answer_data is due
     virtual void begin_chunks() = 0; // the first BDAT
     // False: no memory.

@@ -47,7 +47,7 @@ Worker::Worker(Options options)
       book_(options_.index, *options_.shares, options_.seed),
       clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
       backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
-      random_(options_.seed), inbox_(inbox_messages), answers_(answers_max),
+      random_(options_.seed), verification_(*this), inbox_(inbox_messages), answers_(answers_max),
       accepting_(options_.listeners.size(), false) {
     if (options_.spool.supply != nullptr) {
         queue_ = std::make_unique<MailQueue>(*this, options_.spool);
@@ -84,6 +84,8 @@ Exchange* Worker::exchange(ExchangeId id) {
         return deliveries_.find(id.handle);
     case ExchangeId::Kind::forwarding:
         return queue_ == nullptr ? nullptr : queue_->forwardings().find(id.handle);
+    case ExchangeId::Kind::verification:
+        return verification_.probe(id.handle);
     }
     return nullptr;
 }
@@ -264,6 +266,9 @@ void Worker::timer_fired(Timer& timer) {
     case TimerKind::backend:
         backends_.at(timer.slot())->timer_fired();
         return;
+    case TimerKind::verification:
+        verification_.probe_at(timer.slot()).timer_fired();
+        return;
     }
 }
 
@@ -274,10 +279,14 @@ void Worker::read_inbox() {
         case Inbox::Kind::snapshot:
             snapshot_ = std::move(message.snapshot);
             clients_.for_each([](ClientConnection& client) { client.configuration_changed(); });
+            verification_.configuration_changed();
             if (queue_ != nullptr) {
                 queue_->snapshot_changed();
             }
             close_idle_backends();
+            break;
+        case Inbox::Kind::purge:
+            verification_.purge();
             break;
         case Inbox::Kind::adopt:
             queue_->adopt(std::move(message.messages), std::move(message.segments));
@@ -331,6 +340,7 @@ void Worker::begin_cut() {
     if (queue_ != nullptr) {
         queue_->cut();
     }
+    verification_.cut();
     backends_.for_each([](BackendConnection& backend) { backend.cut(); });
 }
 
@@ -463,8 +473,12 @@ void Worker::wake_others() {
 }
 
 void Worker::check_finished() {
-    if (phase_ == Phase::serving || clients_.used() != 0 || deliveries_.used() != 0 ||
-        backends_.used() != 0 || (queue_ != nullptr && !queue_->idle()) ||
+    if (phase_ != Phase::serving && clients_.used() == 0) {
+        verification_.cut(); // nobody is left to hear
+    }
+    if (phase_ == Phase::serving || !verification_.idle() || clients_.used() != 0 ||
+        deliveries_.used() != 0 || backends_.used() != 0 ||
+        (queue_ != nullptr && !queue_->idle()) ||
         std::ranges::find(accepting_, true) != accepting_.end()) {
         return;
     }
@@ -492,6 +506,7 @@ void Worker::reap() {
         backends_.destroy(*backends_.find(handle));
     }
     ended_backends_.clear();
+    verification_.reap();
 }
 
 void Worker::client_closed(ClientConnection& client) { ended_clients_.push_back(client.handle()); }

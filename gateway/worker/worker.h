@@ -33,7 +33,9 @@
 #include "worker/mail_queue.h"
 #include "worker/queue_id.h"
 #include "worker/snapshot.h"
+#include "worker/verification.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -50,6 +52,7 @@ struct ListeningSocket {
 struct Inbox {
     enum class Kind : std::uint8_t {
         snapshot, // use this configuration from now on
+        purge,    // forget what is known of recipients
         adopt,    // messages of earlier runs, in order of acceptance
         question, // about the queue
         drain,    // stop accepting, let transactions finish
@@ -111,6 +114,9 @@ class Worker {
     [[nodiscard]] Instant now() const { return loop_.now(); }
     [[nodiscard]] WallTime wall_time() { return options_.port->wall_time(); }
     [[nodiscard]] std::uint32_t index() const { return options_.index; }
+    [[nodiscard]] std::size_t workers_count() const {
+        return std::max<std::size_t>(options_.wakers.size(), 1);
+    }
     [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
     [[nodiscard]] observe::WorkerCounters& counters() { return *options_.counters; }
     [[nodiscard]] observe::BackendCounters& counters_of(const upstream::Lease& lease,
@@ -125,6 +131,7 @@ class Worker {
     [[nodiscard]] Slab<BackendConnection>& backends() { return backends_; }
     // Null when no listener spools.
     [[nodiscard]] MailQueue* queue() { return queue_.get(); }
+    [[nodiscard]] Verification& verification() { return verification_; }
     [[nodiscard]] std::uint64_t random(); // nothing that must not be guessed
     [[nodiscard]] QueueIds& queue_ids() { return queue_ids_; }
     // Scratch for one lookup.
@@ -181,6 +188,7 @@ class Worker {
     QueueIds queue_ids_;
     std::unique_ptr<MailQueue> queue_;
     std::uint64_t random_;
+    Verification verification_;
     SpscRing<Inbox> inbox_;
     SpscRing<QueueAnswer> answers_;
     std::vector<bool> accepting_;     // by position in options_.listeners: an accept is armed

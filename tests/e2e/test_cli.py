@@ -40,6 +40,24 @@ class CommandLine(EndToEnd):
                 self.assertEqual(result.returncode, 2, result)
                 self.assertTrue(result.stderr.strip())
 
+    def test_spool_inspect_reads_a_spool_and_says_what_is_none(self):
+        for arguments in (("spool",), ("spool", "inspect"), ("spool", "frob", "x"), ("spool", "inspect", "x", "y"), ("spool", "inspect", self.folder / "none"),
+                          ("spool", "inspect", self.folder)):
+            with self.subTest(arguments=arguments):
+                result = self.ringmx(*arguments)
+                self.assertEqual((result.returncode, result.stdout, result.stderr.count("\n")), (2, "", 1), result)
+        run_folder = self.folder / "spool" / "00000001"
+        run_folder.mkdir(parents=True)
+        (run_folder / "w0000-000001.seg").write_bytes(bytes(8192))
+        result = self.ringmx("spool", "inspect", self.folder / "spool")
+        self.assertEqual(result.returncode, 0, result)
+        self.assertIn("0 messages in 1 files of 1 runs", result.stdout)
+        (run_folder / "w0000-000002.seg").write_bytes(b"something else")
+        result = self.ringmx("spool", "inspect", "--json", self.folder / "spool")
+        self.assertEqual(result.returncode, 1, result)
+        told = json.loads(result.stdout)
+        self.assertEqual([segment["fault"] for segment in told["runs"][0]["segments"]], [None, "it is no segment, or its header is damaged"])
+
     def test_a_missing_or_unreadable_config_is_exit_2(self):
         for command in ("serve", "check"):
             for path in (self.folder / "none.json", self.folder):

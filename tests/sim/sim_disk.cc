@@ -80,6 +80,9 @@ std::int64_t SimDisk::end_write(std::uint64_t number) {
                         "%zu octets at %llu of file %d changed while they were written",
                         write.octets.size(), static_cast<unsigned long long>(write.offset),
                         write.file);
+    if (is_away_) {
+        return -EIO;
+    }
     int error = write_error;
     if (error == 0 && random_.chance(faults.write_error)) {
         error = EIO;
@@ -143,6 +146,14 @@ void SimDisk::keep_some(const Write& write, std::size_t start) {
             store(write, start, std::min(sector_bytes, write.octets.size() - start));
         }
     }
+}
+
+void SimDisk::go_away() {
+    is_away_ = true;
+    for (const auto& [number, write] : writes_) {
+        keep_some(write, 0);
+    }
+    resume();
 }
 
 void SimDisk::crash() {

@@ -49,6 +49,10 @@ class SimDisk {
     // By hand: while not 0, every write or read that ends does so with this errno.
     int write_error = 0;
     int read_error = 0;
+    // From now on nothing reaches it: what is under way fails, torn as by a crash. For the workers of
+    // a process that is gone, which a simulation can only take apart in good order.
+    void go_away();
+    void come_back() { is_away_ = false; }
     // What is under way stays so: the ends of operations wait for resume().
     void stall() { is_stalled_ = true; }
     void resume();
@@ -94,6 +98,7 @@ class SimDisk {
     std::uint64_t last_write_ = 0;
     int next_file_ = descriptor_min;
     bool is_stalled_ = false;
+    bool is_away_ = false;
     std::vector<std::function<void()>> stalled_;
 };
 

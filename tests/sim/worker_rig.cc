@@ -155,12 +155,14 @@ spool::Nonce Rig::make_nonce() {
 }
 
 void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
-    if (machine_stops) {
-        disk.crash();
-    } else {
+    if (!machine_stops) {
         // What the kernel has it will write, whoever is gone.
         (void)run_until([this] { return disk.under_way() == 0; }, 1min);
     }
+    disk.go_away();
+    post(worker::Inbox::Kind::cut);
+    EXPECT_TRUE(run_until([this] { return finished(); }, 1min));
+    disk.come_back();
     for (const std::unique_ptr<RigWorker>& one : workers) {
         one->worker.reset();
     }

@@ -74,6 +74,26 @@ TEST(SettingsWarnings, BackendListenerThatReachesLmtpOrSeveralPools) {
                 IsEmpty());
 }
 
+TEST(SettingsWarnings, SpoolListenersThatTakeUnknownUsers) {
+    const auto said = [](const std::string& acknowledge, const std::string& route) {
+        const Loaded loaded =
+            parse(R"({"listeners": [{"address": "127.0.0.1:25", "acknowledge": ")" + acknowledge +
+                      R"("}], "routes": [{"pool": "p", )" + route + R"(}], "pools": {"p": )" +
+                      one_backend + "}}",
+                  "/", Files::are_left);
+        EXPECT_TRUE(loaded.settings) << report("", loaded.faults);
+        return loaded.warnings;
+    };
+    for (const char* anybody : {"*", "a.example", "*.a.example"}) {
+        const std::string route =
+            R"("recipients": ["u@b.example", ")" + std::string(anybody) + R"("])";
+        EXPECT_THAT(said("spool", route), ElementsAre(HasSubstr("/routes/0: ")));
+        EXPECT_THAT(said("spool", route + R"(, "verify": "backend")"), IsEmpty());
+        EXPECT_THAT(said("backend", route), IsEmpty());
+    }
+    EXPECT_THAT(said("spool", R"("recipients": ["u@b.example"])"), IsEmpty());
+}
+
 TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
     EXPECT_THAT(warnings("", "", "", R"(, "timeouts": {"backend_end_of_data": "481s"})"),
                 ElementsAre(HasSubstr("/timeouts/backend_end_of_data: ")));
@@ -81,20 +101,16 @@ TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
 }
 
 TEST(SettingsWarnings, WhatIsAskedForAndNotBuiltIsTold) {
-    EXPECT_THAT(
-        warnings(R"(, "handoff": "3s")", "",
-                 R"("a/b": {"backends": [{"address": "a:25"}], "ca_file": "ca.pem"})",
-                 R"(, "tls": {"minimum_version": "1.3", "ciphers": "A"},
-                      "verification": {"unavailable": "defer"},
+    EXPECT_THAT(warnings(R"(, "handoff": "3s")", "",
+                         R"("a/b": {"backends": [{"address": "a:25"}], "ca_file": "ca.pem"})",
+                         R"(, "tls": {"minimum_version": "1.3", "ciphers": "A"},
                       "spool": {"on_failure": "bounce", "bounce_pool": "a/b"})"),
-        ElementsAre("/listeners/0/handoff: has no effect yet: the spool is not built",
-                    "/tls/minimum_version: has no effect yet: TLS is not built",
-                    "/tls/ciphers: has no effect yet: TLS is not built",
-                    "/verification/unavailable: has no effect yet: recipient verification is not "
-                    "built",
-                    "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
-                    "/spool/on_failure: has no effect yet: the spool is not built",
-                    "/spool/bounce_pool: has no effect yet: the spool is not built"));
+                ElementsAre("/listeners/0/handoff: has no effect yet: the spool is not built",
+                            "/tls/minimum_version: has no effect yet: TLS is not built",
+                            "/tls/ciphers: has no effect yet: TLS is not built",
+                            "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
+                            "/spool/on_failure: has no effect yet: the spool is not built",
+                            "/spool/bounce_pool: has no effect yet: the spool is not built"));
     EXPECT_THAT(warnings(R"(, "handoff": "2s")", "",
                          R"("a": {"backends": [{"address": "a:25"}], "ca_file": ""})",
                          R"(, "tls": {"minimum_version": "1.2", "ciphers": "", "certificates": []},

@@ -32,6 +32,23 @@ TEST(Escape, PlainTextGoesThroughOctetForOctet) {
     EXPECT_EQ(log_text(""), "");
 }
 
+// Text is looked at eight octets at a time: nothing may hide beside another octet.
+TEST(Escape, EachPairOfOctetsIsEscapedWhereverItStands) {
+    using Form = std::string (*)(std::string_view);
+    for (const Form form : {Form(log_text), Form(json_text), Form(label_text)}) {
+        for (unsigned value = 0; value < 0x10000; ++value) {
+            const std::string pair = {static_cast<char>(value >> 8U), static_cast<char>(value)};
+            const std::string expected = form(pair);
+            const std::size_t before = value % 9;
+            std::string text(before, 'a');
+            text += pair;
+            text += std::string(17, '~');
+            ASSERT_EQ(form(text), std::string(before, 'a') + expected + std::string(17, '~'))
+                << std::hex << value;
+        }
+    }
+}
+
 TEST(Escape, ControlsAreNamedOrShownInHex) {
     EXPECT_EQ(log_text(std::string_view("a\r\nb\tc\x1B[31m\x07\0\x7F", 14)),
               "a\\r\\nb\\tc\\e[31m\\x07\\x00\\x7f");

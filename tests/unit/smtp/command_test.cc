@@ -71,8 +71,10 @@ TEST(CommandTest, ReportParametersOfMail) {
 }
 
 TEST(CommandTest, ReportParametersOfRecipients) {
-    const auto read = [](const std::string& parameters, bool has_smtputf8 = false) {
-        return parse_recipient("TO:<a@b.c> " + parameters, {has_smtputf8, true});
+    std::string argument; // what was read points into it
+    const auto read = [&argument](const std::string& parameters, bool has_smtputf8 = false) {
+        argument = "TO:<a@b.c> " + parameters;
+        return parse_recipient(argument, {has_smtputf8, true});
     };
     EXPECT_EQ(read("")->parameters.notify, 0);
     EXPECT_EQ(read("NOTIFY=never")->parameters.notify, notify_never);

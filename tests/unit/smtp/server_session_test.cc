@@ -105,6 +105,46 @@ TEST_F(ServerSessionTest, RecipientsAndDataAreGivenBeforeAnswersComeAndRepliesSt
     EXPECT_TRUE(session_.in_content());
 }
 
+// RFC 2920, 3.2: replies to these may be kept for those of the group, all others must not be.
+TEST_F(ServerSessionTest, OnlyRepliesToMailRcptAndRsetMayWait) {
+    session_.greet();
+    EXPECT_FALSE(session_.output_may_wait());
+    heard();
+    EXPECT_FALSE(session_.output_may_wait()) << "there is none";
+    step("EHLO c\r\n");
+    EXPECT_FALSE(session_.output_may_wait());
+    step("RSET\r\n");
+    EXPECT_FALSE(session_.output_may_wait()) << "what stands before it may not";
+    heard();
+    step("RSET\r\n");
+    EXPECT_TRUE(session_.output_may_wait());
+    step("MAIL FROM:<a@b.c>\r\n");
+    session_.answer_mail(ok);
+    EXPECT_TRUE(session_.output_may_wait());
+    for (const Reply& reply : {ok, unknown_user}) {
+        step("RCPT TO:<a@b.c>\r\n");
+        session_.answer_recipient(reply, AnswerSource::backend, false);
+        EXPECT_TRUE(session_.output_may_wait());
+    }
+    step("DATA\r\n");
+    session_.answer_data(go_ahead);
+    EXPECT_FALSE(session_.output_may_wait());
+    heard();
+    step(".\r\n");
+    session_.answer_message(ok);
+    EXPECT_FALSE(session_.output_may_wait());
+    heard();
+    for (const char* line :
+         {"NOOP\r\n", "HELP\r\n", "VRFY a\r\n", "NONSENSE\r\n", "RCPT TO:<a@b.c>\r\n",
+          "MAIL FROM:<\r\n", "HELO c\r\n", "BDAT 0 LAST\r\n", "QUIT\r\n"}) {
+        step("RSET\r\n");
+        EXPECT_TRUE(session_.output_may_wait());
+        step(line);
+        EXPECT_FALSE(session_.output_may_wait()) << line;
+        heard();
+    }
+}
+
 TEST_F(ServerSessionTest, DataWithOnlyRefusedRecipientsGets554WhateverWasAnswered) {
     begin(0);
     step("RCPT TO:<a@b.c>\r\nDATA\r\n");

@@ -512,7 +512,7 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
 
 TEST(SpoolCrash, NothingAcknowledgedIsLostAndNothingRemovedComesBack) {
     const std::uint64_t only = number_from("RINGMX_SPOOL_SEED", 0);
-    const std::uint64_t count = number_from("RINGMX_SPOOL_SEEDS", 40);
+    const std::uint64_t count = number_from("RINGMX_SPOOL_SEEDS", 80);
     std::uint64_t acknowledged = 0;
     std::uint64_t lives = 0;
     std::uint64_t failures = 0;

@@ -15,7 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace ringmx::spool {
+namespace ringmx {
 
 class ReplyTable {
   public:
@@ -48,4 +48,4 @@ class ReplyTable {
     std::size_t text_bytes_ = 0;
 };
 
-} // namespace ringmx::spool
+} // namespace ringmx

@@ -1,8 +1,8 @@
-#include "spool/reply_table.h"
+#include "base/reply_table.h"
 
 #include "base/assert.h"
 
-namespace ringmx::spool {
+namespace ringmx {
 
 namespace {
 
@@ -72,4 +72,4 @@ std::uint16_t ReplyTable::take_if_room(std::string_view text, std::size_t room) 
     return found->second.index;
 }
 
-} // namespace ringmx::spool
+} // namespace ringmx

@@ -1,9 +1,9 @@
-#include "spool/reply_table.h"
+#include "base/reply_table.h"
 
 #include <gtest/gtest.h>
 #include <string>
 
-namespace ringmx::spool {
+namespace ringmx {
 namespace {
 
 std::string numbered(std::size_t number) { return "450 4.2.0 id " + std::to_string(number); }
@@ -74,4 +74,4 @@ TEST(ReplyTable, MemoryGoesWithTheTexts) {
 }
 
 } // namespace
-} // namespace ringmx::spool
+} // namespace ringmx

@@ -1,0 +1,119 @@
+"""The durable queue of the real program: 250 means that it is safe, whatever is killed, and one copy arrives."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import BIN, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
+
+FULL = os.environ.get("RINGMX_FULL") == "1"
+
+
+class Spool(EndToEnd):
+    def settings(self, backends, workers=1, directory="spool", pool_settings=None, **sections):
+        return config({"main": pool(*backends, **(pool_settings or {}))}, listener={"acknowledge": "spool"}, workers=workers,
+                      spool={"directory": str(pathlib.Path(self.folder) / directory), "max_size": "256MiB", **sections.pop("spool", {})}, **sections)
+
+    def sink(self, *arguments, name="sink"):
+        port = free_port()
+        program = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", *arguments], self.folder, name=name)
+        self.addCleanup(program.stop)
+        program.wait_log("listening on")
+        program.smtp = port
+        return program
+
+    def test_a_message_is_queued_and_one_copy_arrives(self):
+        backend = self.backend()
+        gateway = self.gateway(self.settings([backend]))
+        client = self.client(gateway)
+        reply = client.message("user@example.com")
+        self.assertRegex(str(reply), r"^250 2\.0\.0 Ok: queued as [A-Za-z]{13}")
+        wait_until(lambda: len(backend.messages) == 1)
+        self.assertIn(str(reply).split()[-1].encode(), backend.messages[0].data)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+
+    def test_segments_are_written_through(self):
+        """SIGKILL alone would not notice a missing sync: the flags of the descriptors do."""
+        gateway = self.gateway(self.settings([self.backend()]))
+        self.client(gateway).message("user@example.com")
+        o_dsync = 0o10000
+        flags = []
+        for name in os.listdir(f"/proc/{gateway.process.pid}/fd"):
+            try:
+                path = os.readlink(f"/proc/{gateway.process.pid}/fd/{name}")
+                info = pathlib.Path(f"/proc/{gateway.process.pid}/fdinfo/{name}").read_text()
+            except FileNotFoundError:
+                continue
+            if path.endswith(".seg"):
+                flags.append(int(info.split("flags:")[1].split()[0], 8))
+        self.assertTrue(flags)
+        for each in flags:
+            self.assertTrue(each & o_dsync, oct(each))
+
+    def test_a_second_gateway_on_the_same_directory_ends(self):
+        backend = self.backend()
+        first = self.gateway(self.settings([backend]))
+        self.client(first).message("user@example.com")
+        second = self.gateway(self.settings([backend]), wait_ready=False)
+        self.assertEqual(second.wait(), 1)
+        self.assertIn(str(pathlib.Path(self.folder) / "spool"), second.log())
+
+    def test_mail_waits_for_its_backend(self):
+        port = free_port()
+        gateway = self.gateway(self.settings([f"127.0.0.1:{port}"], spool={"retry": {"initial": "1s", "maximum": "2s"}}))
+        client = self.client(gateway)
+        for _ in range(5):
+            client.message("user@example.com")
+        gateway.wait_metric("ringmx_queue_messages", 5)
+        self.assertEqual(gateway.get("/readyz")[0], 200)
+        backend = self.backend(address=("127.0.0.1", port))
+        wait_until(lambda: len(backend.messages) == 5, 60)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+
+    def kill_and_restart(self, kills, seconds):
+        """Killed again and again under load, with changing worker counts: acknowledged = delivered."""
+        received = pathlib.Path(self.folder) / "received"
+        sink = self.sink("--record", received)
+        chance = random.Random(5)
+        sent_files = []
+        gateway = None
+        port, admin = free_port(), free_port()
+        for round_ in range(kills):
+            settings = self.settings([f"127.0.0.1:{sink.smtp}"], workers=chance.choice([1, 2, 3]))
+            settings["listeners"][0]["address"] = f"127.0.0.1:{port}"
+            settings["admin"] = {"address": f"127.0.0.1:{admin}"}
+            gateway = Gateway(settings, self.folder)
+            sent = pathlib.Path(self.folder) / f"sent-{round_}"
+            sent_files.append(sent)
+            load = subprocess.Popen([BIN / "ringmx-load", "--to", f"127.0.0.1:{port}", "--connections", "16", "--duration", f"{round(seconds * 1000)}ms",
+                                     "--size", chance.choice(["1KiB", "4KiB-64KiB", "300KiB-700KiB"]), "--record", sent],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(chance.uniform(0.05, seconds))
+            gateway.signal(signal.SIGKILL)
+            gateway.wait()
+            self.assertNotEqual(load.wait(60), 2)
+        settings = self.settings([f"127.0.0.1:{sink.smtp}"], workers=2)
+        settings["listeners"][0]["address"] = f"127.0.0.1:{port}"
+        settings["admin"] = {"address": f"127.0.0.1:{admin}"}
+        gateway = Gateway(settings, self.folder)
+        wait_until(lambda: "the spool of earlier runs is read" in gateway.log(), 60)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        gateway.stop()
+        sink.stop()
+        whole = pathlib.Path(self.folder) / "sent"
+        whole.write_text("".join(each.read_text() for each in sent_files))
+        audit = subprocess.run([BIN / "ringmx-load", "audit", whole, received], capture_output=True, text=True)
+        self.assertEqual(audit.returncode, 0, audit.stdout + audit.stderr)
+        return audit.stdout
+
+    def test_killed_under_load_it_loses_nothing(self):
+        print(self.kill_and_restart(200 if FULL else 50, 0.6))
+
+
+if __name__ == "__main__":
+    unittest.main()
