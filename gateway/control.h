@@ -66,11 +66,11 @@ class Control {
     void start_workers();
     void watch_backends();
     void run_spool();
-    void watch_spool();
-    [[nodiscard]] std::string spool_unready() const;
     [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
                                                                admin::Ticket ticket);
     [[nodiscard]] admin::QueueDesk::Options desk_options();
+    void watch_spool();
+    [[nodiscard]] std::string spool_unready() const;
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -119,8 +119,8 @@ class Control {
     std::vector<const observe::WorkerCounters*> counters_;
     admin::AdminServer admin_;
     std::vector<ring::Operation> admin_operations_;
-    std::unique_ptr<RunSpool> spool_;      // null: no listener needs it
-    std::string spool_want_; // why it takes no mail, as it was last told
+    std::unique_ptr<RunSpool> spool_; // null: no listener needs it
+    std::string spool_want_;          // why it takes no mail, as it was last told
     admin::QueueDesk queue_desk_;
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;

@@ -195,7 +195,8 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Gauge queue_messages;
     Gauge queue_bytes; // as stored
     std::array<Gauge, queue_states_count> queue_messages_by_state;
-    Gauge queue_oldest_accepted_at; // seconds since 1970; 0: the queue is empty
+    Gauge queue_oldest_accepted_at;   // seconds since 1970; 0: the queue is empty
+    Counter queue_held_removed_total; // failed ones, when spool.held ran out
     Counter spool_commits_total;
     Counter spool_records_total; // in those
     Counter spool_bytes_total;   // likewise, padding included

@@ -225,6 +225,9 @@ void append_queue(Page& page, const MetricsSource& source) {
             .count();
     page.begin("ringmx_queue_oldest_seconds", "gauge", "Age of the oldest message in the queue.");
     page.sample({}, std::max<std::int64_t>(now - std::min(oldest, now), 0));
+    append_total(page, workers, "ringmx_queue_held_removed_total",
+                 "Failed messages that left when spool.held ran out.",
+                 &WorkerCounters::queue_held_removed_total);
     append_total(page, workers, "ringmx_spool_commits_total", "Commits that are durable.",
                  &WorkerCounters::spool_commits_total);
     append_total(page, workers, "ringmx_spool_records_total",

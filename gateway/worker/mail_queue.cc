@@ -51,8 +51,9 @@ std::uint32_t seconds(WallTime time) {
 MailQueue::MailQueue(Worker& worker, SpoolOptions options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
-      answers_(worker, *this), intakes_(slots_max), dispatches_(dispatches_max),
-      forwardings_(slots_max), endings_(slots_max), mover_(worker, *this),
+      answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
+      dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
+      mover_(worker, *this),
       generation_(options.generation) {
     number_pools();
 }
@@ -240,7 +241,10 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
     } else if (part == QueueAnswers::record_part) {
         answers_.on_record(reader, std::move(record));
     } else if (part == 0) {
-        if (Dispatch* const dispatch = dispatches_.find(reader)) {
+        Dispatch* const dispatch = dispatches_.find(reader);
+        if (dispatch != nullptr && index_.at(dispatch->slot()).flags != 0) {
+            finish(*dispatch); // held or removed since it was read
+        } else if (dispatch != nullptr) {
             dispatch->start(std::move(record));
         }
     } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
@@ -252,6 +256,9 @@ void MailQueue::run() {
     try_journal_waiters();
     watch_pools();
     answers_.run();
+    if (!is_draining_) {
+        held_budget_.run();
+    }
     start_due();
     mover_.run();
     log_.run();
@@ -405,7 +412,7 @@ Instant MailQueue::deadline() const {
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
     return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
-                     watches ? watch_at_ : never});
+                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never});
 }
 
 void MailQueue::reap() {

@@ -23,6 +23,7 @@
 #include "spool/recovery.h"
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
+#include "worker/held_budget.h"
 #include "worker/mover.h"
 #include "worker/queue_answers.h"
 #include "worker/spool_intake.h"
@@ -100,6 +101,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void hold(spool::QueueIndex::Slot slot);
     void release(spool::QueueIndex::Slot slot);
     void remove(spool::QueueIndex::Slot slot);
+    // For the held budget: nobody waits for it.
+    void give_up(spool::QueueIndex::Slot slot) {
+        end_message(slot, spool::MarkKind::removed, spool::every_recipient);
+    }
 
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
     void adopt(std::vector<spool::RecoveredMessage> messages,
@@ -178,6 +183,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     SpoolLog log_;
     spool::QueueIndex index_;
     QueueAnswers answers_;
+    HeldBudget held_budget_;
     Slab<SpoolIntake> intakes_;
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;

@@ -29,12 +29,13 @@ void MailQueue::finish(Dispatch& dispatch) {
         drop(slot);
         return;
     }
+    const bool is_held = (flags & hold_flag) != 0;
+    if (is_held && (dispatch.error() != 0 || dispatch.outcomes().empty())) {
+        index_.hold(slot); // nothing was tried
+        return;
+    }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
-        if ((flags & hold_flag) != 0) {
-            index_.hold(slot);
-            return;
-        }
         index_.set_due(slot, worker_.now() + disk_retry_wait);
         return;
     }
@@ -42,7 +43,7 @@ void MailQueue::finish(Dispatch& dispatch) {
     if (tally.pending == 0 && tally.failed == 0) {
         return; // its last mark has ended it
     }
-    if ((flags & hold_flag) != 0) {
+    if (is_held) {
         index_.hold(slot);
         return;
     }

@@ -34,6 +34,11 @@ bool is_address(std::string_view pattern, std::string_view mailbox, std::string&
     return pattern.front() == '@' ? canonical.ends_with(pattern) : canonical == pattern;
 }
 
+// Of several recipients, the pool may be the one that some of them wait for.
+bool knows_pool(const spool::QueueEntry& entry) {
+    return entry.recipients_count == 1 && entry.pool != spool::no_pool;
+}
+
 std::size_t bytes_of(const QueueRow& row) {
     std::size_t bytes = sizeof row + row.sender.size() + row.pool.size();
     for (const QueueRow::Recipient& recipient : row.recipients) {
@@ -161,15 +166,16 @@ bool QueueAnswers::advance(Search& search) {
 // At the next message in order of age. False: there is something to wait for.
 bool QueueAnswers::look(Search& search) {
     const bool reads = search.question.kind == Kind::list;
-    if (reads && (search.kept + search.reading >= search.question.limit ||
-                  search.reading == reads_at_once)) {
-        search.is_over = search.kept >= search.question.limit;
-        waits_for_read_ = search.reading > 0;
-        return search.is_over;
+    const bool is_full = search.kept == search.question.limit;
+    if (reads && !is_full &&
+        (search.reading == reads_at_once ||
+         search.kept + search.reading == search.question.limit)) {
+        waits_for_read_ = true;
+        return false;
     }
     QueueAnswer& answer = search.answer;
     const std::optional<Slot> slot = queue_.index().first_after(answer.next);
-    const bool is_enough = search.looks == looks_max || search.reads == reads_max ||
+    const bool is_enough = is_full || search.looks == looks_max || search.reads == reads_max ||
                            search.rows_bytes >= QueueAnswer::rows_bytes_max ||
                            worker_.pressure() != Pressure::none;
     if (!slot || (reads && is_enough)) {
@@ -265,8 +271,7 @@ bool QueueAnswers::may_match(const QueueFilter& filter, Slot slot) const {
     if (filter.state && *filter.state != queue_.index().state(slot)) {
         return false;
     }
-    if (!filter.pool.empty() && entry.pool != spool::no_pool &&
-        filter.pool != queue_.pool_name(entry.pool)) {
+    if (!filter.pool.empty() && knows_pool(entry) && filter.pool != queue_.pool_name(entry.pool)) {
         return false;
     }
     const WallTime created{std::chrono::seconds(entry.accepted_at_s)};
@@ -285,7 +290,7 @@ bool QueueAnswers::matches(const QueueFilter& filter, Slot slot,
 
 bool QueueAnswers::goes_to(const QueueFilter& filter, Slot slot,
                            const spool::StoredMessage& message, const QueueRow& row) {
-    const bool any_pool = filter.pool.empty() || queue_.index().at(slot).pool != spool::no_pool;
+    const bool any_pool = filter.pool.empty() || knows_pool(queue_.index().at(slot));
     if (any_pool && filter.backend.empty()) {
         return true;
     }

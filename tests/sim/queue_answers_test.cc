@@ -307,6 +307,26 @@ TEST_F(QueueAnswers, WhatIsBeingForwardedIsHeldOrRemovedWithItsOutcome) {
     rig.finish();
 }
 
+TEST_F(QueueAnswers, WhatIsHeldWhileItIsReadIsNotForwarded) {
+    ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(5s);
+    backend.answer = nullptr;
+    rig.disk.stall();
+    EXPECT_EQ(ask({.kind = Kind::retry_all}).changed, 1U);
+    rig.run_for(1s);
+    EXPECT_TRUE(rig.worker->post(
+        {.kind = worker::Inbox::Kind::question, .question = {.kind = Kind::hold, .id = id}}));
+    rig.run_for(1s);
+    rig.disk.resume();
+    QueueAnswer answer;
+    EXPECT_TRUE(rig.run_until([&] { return rig.worker->take_answer(answer); }, 1min));
+    rig.run_for(1min);
+    EXPECT_EQ(show(id).state, QueueState::on_hold);
+    EXPECT_EQ(taken(backend), 0U);
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, ChangesOutliveTheMachine) {
     const std::uint64_t held = send_waiting();
     const std::uint64_t removed = send_waiting();
@@ -331,6 +351,38 @@ TEST_F(QueueAnswers, ChangesOutliveTheMachine) {
     rig.finish();
 }
 
+TEST_F(QueueAnswers, FailedMessagesLeaveWhenTheyAreTooOldOrTooManyOldestFirst) {
+    (void)refusing("550 5.1.1 no such user\r\n");
+    rig.reload([](Settings& settings) {
+        settings.spool.held.max_age = 100h;
+        settings.spool.held.max_size_bytes = 1'000'000;
+    });
+    const std::string content = "a: b\r\n\r\n" + std::string(900, 'x') + "\r\n";
+    const std::uint64_t held = send_waiting();
+    rig.run_for(10s);
+    EXPECT_EQ(change(Kind::hold, held), Result::done);
+    const std::uint64_t first = send_waiting();
+    rig.run_for(99h);
+    EXPECT_EQ(list(), (Ids{held, first}));
+    std::string large = content;
+    while (large.size() < 200'000) {
+        large += content.substr(8);
+    }
+    Ids ids;
+    for (int count = 0; count < 7; ++count) { // of which four fit, and not all five
+        ids.push_back(send("<a@far.example>", "<u@two.example>", large));
+    }
+    rig.run_for(2 * worker::HeldBudget::interval);
+    EXPECT_EQ(list(), (Ids{held, ids[3], ids[4], ids[5], ids[6]}));
+    EXPECT_EQ(rig.counters.queue_held_removed_total.value(), 4U);
+    rig.run_for(110h);
+    EXPECT_EQ(list(), Ids{held}); // an operator's affair
+    rig.restart(1, true);
+    rig.run_for(1s);
+    EXPECT_EQ(list(), Ids{held});
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, NobodyIsToldBeforeAChangeIsDurable) {
     const std::uint64_t id = send_waiting();
     for (const Kind kind : {Kind::hold, Kind::release, Kind::remove}) {
@@ -351,7 +403,8 @@ TEST_F(QueueAnswers, NobodyIsToldBeforeAChangeIsDurable) {
         EXPECT_EQ(answer.question, 9U);
         EXPECT_EQ(answer.result, Result::done);
     }
-    EXPECT_EQ(rig.queued(), 0);
+    EXPECT_TRUE(
+        rig.run_until([&] { return rig.queued() == 0; }, 1min)); // an attempt may be under way
     rig.finish();
 }
 

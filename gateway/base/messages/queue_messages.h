@@ -69,7 +69,7 @@ struct QueueRow {
     QueueState state = QueueState::active;
     std::string sender;
     std::vector<Recipient> recipients; // empty: the message can't be read now
-    std::string pool;                  // empty: several, or not known
+    std::string pool;                  // that it goes to or waits for; empty: not known
     std::uint64_t size_bytes = 0;      // without the trace field
     std::uint32_t attempts = 0;        // that failed
     WallTime created{};

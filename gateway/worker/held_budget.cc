@@ -1,0 +1,64 @@
+#include "worker/held_budget.h"
+
+#include "worker/mail_queue.h"
+#include "worker/snapshot.h"
+#include "worker/worker.h"
+
+#include "spool/message_id.h"
+
+namespace ringmx::worker {
+
+void HeldBudget::run() {
+    if (!is_looking_) {
+        if (worker_.now() < next_round_ || queue_.index().sum(QueueState::failed).messages == 0) {
+            return;
+        }
+        is_looking_ = true;
+        age_ = 0;
+    }
+    for (std::uint32_t looks = 0; looks < looks_per_turn; ++looks) {
+        if (!look()) {
+            is_looking_ = false;
+            next_round_ = worker_.now() + interval;
+            return;
+        }
+    }
+}
+
+bool HeldBudget::look() {
+    const std::optional<spool::QueueIndex::Slot> slot = queue_.index().first_after(age_);
+    if (!slot) {
+        return false;
+    }
+    const spool::QueueEntry& entry = queue_.index().at(*slot);
+    age_ = entry.age;
+    if (entry.state != QueueState::failed) {
+        return true;
+    }
+    const HeldSettings& held = worker_.snapshot()->settings->spool.held;
+    const std::uint64_t part_bytes = held.max_size_bytes / worker_.workers_count();
+    const WallTime since{std::chrono::seconds(entry.expires_from_s)};
+    const bool is_too_much = queue_.index().sum(QueueState::failed).stored_bytes > part_bytes;
+    if (!is_too_much && worker_.wall_time() - since <= held.max_age) {
+        return true;
+    }
+    if (observe::LogRecord* const record =
+            worker_.log().begin(observe::LogEvent::queue_change, worker_.wall_time())) {
+        record->id(spool::id_text(entry.id));
+        record->detail(is_too_much ? "removed: failed, and spool.held.max_size is used up"
+                                   : "removed: failed, and older than spool.held.max_age");
+        worker_.log().commit();
+    }
+    worker_.counters().queue_held_removed_total.add();
+    queue_.give_up(*slot);
+    return true;
+}
+
+Instant HeldBudget::deadline() const {
+    if (is_looking_) {
+        return worker_.now();
+    }
+    return queue_.index().sum(QueueState::failed).messages == 0 ? never : next_round_;
+}
+
+} // namespace ringmx::worker
