@@ -462,6 +462,9 @@ void TextLine::append() {
         return undelivered("deferred");
     case LogEvent::failed:
         return undelivered("bounced");
+    case LogEvent::reported:
+        id_or_noqueue();
+        return text(LogField::detail);
     case LogEvent::backend_up:
         return backend("is up");
     case LogEvent::backend_down:

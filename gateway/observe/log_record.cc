@@ -67,6 +67,8 @@ std::string_view name_of(LogEvent event) {
         return "deferred";
     case LogEvent::failed:
         return "failed";
+    case LogEvent::reported:
+        return "reported";
     case LogEvent::backend_up:
         return "backend_up";
     case LogEvent::backend_down:
@@ -113,6 +115,7 @@ LogLevel default_level(LogEvent event) {
     case LogEvent::delivered:
     case LogEvent::deferred:
     case LogEvent::failed:
+    case LogEvent::reported:
     case LogEvent::backend_up:
         return LogLevel::info;
     case LogEvent::connections_limit:

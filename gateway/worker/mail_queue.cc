@@ -29,7 +29,7 @@ constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
-enum class OwnerKind : std::uint8_t { intake = 1, ending };
+enum class OwnerKind : std::uint8_t { intake = 1, ending, report };
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
     return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
@@ -52,7 +52,7 @@ MailQueue::MailQueue(Worker& worker, SpoolOptions options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       intakes_(slots_max), dispatches_(dispatches_max), forwardings_(slots_max),
-      endings_(slots_max), generation_(options.generation) {
+      endings_(slots_max), reports_(slots_max), generation_(options.generation) {
     number_pools();
 }
 
@@ -62,6 +62,10 @@ std::uint64_t MailQueue::owner_of(const SpoolIntake& intake) {
 
 std::uint64_t MailQueue::owner_of(const Ending& ending) {
     return owner(OwnerKind::ending, ending.self);
+}
+
+std::uint64_t MailQueue::owner_of(const Report& report) {
+    return owner(OwnerKind::report, report.handle());
 }
 
 std::uint64_t MailQueue::next_id() {
@@ -115,6 +119,13 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
         index_.set_pool(slot, pool_number(pools.front()));
     }
     forward(slot, std::move(message), commit, record);
+}
+
+// Of what new mail leaves free one commit's room is for reports: a full spool gets rid of what
+// failed.
+bool MailQueue::has_room_for_report(std::uint64_t bytes) const {
+    return log_.error() == 0 &&
+           log_.room_bytes() + spool::commit_bytes_max >= bytes + room_kept_bytes;
 }
 
 // At once and from memory, unless it would only wait there.
@@ -174,12 +185,25 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
                         const spool::Commit& commit) {
+    // Whose record it is stays until each of its records was told of.
+    if (kind_of(record.owner) == OwnerKind::report) {
+        Report* const report = reports_.find(handle_of(record.owner));
+        RINGMX_ASSERT(report != nullptr);
+        report->on_durable(record, place, commit);
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
-    RINGMX_ASSERT(intake != nullptr); // it stays until each of its records was told of
+    RINGMX_ASSERT(intake != nullptr);
     intake->on_durable(record, place, commit);
 }
 
 void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
+    if (kind_of(record.owner) == OwnerKind::report) {
+        Report* const report = reports_.find(handle_of(record.owner));
+        RINGMX_ASSERT(report != nullptr);
+        report->on_failed();
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
     RINGMX_ASSERT(intake != nullptr);
     intake->on_failed(record, is_written, error);
@@ -201,6 +225,8 @@ void MailQueue::mark_durable(std::uint64_t owner) {
         endings_.destroy(*ending);
         return;
     }
+    case OwnerKind::report:
+        return; // what may be on the disk of one that failed is nothing now
     }
 }
 
@@ -214,6 +240,10 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
         if (Dispatch* const dispatch = dispatches_.find(reader)) {
             dispatch->start(std::move(record));
         }
+    } else if (part == Report::read_part) {
+        if (Report* const report = reports_.find(reader)) {
+            report->on_original(std::move(record));
+        }
     } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
         forwarding->on_chunk(part, std::move(record));
     }
@@ -223,6 +253,9 @@ void MailQueue::run() {
     try_journal_waiters();
     watch_pools();
     start_due();
+    if (reports_.used() > 0) {
+        reports_.for_each([](Report& report) { report.advance(); });
+    }
     log_.run();
     count_queue();
 }
@@ -343,6 +376,9 @@ void MailQueue::snapshot_changed() {
 void MailQueue::relieve() {
     intakes_.for_each([](SpoolIntake& intake) { intake.relieve(); });
     dispatches_.for_each([](Dispatch& dispatch) { (void)dispatch.postpone(); });
+    if (worker_.pressure() != Pressure::none) {
+        reports_.for_each([](Report& report) { report.give_up(); });
+    }
     forwardings_.for_each([](Forwarding& forwarding) { forwarding.relieve(); });
 }
 
@@ -352,6 +388,7 @@ void MailQueue::cut() {
     is_draining_ = is_cut_ = true;
     intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
     dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
+    reports_.for_each([](Report& report) { report.give_up(); });
 }
 
 bool MailQueue::idle() const {
@@ -370,6 +407,9 @@ Instant MailQueue::deadline() const {
 void MailQueue::reap() {
     for (const Handle handle : std::exchange(ended_forwardings_, {})) {
         forwardings_.destroy(*forwardings_.find(handle));
+    }
+    for (const Handle handle : std::exchange(ended_reports_, {})) {
+        reports_.destroy(*reports_.find(handle));
     }
     for (const Handle handle : std::exchange(ended_dispatches_, {})) {
         dispatches_.destroy(*dispatches_.find(handle));
