@@ -254,9 +254,6 @@ void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
         warn(!pool.ca_file.empty(), pointer_to(pointer_to("/pools", pool.name), "ca_file"),
              "TLS to backends");
     }
-    warn(settings.spool.on_failure != SpoolSettings{}.on_failure, "/spool/on_failure",
-         "a report to the sender");
-    warn(!settings.spool.bounce_pool.empty(), "/spool/bounce_pool", "a report to the sender");
 }
 
 } // namespace

@@ -155,6 +155,18 @@ std::string_view name_of(VerificationResult result) {
     return "";
 }
 
+std::string_view name_of(ReportKind kind) {
+    switch (kind) {
+    case ReportKind::failed:
+        return "failed";
+    case ReportKind::relayed:
+        return "relayed";
+    case ReportKind::count_:
+        break;
+    }
+    return "";
+}
+
 std::string_view name_of(ForwardFailure failure) {
     switch (failure) {
     case ForwardFailure::resolve:

@@ -110,6 +110,13 @@ enum class RefuseReason : std::uint8_t {
     count_,
 };
 
+// What a report to a sender is about.
+enum class ReportKind : std::uint8_t {
+    failed,  // somebody failed for good
+    relayed, // all of it went to a backend that sends no reports of its own
+    count_,
+};
+
 // Why a recipient was refused.
 enum class RecipientReason : std::uint8_t {
     no_route,
@@ -163,6 +170,7 @@ enum class VerificationResult : std::uint8_t {
 [[nodiscard]] std::string_view name_of(RecipientReason reason);
 [[nodiscard]] std::string_view name_of(ForwardFailure failure);
 [[nodiscard]] std::string_view name_of(VerificationResult result);
+[[nodiscard]] std::string_view name_of(ReportKind kind);
 
 struct alignas(cache_line_bytes) WorkerCounters {
     // Clients.
@@ -197,6 +205,8 @@ struct alignas(cache_line_bytes) WorkerCounters {
     std::array<Gauge, queue_states_count> queue_messages_by_state;
     Gauge queue_oldest_accepted_at;   // seconds since 1970; 0: the queue is empty
     Counter queue_held_removed_total; // failed ones, when spool.held ran out
+    CountersBy<ReportKind> reports;   // queued
+    Counter reports_dropped_total;    // `relayed` ones: nowhere to go, or they could not be written
     Counter spool_commits_total;
     Counter spool_records_total; // in those
     Counter spool_bytes_total;   // likewise, padding included

@@ -113,11 +113,12 @@ void append_gauge(Page& page, Workers workers, std::string_view name, std::strin
 
 template <typename Reason>
 void append_reasons(Page& page, Workers workers, std::string_view name, std::string_view help,
-                    CountersBy<Reason> WorkerCounters::* counters) {
+                    CountersBy<Reason> WorkerCounters::* counters,
+                    std::string_view label_name = "reason") {
     page.begin(name, "counter", help);
     for (std::size_t index = 0; index < CountersBy<Reason>::size; ++index) {
         const auto reason = static_cast<Reason>(index);
-        page.sample(label("reason", name_of(reason)),
+        page.sample(label(label_name, name_of(reason)),
                     total(workers, [&](const WorkerCounters* worker) {
                         return (worker->*counters)[reason].value();
                     }));
@@ -228,6 +229,12 @@ void append_queue(Page& page, const MetricsSource& source) {
     append_total(page, workers, "ringmx_queue_held_removed_total",
                  "Failed messages that left when spool.held ran out.",
                  &WorkerCounters::queue_held_removed_total);
+    append_reasons(page, workers, "ringmx_reports_total",
+                   "Reports to senders that were queued, by the worst that they tell.",
+                   &WorkerCounters::reports, "action");
+    append_total(page, workers, "ringmx_reports_dropped_total",
+                 "Reports of messages handed on that had nowhere to go, or could not be written.",
+                 &WorkerCounters::reports_dropped_total);
     append_total(page, workers, "ringmx_spool_commits_total", "Commits that are durable.",
                  &WorkerCounters::spool_commits_total);
     append_total(page, workers, "ringmx_spool_records_total",

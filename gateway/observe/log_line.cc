@@ -463,6 +463,7 @@ void TextLine::append() {
     case LogEvent::failed:
         return undelivered("bounced");
     case LogEvent::queue_change: // "removed", as Postfix's postsuper says it
+    case LogEvent::reported:
         id_or_noqueue();
         return text(LogField::detail);
     case LogEvent::backend_up:

@@ -69,6 +69,8 @@ std::string_view name_of(LogEvent event) {
         return "failed";
     case LogEvent::queue_change:
         return "queue_change";
+    case LogEvent::reported:
+        return "reported";
     case LogEvent::backend_up:
         return "backend_up";
     case LogEvent::backend_down:
@@ -116,6 +118,7 @@ LogLevel default_level(LogEvent event) {
     case LogEvent::deferred:
     case LogEvent::failed:
     case LogEvent::queue_change:
+    case LogEvent::reported:
     case LogEvent::backend_up:
         return LogLevel::info;
     case LogEvent::connections_limit:

@@ -3,6 +3,7 @@
 #include "worker/choice_key.h"
 #include "worker/forwarding.h"
 #include "worker/mail_queue.h"
+#include "worker/replies.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
@@ -26,6 +27,10 @@ std::string line_of(const smtp::Reply& reply) {
     return line;
 }
 
+Outcome own_outcome(Outcome::Kind kind, std::uint16_t pool, const smtp::Reply& reply) {
+    return {kind, pool, line_of(reply), reply.enhanced, true};
+}
+
 std::size_t bytes_of(const spool::StoredMessage& message) {
     std::size_t bytes = message.reverse_path.size() + message.trace_field.size() +
                         message.chunks.size() * sizeof(spool::ChunkPlace);
@@ -37,6 +42,12 @@ std::size_t bytes_of(const spool::StoredMessage& message) {
 }
 
 } // namespace
+
+std::string_view Outcome::text() const {
+    const std::string_view line = reply;
+    const std::size_t enhanced = line.find(' ');
+    return line.substr(std::min(line.find(' ', enhanced + 1), line.size() - 1) + 1);
+}
 
 Dispatch::Dispatch(Handle self, Worker& worker, MailQueue& queue, std::uint64_t id,
                    spool::QueueIndex::Slot slot, bool is_from_disk)
@@ -112,21 +123,22 @@ void Dispatch::route() {
             continue;
         }
         const std::string& mailbox = message_.recipients[index].mailbox;
-        const auto target = snapshot_->routes->find_mailbox(mailbox, worker_.route_key());
-        if (!target) {
-            outcomes_[index] = {Outcome::Kind::deferred, spool::no_pool,
-                                "451 4.3.5 no route takes this recipient any more"};
+        const auto pool_index =
+            snapshot_->pool_for(mailbox, message_.reverse_path.empty(), worker_.route_key());
+        if (!pool_index) {
+            outcomes_[index] =
+                own_outcome(Outcome::Kind::deferred, spool::no_pool, replies::route_gone);
             continue;
         }
-        const Pool& pool = *snapshot_->pools[target->pool_index];
+        const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
-            outcomes_[index] = {Outcome::Kind::pool_hold, queue_.pool_number(target->pool_index),
-                                "451 4.4.1 the pool is on hold"};
+            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold,
+                                           queue_.pool_number(*pool_index), replies::pool_on_hold);
             continue;
         }
         const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
                                              message_.reverse_path, message_.client_ip);
-        Part& part = parts[{target->pool_index, backend_for(target->pool_index, key)}];
+        Part& part = parts[{*pool_index, backend_for(*pool_index, key)}];
         if (part.recipients.empty()) {
             part.key_hash = key;
         }
@@ -155,8 +167,9 @@ spool::RecordPlace Dispatch::chunk_place(std::uint32_t index) const {
 }
 
 void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
-                           const smtp::Reply& reply) {
-    outcomes_[recipient] = {kind, queue_.pool_number(pool_index), line_of(reply)};
+                           const smtp::Reply& reply, bool is_own) {
+    outcomes_[recipient] = {kind, queue_.pool_number(pool_index), line_of(reply), reply.enhanced,
+                            is_own};
 }
 
 void Dispatch::forwarding_ended(Forwarding& forwarding) {

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ringmx::worker {
@@ -33,6 +34,7 @@ struct Outcome {
     enum class Kind : std::uint8_t {
         none,       // not tried: its forwarding was given up
         delivered,  //
+        relayed,    // delivered, and the backend does not tell a sender who asked to hear of it
         failed,     // for good
         deferred,   // tried, and to be tried again
         no_backend, // nobody takes mail for it now
@@ -40,7 +42,11 @@ struct Outcome {
     };
     Kind kind = Kind::none;
     std::uint16_t pool = spool::no_pool; // MailQueue's number
-    std::string reply;                   // "550 5.1.1 no such user"
+    std::string reply = {};              // "550 5.1.1 no such user"
+    smtp::EnhancedCode status = {};      // of the reply
+    bool is_own = false;                 // the reply is our own word, no backend's
+
+    [[nodiscard]] std::string_view text() const; // of the reply
 };
 
 class Dispatch {
@@ -70,7 +76,7 @@ class Dispatch {
     [[nodiscard]] spool::RecordPlace chunk_place(std::uint32_t index) const;
 
     void set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
-                     const smtp::Reply& reply);
+                     const smtp::Reply& reply, bool is_own);
     void forwarding_ended(Forwarding& forwarding);
     // Gives up what waits for a connection, if all of it does: memory is short, or an operator
     // wants it. False: something is under way.

@@ -8,6 +8,7 @@
 #include "worker/worker.h"
 
 #include "base/ascii.h"
+#include "smtp/delivery_report.h"
 
 #include <algorithm>
 #include <utility>
@@ -201,10 +202,10 @@ void Forwarding::judge_by_capabilities(BackendConnection& current) {
             continue;
         }
         if (is_too_large) {
-            settle(recipient, replies::too_large, "MAIL");
+            refuse(recipient, replies::too_large);
         } else if (!offered.smtputf8 && (!is_ascii(message.recipients[recipient.index].mailbox) ||
                                          !is_ascii(message.reverse_path))) {
-            settle(recipient, replies::needs_smtputf8, "MAIL");
+            refuse(recipient, replies::needs_smtputf8);
         }
     }
 }
@@ -536,7 +537,8 @@ void Forwarding::content_reply(BackendConnection& from, const smtp::Reply& reply
         if (reply.severity() == 2) {
             recipient.fate = Fate::settled;
             taken_now_.push_back(recipient.index);
-            dispatch_.set_outcome(recipient.index, Outcome::Kind::delivered, pool_index_, reply);
+            dispatch_.set_outcome(recipient.index, kind_of_success(recipient, from), pool_index_,
+                                  reply, false);
         } else {
             settle(recipient, reply, "end of data");
         }
@@ -607,7 +609,24 @@ void Forwarding::settle(Recipient& recipient, const smtp::Reply& reply, std::str
     }
     dispatch_.set_outcome(recipient.index,
                           is_final ? Outcome::Kind::failed : Outcome::Kind::deferred, pool_index_,
-                          reply);
+                          reply, after.empty());
+}
+
+// For good, by our own word.
+void Forwarding::refuse(Recipient& recipient, const smtp::Reply& reply) {
+    recipient.fate = Fate::settled;
+    count_failure(ForwardFailure::reject);
+    dispatch_.set_outcome(recipient.index, Outcome::Kind::failed, pool_index_, reply, true);
+}
+
+// RFC 3461, 5.2.2: where NOTIFY can't go on, who wants to hear of success hears of it from here.
+Outcome::Kind Forwarding::kind_of_success(const Recipient& recipient, BackendConnection& taker) {
+    const spool::StoredMessage& message = dispatch_.message();
+    const bool wants_report =
+        smtp::wants_report(smtp::ReportAction::relayed, message.recipients[recipient.index].notify,
+                           message.reverse_path);
+    return wants_report && !taker.capabilities().dsn ? Outcome::Kind::relayed
+                                                     : Outcome::Kind::delivered;
 }
 
 // `after` empty: our own word, not the backend's.
@@ -627,7 +646,7 @@ void Forwarding::no_backend(std::optional<ForwardFailure> kind) {
         if (recipient.fate != Fate::settled) {
             recipient.fate = Fate::settled;
             dispatch_.set_outcome(recipient.index, Outcome::Kind::no_backend, pool_index_,
-                                  replies::unavailable);
+                                  replies::unavailable, true);
         }
     }
     end();

@@ -20,6 +20,7 @@
 #include "smtp/reply.h"
 #include "upstream/connection_book.h"
 #include "worker/content.h"
+#include "worker/dispatch.h"
 #include "worker/exchange.h"
 #include "worker/spool_log.h"
 
@@ -32,7 +33,6 @@
 
 namespace ringmx::worker {
 
-class Dispatch;
 class MailQueue;
 class Worker;
 struct Pool;
@@ -102,6 +102,9 @@ class Forwarding final : public Exchange {
     void check_over(BackendConnection& current);
 
     void settle(Recipient& recipient, const smtp::Reply& reply, std::string_view after);
+    void refuse(Recipient& recipient, const smtp::Reply& reply);
+    [[nodiscard]] Outcome::Kind kind_of_success(const Recipient& recipient,
+                                                BackendConnection& taker);
     void settle_rest(const smtp::Reply& reply, std::string_view after);
     void no_backend(std::optional<observe::ForwardFailure> kind);
     void leave(BackendConnection& current);

@@ -29,7 +29,7 @@ constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
-enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command };
+enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command, report };
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
     return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
@@ -53,8 +53,7 @@ MailQueue::MailQueue(Worker& worker, SpoolOptions options)
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
       dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
-      mover_(worker, *this),
-      generation_(options.generation) {
+      mover_(worker, *this), reports_(slots_max), generation_(options.generation) {
     number_pools();
 }
 
@@ -67,6 +66,10 @@ std::uint64_t MailQueue::owner_of(const Ending& ending) {
 }
 
 std::uint64_t MailQueue::owner_of_move(Handle move) { return owner(OwnerKind::move, move); }
+
+std::uint64_t MailQueue::owner_of(const Report& report) {
+    return owner(OwnerKind::report, report.handle());
+}
 
 std::uint64_t MailQueue::next_id() {
     return spool::packed({generation_, worker_.index(), next_counter_++});
@@ -119,6 +122,13 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
         index_.set_pool(slot, pool_number(pools.front()));
     }
     forward(slot, std::move(message), commit, record);
+}
+
+// Of what new mail leaves free one commit's room is for reports: a full spool gets rid of what
+// failed.
+bool MailQueue::has_room_for_report(std::uint64_t bytes) const {
+    return log_.error() == 0 &&
+           log_.room_bytes() + spool::commit_bytes_max >= bytes + room_kept_bytes;
 }
 
 // At once and from memory, unless it would only wait there.
@@ -178,16 +188,29 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
                         const spool::Commit& commit) {
+    // Whose record it is stays until each of its records was told of.
+    if (kind_of(record.owner) == OwnerKind::report) {
+        Report* const report = reports_.find(handle_of(record.owner));
+        RINGMX_ASSERT(report != nullptr);
+        report->on_durable(record, place, commit);
+        return;
+    }
     if (kind_of(record.owner) == OwnerKind::move) {
         mover_.on_durable(handle_of(record.owner), record, place);
         return;
     }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
-    RINGMX_ASSERT(intake != nullptr); // it stays until each of its records was told of
+    RINGMX_ASSERT(intake != nullptr);
     intake->on_durable(record, place, commit);
 }
 
 void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
+    if (kind_of(record.owner) == OwnerKind::report) {
+        Report* const report = reports_.find(handle_of(record.owner));
+        RINGMX_ASSERT(report != nullptr);
+        report->on_failed();
+        return;
+    }
     if (kind_of(record.owner) == OwnerKind::move) {
         mover_.on_failed(handle_of(record.owner), record, is_written);
         return;
@@ -218,6 +241,8 @@ void MailQueue::mark_durable(std::uint64_t owner) {
     case OwnerKind::command:
         answers_.mark_over(handle_of(owner), 0);
         return;
+    case OwnerKind::report:
+        return; // what may be on the disk of one that failed is nothing now
     }
 }
 
@@ -236,10 +261,14 @@ void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
 }
 
 void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) {
-    if ((part & mover_part) != 0 && part != QueueAnswers::record_part) {
-        mover_.on_record(reader, part & ~mover_part, std::move(record));
-    } else if (part == QueueAnswers::record_part) {
+    if (part == QueueAnswers::record_part) {
         answers_.on_record(reader, std::move(record));
+    } else if (part == Report::read_part) {
+        if (Report* const report = reports_.find(reader)) {
+            report->on_original(std::move(record));
+        }
+    } else if ((part & mover_part) != 0) {
+        mover_.on_record(reader, part & ~mover_part, std::move(record));
     } else if (part == 0) {
         Dispatch* const dispatch = dispatches_.find(reader);
         if (dispatch != nullptr && index_.at(dispatch->slot()).flags != 0) {
@@ -261,6 +290,9 @@ void MailQueue::run() {
     }
     start_due();
     mover_.run();
+    if (reports_.used() > 0) {
+        reports_.for_each([](Report& report) { report.advance(); });
+    }
     log_.run();
     count_queue();
 }
@@ -386,6 +418,9 @@ void MailQueue::snapshot_changed() {
 void MailQueue::relieve() {
     intakes_.for_each([](SpoolIntake& intake) { intake.relieve(); });
     dispatches_.for_each([](Dispatch& dispatch) { (void)dispatch.postpone(); });
+    if (worker_.pressure() != Pressure::none) {
+        reports_.for_each([](Report& report) { report.give_up(); });
+    }
     forwardings_.for_each([](Forwarding& forwarding) { forwarding.relieve(); });
 }
 
@@ -399,6 +434,7 @@ void MailQueue::cut() {
     is_cut_ = true;
     intakes_.for_each([](SpoolIntake& intake) { intake.cut(); });
     dispatches_.for_each([](Dispatch& dispatch) { dispatch.cut(); });
+    reports_.for_each([](Report& report) { report.give_up(); });
 }
 
 bool MailQueue::idle() const {
@@ -418,6 +454,9 @@ Instant MailQueue::deadline() const {
 void MailQueue::reap() {
     for (const Handle handle : std::exchange(ended_forwardings_, {})) {
         forwardings_.destroy(*forwardings_.find(handle));
+    }
+    for (const Handle handle : std::exchange(ended_reports_, {})) {
+        reports_.destroy(*reports_.find(handle));
     }
     for (const Handle handle : std::exchange(ended_dispatches_, {})) {
         dispatches_.destroy(*dispatches_.find(handle));

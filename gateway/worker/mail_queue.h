@@ -5,13 +5,15 @@
 //                                     ▲           ▲                          │
 //                                  QueueIndex ── due ◀── deferred ───────────┤
 //                                                        delivered ─▶ marks ─┴▶ holds end when they
-//                                                        failed ─▶ held          are durable
+//                                                        failed ─▶ held, or        are durable
+//                                                                  Report ─▶ add(), marks
 //
 // New mail is forwarded from memory at once; what finds no backend, or no room here, waits in the
 // index without content and is read from the log when it is due. From disk at most
 // disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail.
 // Pools: the index knows them by numbers that outlive reloads (pool_number()).
-// Owners: what the journal tells again of a record or mark: owner_of() a transaction, or an Ending.
+// Owners: what the journal tells again of a record or mark: owner_of() a transaction, a Report, or an
+//         Ending.
 // Bounds: dispatches_max; memory: what is new and waits is postponed under pressure.
 // Thread: one worker's.
 // Errors: replies to clients; logs.
@@ -26,11 +28,14 @@
 #include "worker/held_budget.h"
 #include "worker/mover.h"
 #include "worker/queue_answers.h"
+#include "worker/report.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
+#include "worker/tally.h"
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -106,6 +111,16 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
         end_message(slot, spool::MarkKind::removed, spool::every_recipient);
     }
 
+    // For reports.
+    [[nodiscard]] static std::uint64_t owner_of(const Report& report);
+    [[nodiscard]] bool has_room_for_report(std::uint64_t bytes) const;
+    // `report` is durable, and these recipients are over.
+    void report_made(Report& report, std::span<const Reported> told, std::uint64_t id);
+    void add_report(std::uint64_t id, spool::StoredMessage message, const spool::RecordPlace& place,
+                    const spool::Commit& commit, const spool::Commit::Record& record);
+    void report_ended(Report& report);
+    void report_failed(Report& report); // it can't be written now
+
     // Messages of earlier runs, in order of acceptance, and the segments that they are in.
     void adopt(std::vector<spool::RecoveredMessage> messages,
                std::vector<AdoptedSegment*> segments);
@@ -155,17 +170,16 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
     void drop(Slot slot); // of which a durable mark says that it is over
     void postpone(Slot slot);
+    void end_dispatch(Dispatch& dispatch);
+    void conclude(Dispatch& dispatch, const Tally& tally);
+    [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
-    struct Tally {
-        std::uint32_t delivered = 0;
-        std::uint32_t failed = 0;
-        std::uint32_t pending = 0;
-        bool was_tried = false;                   // somebody answered about somebody pending
-        std::uint16_t waits_for = spool::no_pool; // that has no backend
-        std::uint16_t held_by = spool::no_pool;
-    };
-    [[nodiscard]] Tally settle_outcomes(Dispatch& dispatch, bool has_expired);
+    [[nodiscard]] Tally judge_outcomes(Dispatch& dispatch);
+    void judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool has_expired, Tally& tally);
+    void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
+    [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);
+    void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
@@ -189,13 +203,14 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Slab<Forwarding> forwardings_;
     Slab<Ending> endings_;
     Mover mover_;
+    Slab<Report> reports_;
     std::vector<Handle> journal_waiters_; // first come, first served
     std::vector<Handle> ended_intakes_;   // to be destroyed at the turn's end
     std::vector<Handle> ended_dispatches_;
     std::vector<Handle> ended_forwardings_;
+    std::vector<Handle> ended_reports_;
     std::vector<std::string> pool_names_;     // by number
     std::vector<std::uint32_t> pool_indexes_; // by number, in the snapshot of now
-    std::vector<std::uint32_t> failed_now_;   // while outcomes are settled
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
     std::uint64_t next_counter_ = 0;

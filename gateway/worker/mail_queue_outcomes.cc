@@ -8,63 +8,95 @@
 #include "spool/retry_schedule.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 namespace ringmx::worker {
 
 using observe::LogEvent;
 using observe::LogRecord;
+using smtp::ReportAction;
 using spool::MarkKind;
 using spool::RecipientState;
 
+namespace {
+
+RecipientState state_after(MarkKind kind) {
+    return kind == MarkKind::failed    ? RecipientState::failed
+           : kind == MarkKind::removed ? RecipientState::removed
+                                       : RecipientState::delivered;
+}
+
+} // namespace
+
 void MailQueue::finish(Dispatch& dispatch) {
-    const Slot slot = dispatch.slot();
-    ended_dispatches_.push_back(dispatch.handle());
-    if (dispatch.is_from_disk()) {
-        --disk_dispatches_;
-    }
-    const std::uint64_t flags = index_.at(slot).flags;
-    index_.at(slot).flags = 0;
-    if ((flags & removed_flag) != 0) {
-        drop(slot);
-        return;
-    }
-    const bool is_held = (flags & hold_flag) != 0;
-    if (is_held && (dispatch.error() != 0 || dispatch.outcomes().empty())) {
-        index_.hold(slot); // nothing was tried
+    const bool nothing_was_tried = dispatch.error() != 0 || dispatch.outcomes().empty();
+    if (obey_operator(dispatch, nothing_was_tried)) {
+        end_dispatch(dispatch);
         return;
     }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
-        index_.set_due(slot, worker_.now() + disk_retry_wait);
+        index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
+        end_dispatch(dispatch);
         return;
     }
-    const Tally tally = settle_outcomes(dispatch, has_expired(slot));
-    if (tally.pending == 0 && tally.failed == 0) {
-        return; // its last mark has ended it
-    }
-    if (is_held) {
-        index_.hold(slot);
+    Tally tally = judge_outcomes(dispatch);
+    decide(dispatch, tally.decided, tally.is_last() && tally.reported.empty());
+    if (tally.reported.empty()) {
+        conclude(dispatch, tally);
         return;
     }
-    if (tally.pending == 0) {
-        index_.fail(slot);
-        return;
-    }
-    schedule(slot, tally);
+    Report* const report = reports_.create(worker_, *this, dispatch, std::move(tally));
+    RINGMX_ASSERT(report != nullptr); // there are as many slots as dispatches
+    report->advance();
 }
 
-// Marks for all that is decided; the last one of a message ends it.
-MailQueue::Tally MailQueue::settle_outcomes(Dispatch& dispatch, bool has_expired) {
+void MailQueue::end_dispatch(Dispatch& dispatch) {
+    ended_dispatches_.push_back(dispatch.handle());
+    if (dispatch.is_from_disk()) {
+        --disk_dispatches_;
+    }
+}
+
+// Nothing of it is under way any more. If nobody is left, its last mark has ended the message.
+void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
+    end_dispatch(dispatch);
+    if (tally.is_last() || obey_operator(dispatch, true)) {
+        return;
+    }
+    if (tally.pending > 0) {
+        schedule(dispatch.slot(), tally);
+    } else {
+        index_.fail(dispatch.slot());
+    }
+}
+
+// What was wanted of the message while it was under way. True: there is nothing more to decide.
+bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     const Slot slot = dispatch.slot();
+    const std::uint64_t flags = index_.at(slot).flags;
+    if ((flags & removed_flag) != 0) {
+        drop(slot);
+        return true;
+    }
+    if ((flags & hold_flag) == 0 || !is_over) {
+        return false;
+    }
+    index_.at(slot).flags = 0;
+    index_.hold(slot);
+    return true;
+}
+
+Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
+    const Slot slot = dispatch.slot();
+    const bool has_expired = this->has_expired(slot);
     const std::vector<Outcome>& outcomes = dispatch.outcomes();
     Tally tally;
-    std::vector<std::uint32_t> delivered;
+    bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
-    const std::size_t settled_before = extra == nullptr ? 0 : extra->settled.size();
-    std::size_t failed_before = 0;
     if (extra != nullptr) {
-        failed_before = static_cast<std::size_t>(std::ranges::count(
+        tally.failed = static_cast<std::uint32_t>(std::ranges::count(
             extra->settled, RecipientState::failed, &spool::QueueExtra::Settled::state));
     }
     for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
@@ -77,61 +109,65 @@ MailQueue::Tally MailQueue::settle_outcomes(Dispatch& dispatch, bool has_expired
             continue;
         }
         switch (outcome.kind) {
-        case Outcome::Kind::delivered:
-            delivered.push_back(index);
-            continue;
-        case Outcome::Kind::failed:
-            break;
-        case Outcome::Kind::none:
-            if (!has_expired) {
-                ++tally.pending;
+        case Outcome::Kind::relayed:
+            if (report_pool(dispatch.message().reverse_path) && !is_cut_) {
+                tally.reported.push_back({index, ReportAction::relayed});
                 continue;
             }
+            drops_report = true;
+            [[fallthrough]];
+        case Outcome::Kind::delivered:
+            tally.decided.push_back({index, MarkKind::delivered});
+            continue;
+        case Outcome::Kind::failed:
+            judge_failure(dispatch, index, false, tally);
+            continue;
+        case Outcome::Kind::none:
             break;
         case Outcome::Kind::deferred:
             tally.was_tried = true;
-            [[fallthrough]];
+            break;
         case Outcome::Kind::no_backend:
+            tally.waits_for = outcome.pool;
+            break;
         case Outcome::Kind::pool_hold:
-            if (outcome.kind == Outcome::Kind::no_backend) {
-                tally.waits_for = outcome.pool;
-            } else if (outcome.kind == Outcome::Kind::pool_hold) {
-                tally.held_by = outcome.pool;
-            }
-            if (!has_expired || outcome.kind == Outcome::Kind::pool_hold) {
-                ++tally.pending;
-                index_.set_last_reply(slot, outcome.reply, outcome.reply.substr(0, 3));
-                log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
-                continue;
-            }
+            tally.held_by = outcome.pool;
             break;
         }
-        failed_now_.push_back(index);
-    }
-    tally.delivered = static_cast<std::uint32_t>(delivered.size());
-    tally.failed = static_cast<std::uint32_t>(failed_now_.size() + failed_before);
-    if (tally.pending == 0 && tally.failed == 0) {
-        const bool is_for_all = settled_before == 0;
-        for (const std::uint32_t index : delivered) {
-            if (!is_for_all && index != delivered.back()) {
-                append_mark(slot, MarkKind::delivered, index, {});
-            }
+        if (has_expired && outcome.kind != Outcome::Kind::pool_hold) {
+            judge_failure(dispatch, index, true, tally);
+            continue;
         }
-        end_message(slot, MarkKind::delivered,
-                    is_for_all ? spool::every_recipient : delivered.back());
-        return tally;
+        ++tally.pending;
+        if (outcome.kind != Outcome::Kind::none) {
+            index_.set_last_reply(slot, outcome.reply, outcome.reply.substr(0, 3));
+            log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
+        }
     }
-    for (const std::uint32_t index : delivered) {
-        append_mark(slot, MarkKind::delivered, index, {});
-        index_.settle(slot, index, RecipientState::delivered, {}, {});
-    }
-    for (const std::uint32_t index : std::exchange(failed_now_, {})) {
-        const std::string& reply = outcomes[index].reply;
-        append_mark(slot, MarkKind::failed, index, reply);
-        index_.settle(slot, index, RecipientState::failed, reply, reply.substr(0, 3));
-        log_outcome(dispatch, index, LogEvent::failed, reply);
-    }
+    worker_.counters().reports_dropped_total.add(drops_report ? 1 : 0);
     return tally;
+}
+
+// Marks for what is decided; with `are_last` the last one ends the message.
+void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last) {
+    const Slot slot = dispatch.slot();
+    const bool are_all =
+        are_last && decided.size() == dispatch.outcomes().size() &&
+        std::ranges::adjacent_find(decided, std::not_equal_to{}, &Decided::kind) == decided.end();
+    if (are_all) {
+        end_message(slot, decided.front().kind, spool::every_recipient);
+        return;
+    }
+    for (const Decided& one : decided) {
+        if (are_last && &one == &decided.back()) {
+            end_message(slot, one.kind, one.recipient);
+            return;
+        }
+        const bool has_failed = one.kind == MarkKind::failed;
+        const std::string reply = has_failed ? dispatch.outcomes()[one.recipient].reply : "";
+        append_mark(slot, one.kind, one.recipient, reply);
+        index_.settle(slot, one.recipient, state_after(one.kind), reply, reply.substr(0, 3));
+    }
 }
 
 // When those that still pend are tried again. Whose backends were only unavailable was not tried.

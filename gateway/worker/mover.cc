@@ -100,7 +100,7 @@ void Mover::begin(spool::QueueIndex::Slot slot) {
     Move* const move = moves_.create();
     RINGMX_ASSERT(move != nullptr);
     spool::QueueEntry& entry = queue_.index().at(slot);
-    entry.flags = flag_moving;
+    entry.flags |= flag_moving;
     move->id = entry.id;
     read(*move, message_part);
 }
@@ -250,7 +250,7 @@ void Mover::give_up(Move& move, bool keeps_chunks) {
 void Mover::end(Move& move) {
     if (const auto slot = queue_.index().find(move.id)) {
         spool::QueueEntry& entry = queue_.index().at(*slot);
-        entry.flags = entry.flags & flag_others;
+        entry.flags &= flag_others;
     }
     moves_.destroy(move);
 }

@@ -21,6 +21,8 @@ inline constexpr smtp::Reply needs_smtputf8{
     550, {5, 6, 7}, "Recipient's server does not take internationalized addresses"};
 inline constexpr smtp::Reply unavailable{
     451, {4, 4, 1}, "No backend takes this message now, try again later"};
+inline constexpr smtp::Reply route_gone{451, {4, 3, 5}, "no route takes this recipient any more"};
+inline constexpr smtp::Reply pool_on_hold{451, {4, 4, 1}, "the pool is on hold"};
 inline constexpr smtp::Reply unverified{
     450, {4, 1, 1}, "Recipient can't be verified now, try again later"};
 inline constexpr smtp::Reply our_fault{

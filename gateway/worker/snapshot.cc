@@ -46,6 +46,20 @@ const smtp::ServerSettings& Snapshot::smtp_settings(std::uint32_t listener_index
     return listeners[listener_index].smtp[std::size_t{smtputf8}][std::size_t{dsn}];
 }
 
+std::optional<std::uint32_t> Snapshot::pool_for(std::string_view mailbox, bool is_report,
+                                                std::string& key) const {
+    if (const auto target = routes->find_mailbox(mailbox, key)) {
+        return target->pool_index;
+    }
+    const std::string& bounce_pool = settings->spool.bounce_pool;
+    if (!is_report || bounce_pool.empty() || key.empty()) {
+        return std::nullopt;
+    }
+    const auto found = std::ranges::find(settings->pools, bounce_pool, &PoolSettings::name) -
+                       settings->pools.begin();
+    return static_cast<std::uint32_t>(found);
+}
+
 bool Snapshot::takes_bare_newlines(const IpAddress& client) const {
     return settings->smtp.bare_newline == BareNewline::normalize ||
            is_in(settings->smtp.bare_newline_exempt, client);

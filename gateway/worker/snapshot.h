@@ -24,7 +24,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -75,6 +77,10 @@ struct Snapshot {
     // A listener's, with what some backend may have: what is not known yet counts as there.
     [[nodiscard]] const smtp::ServerSettings& smtp_settings(std::uint32_t listener_index) const;
     [[nodiscard]] bool takes_bare_newlines(const IpAddress& client) const;
+    // The pool that mail for this mailbox goes to; `key` is as of Routes::find_mailbox(). For a
+    // report that no route takes it is `spool.bounce_pool`.
+    [[nodiscard]] std::optional<std::uint32_t> pool_for(std::string_view mailbox, bool is_report,
+                                                        std::string& key) const;
 };
 
 // What outlives snapshots; main's.

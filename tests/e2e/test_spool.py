@@ -1,5 +1,7 @@
 """The durable queue of the real program: 250 means that it is safe, whatever is killed, and one copy arrives."""
 
+import email
+import email.policy
 import json
 import os
 import pathlib
@@ -9,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
+from harness import BIN, HOSTNAME, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
 
 FULL = os.environ.get("RINGMX_FULL") == "1"
 
@@ -74,6 +76,27 @@ class Spool(EndToEnd):
         backend = self.backend(address=("127.0.0.1", port))
         wait_until(lambda: len(backend.messages) == 5, 60)
         gateway.wait_metric("ringmx_queue_messages", 0)
+
+    def test_what_failed_is_reported_to_its_sender(self):
+        backend = self.backend({"RCPT": {"bad@example.com": "550 5.1.1 no such user", "worse@example.com": "553 5.1.3 no such thing"}})
+        gateway = self.gateway(self.settings([backend], spool={"on_failure": "bounce"}))
+        client = self.client(gateway)
+        id_ = str(client.message("bad@example.com", "good@example.com", "worse@example.com", body=b"Subject: lost\r\n\r\nhello\r\n")).split()[-1]
+        backend.wait_messages(2)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        report_message, = (message for message in backend.delivered() if message.sender == "")
+        self.assertEqual(report_message.recipients, ["sender@example.net"])
+        report = email.message_from_bytes(report_message.data, policy=email.policy.SMTP)
+        self.assertEqual(report.get_content_type(), "multipart/report")
+        words, status, header = report.get_payload()
+        self.assertIn(id_, words.get_content())
+        fields, *groups = status.get_payload()
+        self.assertEqual(fields["Reporting-MTA"], "dns; " + HOSTNAME)
+        self.assertEqual([(group["Final-Recipient"], group["Action"], group["Status"]) for group in groups],
+                         [("rfc822; bad@example.com", "failed", "5.1.1"), ("rfc822; worse@example.com", "failed", "5.1.3")])
+        self.assertIn("Subject: lost", header.get_content())
+        self.assertEqual(gateway.metric("ringmx_reports_total", action="failed"), 1)
+        self.assertRegex(gateway.log(), id_ + r": sender non-delivery notification: [A-Za-z]{13}")
 
     def kill_and_restart(self, kills, seconds):
         """Killed again and again under load, with changing worker counts: acknowledged = delivered."""

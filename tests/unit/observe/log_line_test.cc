@@ -397,6 +397,15 @@ TEST(LogLine, Backends) {
                                 ",\"detail\":\"dropped after the final dot\"}");
 }
 
+TEST(LogLine, Reports) {
+    LogRecord record = of(LogEvent::reported);
+    record.id("4X1").sender("a@b.example").detail("sender non-delivery notification: 4X2");
+    EXPECT_EQ(text(record), "4X1: sender non-delivery notification: 4X2");
+    EXPECT_EQ(json(record), head("info", "reported") +
+                                ",\"id\":\"4X1\",\"sender\":\"a@b.example\","
+                                "\"detail\":\"sender non-delivery notification: 4X2\"}");
+}
+
 TEST(LogLine, LostRecords) {
     LogRecord record = of(LogEvent::records_lost);
     record.count(12);

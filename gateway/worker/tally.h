@@ -1,0 +1,39 @@
+// What became of a message's recipients in one attempt, and what is left to do about them.
+#pragma once
+
+#include "smtp/delivery_report.h"
+#include "spool/queue_entry.h"
+#include "spool/stored_message.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace ringmx::worker {
+
+// A recipient of whom a mark tells: delivered, failed (and held), or removed.
+struct Decided {
+    std::uint32_t recipient = 0; // an index in the message
+    spool::MarkKind kind = spool::MarkKind::delivered;
+};
+
+// A recipient who is over once a report about it is safe.
+struct Reported {
+    std::uint32_t recipient = 0;
+    smtp::ReportAction action = smtp::ReportAction::failed;
+    bool has_expired = false; // else it was refused for good
+};
+
+struct Tally {
+    std::vector<Decided> decided = {};
+    std::vector<Reported> reported = {};
+    std::uint32_t failed = 0; // held, those of earlier attempts too
+    std::uint32_t pending = 0;
+    bool was_tried = false;                   // somebody answered about somebody pending
+    std::uint16_t waits_for = spool::no_pool; // that has no backend
+    std::uint16_t held_by = spool::no_pool;
+
+    // Nobody is left but those that are decided or reported.
+    [[nodiscard]] bool is_last() const { return pending == 0 && failed == 0; }
+};
+
+} // namespace ringmx::worker
