@@ -110,9 +110,7 @@ TEST(SettingsWarnings, WhatIsAskedForAndNotBuiltIsTold) {
                     "\"backend_or_spool\" is not built",
                     "/tls/minimum_version: has no effect yet: TLS is not built",
                     "/tls/ciphers: has no effect yet: TLS is not built",
-                    "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
-                    "/spool/on_failure: has no effect yet: a report to the sender is not built",
-                    "/spool/bounce_pool: has no effect yet: a report to the sender is not built"));
+                    "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built"));
     EXPECT_THAT(warnings(R"(, "handoff": "2s")", "",
                          R"("a": {"backends": [{"address": "a:25"}], "ca_file": ""})",
                          R"(, "tls": {"minimum_version": "1.2", "ciphers": "", "certificates": []},
