@@ -55,6 +55,7 @@ MailQueue::MailQueue(Worker& worker, SpoolOptions options)
       dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
       mover_(worker, *this), reports_(slots_max), generation_(options.generation) {
     number_pools();
+    count_queue(); // main asks whether mail is taken before the first turn
 }
 
 std::uint64_t MailQueue::owner_of(const SpoolIntake& intake) {
