@@ -96,6 +96,7 @@ class Spool(EndToEnd):
                          [("rfc822; bad@example.com", "failed", "5.1.1"), ("rfc822; worse@example.com", "failed", "5.1.3")])
         self.assertIn("Subject: lost", header.get_content())
         self.assertEqual(gateway.metric("ringmx_reports_total", action="failed"), 1)
+        gateway.wait_log("sender non-delivery notification: ")
         self.assertRegex(gateway.log(), id_ + r": sender non-delivery notification: [A-Za-z]{13}")
 
     def kill_and_restart(self, kills, seconds):
