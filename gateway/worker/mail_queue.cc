@@ -295,6 +295,9 @@ void MailQueue::run() {
         reports_.for_each([](Report& report) { report.advance(); });
     }
     log_.run();
+    if (is_cut_ && log_.is_stuck()) {
+        intakes_.for_each([](SpoolIntake& intake) { intake.expect_no_removal(); });
+    }
     count_queue();
 }
 

@@ -349,6 +349,13 @@ void SpoolIntake::on_removed() {
     end();
 }
 
+void SpoolIntake::expect_no_removal() {
+    if (is_failed_) {
+        chunks_.clear(); // their holds stay: what may be on the disk is whole
+        on_removed();
+    }
+}
+
 void SpoolIntake::fail(const smtp::Reply& reply, RejectReason reason) {
     worker_.counters().messages_rejected[reason].add();
     log_message_refusal(reply, reason, {});

@@ -88,6 +88,8 @@ class SpoolIntake final : public Transaction {
     void on_failed(const spool::Commit::Record& record, bool is_written, int error);
     void on_removed(); // the marks are durable that remove what may have been written of it
     void try_again();  // the journal may have room now
+    // No marks will be written in this run: the next one may find what was refused.
+    void expect_no_removal();
 
   private:
     struct Chunk {

@@ -299,5 +299,18 @@ TEST(Spool, ADiskThatFailsIsToldAndForgivenLater) {
     rig.finish();
 }
 
+// What was refused may be on the disk, and the marks that remove it can't be written: that ends with
+// the worker.
+TEST(Spool, ADiskThatFailsForGoodDoesNotKeepTheWorkerFromEnding) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.disk.write_error = EIO;
+    EXPECT_EQ(send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").substr(0, 9),
+              "451 4.3.0");
+    rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim

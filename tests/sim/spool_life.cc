@@ -1,0 +1,280 @@
+#include "sim/spool_life.h"
+
+#include "sim/random.h"
+#include "sim/worker_rig.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringmx::sim {
+namespace {
+
+constexpr std::uint32_t workers_max = 3;
+constexpr std::size_t senders_max = 8;
+constexpr std::string_view key_name = "X-Key: ";
+
+struct Letter {
+    std::string content;
+    bool is_acknowledged = false;
+    std::size_t taken = 0;
+};
+
+std::string stuffed(std::string_view content) {
+    std::string wire;
+    bool is_line_start = true;
+    for (const char octet : content) {
+        if (is_line_start && octet == '.') {
+            wire += '.';
+        }
+        wire += octet;
+        is_line_start = octet == '\n';
+    }
+    return wire;
+}
+
+// One client: a letter after the other until something other than success comes.
+struct Sender {
+    enum class Stage : std::uint8_t { greeting, hello, mail, recipient, data, content, over };
+    Client* client = nullptr;
+    Stage stage = Stage::greeting;
+    Letter* letter = nullptr;
+    std::string recipient;
+    bool by_chunks = false;
+    int letters_left = 1;
+};
+
+RigOptions options_of(std::uint64_t seed, Random& random) {
+    RigOptions options;
+    options.network.seed = seed;
+    options.workers = static_cast<std::uint32_t>(random.between(1, workers_max));
+    options.spool = true;
+    options.settings = [](Settings& settings) {
+        settings.spool.retry.expire = std::chrono::hours(24 * 365); // nothing ends by itself
+    };
+    return options;
+}
+
+class Life {
+  public:
+    Life(std::uint64_t seed, SpoolLifeTally& tally)
+        : random_(seed), tally_(tally), rig_(options_of(seed, random_)) {
+        for (const char* address : {Rig::first_address, Rig::second_address, Rig::third_address}) {
+            BackendProfile profile;
+            profile.pipelining = random_.chance(0.8);
+            profile.chunking = random_.chance(0.6);
+            ScriptedBackend& made = rig_.backend(address, profile);
+            made.answer = [this](const std::string& command) { return mood(command); };
+            backends_.push_back(&made);
+        }
+    }
+
+    void run() {
+        const std::uint64_t lives = random_.between(2, 5);
+        for (std::uint64_t life = 0; life < lives && !testing::Test::HasFailure(); ++life) {
+            trouble_ = random_.chance(0.7) ? 0.2 : 0;
+            const std::uint64_t turns = random_.between(20, 2000);
+            for (std::uint64_t count = 0; count < turns; ++count) {
+                step();
+            }
+            restart();
+        }
+        end();
+    }
+
+  private:
+    std::optional<std::string> mood(const std::string& command) {
+        if (command.starts_with("EHLO") || command == "connect" || !random_.chance(trouble_)) {
+            return std::nullopt;
+        }
+        if (random_.chance(0.3)) {
+            return ScriptedBackend::drop_now;
+        }
+        return "451 4.0.0 not now\r\n";
+    }
+
+    void step() {
+        if (senders_.size() < senders_max && random_.chance(0.02)) {
+            Sender& made = senders_.emplace_back();
+            made.client = &rig_.connect();
+            made.by_chunks = random_.chance(0.4);
+            made.letters_left = static_cast<int>(random_.between(1, 4));
+        }
+        if (random_.chance(0.01)) {
+            backends_[random_.below(backends_.size())]->refuse_connections(random_.chance(0.5));
+        }
+        if (random_.chance(0.005)) {
+            SimDisk::Faults& faults = rig_.disk.faults;
+            faults.write_error = random_.chance(0.3) ? 0.05 : 0;
+            faults.short_write = random_.chance(0.2) ? 0.05 : 0;
+            faults.slow = random_.chance(0.3) ? 0.2 : 0;
+        }
+        rig_.turn();
+        for (Sender& sender : senders_) {
+            hear(sender);
+        }
+        std::erase_if(senders_,
+                      [](const Sender& sender) { return sender.stage == Sender::Stage::over; });
+    }
+
+    void hear(Sender& sender) {
+        std::string reply;
+        while (sender.stage != Sender::Stage::over &&
+               !(reply = sender.client->take_reply()).empty()) {
+            answer(sender, reply);
+        }
+        if (sender.client->socket->gone()) {
+            sender.stage = Sender::Stage::over;
+        }
+    }
+
+    void answer(Sender& sender, const std::string& reply) {
+        using Stage = Sender::Stage;
+        const bool is_ok = reply.starts_with('2') || reply.starts_with("354");
+        if (!is_ok) {
+            ++tally_.refused;
+            leave(sender);
+            return;
+        }
+        switch (sender.stage) {
+        case Stage::greeting:
+            rig_.send(*sender.client, "EHLO client.example\r\n");
+            sender.stage = Stage::hello;
+            return;
+        case Stage::hello:
+            rig_.send(*sender.client, "MAIL FROM:<sender@far.example>\r\n");
+            sender.stage = Stage::mail;
+            return;
+        case Stage::mail:
+            sender.letter = &write_letter();
+            rig_.send(*sender.client, random_.chance(0.5) ? "RCPT TO:<user@two.example>\r\n"
+                                                          : "RCPT TO:<user@one.example>\r\n");
+            sender.stage = Stage::recipient;
+            return;
+        case Stage::recipient:
+            sender.stage = Stage::data;
+            if (sender.by_chunks) {
+                send_chunks(sender);
+            } else {
+                rig_.send(*sender.client, "DATA\r\n");
+            }
+            return;
+        case Stage::data:
+            sender.stage = Stage::content;
+            rig_.send(*sender.client, stuffed(sender.letter->content) + ".\r\n");
+            return;
+        case Stage::content:
+            if (reply.find("queued as") == std::string::npos) {
+                return; // of a chunk before the last
+            }
+            sender.letter->is_acknowledged = true;
+            ++tally_.acknowledged;
+            sender.letter = nullptr;
+            if (--sender.letters_left == 0) {
+                leave(sender);
+                return;
+            }
+            rig_.send(*sender.client, "MAIL FROM:<sender@far.example>\r\n");
+            sender.stage = Stage::mail;
+            return;
+        case Stage::over:
+            return;
+        }
+    }
+
+    void send_chunks(Sender& sender) {
+        sender.stage = Sender::Stage::content;
+        std::string_view rest = sender.letter->content;
+        do {
+            const std::string_view part = rest.substr(0, random_.between(1, 300'000));
+            rest.remove_prefix(part.size());
+            rig_.send(*sender.client, "BDAT " + std::to_string(part.size()) +
+                                          (rest.empty() ? " LAST\r\n" : "\r\n"));
+            rig_.send(*sender.client, part);
+        } while (!rest.empty());
+    }
+
+    static void leave(Sender& sender) {
+        sender.client->socket->close();
+        sender.stage = Sender::Stage::over;
+    }
+
+    // Of lines, some of which begin with dots; most letters are small.
+    Letter& write_letter() {
+        const std::string key = std::to_string(letters_.size() + 1);
+        Letter& letter = letters_[key];
+        letter.content = std::string(key_name) + key + "\r\n\r\n";
+        const std::size_t bytes = random_.chance(0.7)   ? random_.between(100, 8'000)
+                                  : random_.chance(0.7) ? random_.between(8'000, 300'000)
+                                                        : random_.between(300'000, 1'048'576);
+        while (letter.content.size() < bytes) {
+            letter.content.append(random_.below(3), '.');
+            letter.content.append(random_.between(1, 900),
+                                  static_cast<char>('a' + random_.below(26)));
+            letter.content += "\r\n";
+        }
+        return letter;
+    }
+
+    void restart() {
+        ++tally_.restarts;
+        senders_.clear(); // what they sent and was not acknowledged may be there or not
+        rig_.disk.faults = {};
+        rig_.restart(static_cast<std::uint32_t>(random_.between(1, workers_max)),
+                     random_.chance(0.5));
+    }
+
+    void end() {
+        trouble_ = 0;
+        rig_.disk.faults = {};
+        for (ScriptedBackend* const backend : backends_) {
+            backend->refuse_connections(false);
+        }
+        rig_.run_for(1s); // what was found is with the workers
+        EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == 0; }, 48h))
+            << rig_.queued() << " are left";
+        for (const ScriptedBackend* const backend : backends_) {
+            for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
+                judge(*message);
+            }
+        }
+        for (const auto& [key, letter] : letters_) {
+            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0) << "lost: letter " << key;
+            tally_.duplicates += letter.taken > 1 ? letter.taken - 1 : 0;
+        }
+        rig_.finish();
+    }
+
+    void judge(const BackendMessage& message) {
+        if (!message.taken) {
+            return;
+        }
+        const std::size_t start = message.octets.find(key_name);
+        ASSERT_NE(start, std::string::npos) << "invented: " << message.octets.substr(0, 300);
+        const std::size_t key = start + key_name.size();
+        const auto letter =
+            letters_.find(message.octets.substr(key, message.octets.find('\r', key) - key));
+        ASSERT_NE(letter, letters_.end()) << "invented: " << message.octets.substr(0, 300);
+        EXPECT_TRUE(std::string_view(message.octets).substr(start) == letter->second.content)
+            << "changed: letter " << letter->first;
+        ++letter->second.taken;
+    }
+
+    Random random_;
+    SpoolLifeTally& tally_;
+    Rig rig_;
+    std::vector<ScriptedBackend*> backends_;
+    std::vector<Sender> senders_;
+    std::map<std::string, Letter> letters_;
+    double trouble_ = 0; // of each of a backend's answers
+};
+
+} // namespace
+
+void run_spool_life(std::uint64_t seed, SpoolLifeTally& tally) { Life(seed, tally).run(); }
+
+} // namespace ringmx::sim

@@ -1,0 +1,24 @@
+// Spools' lives by seed; see spool_life.h. A failing seed prints itself, and how to run it alone.
+#include "sim/spool_life.h"
+#include "sim/worker_seeds.h"
+
+#include <gtest/gtest.h>
+
+namespace ringmx::sim {
+namespace {
+
+TEST(SpoolLife, WhatWasAcknowledgedIsDeliveredAsItWasAndNothingElseIs) {
+    const Seeds seeds = Seeds::chosen(40);
+    SpoolLifeTally tally;
+    run_seeds(seeds, "SpoolLife", [&](std::uint64_t seed) { run_spool_life(seed, tally); });
+    if (!HasFailure() && seeds.count() > 1) {
+        EXPECT_GT(tally.acknowledged, 5 * seeds.count()) << "there is too little to judge";
+        EXPECT_GT(tally.refused, 0U);
+    }
+    RecordProperty("acknowledged", std::to_string(tally.acknowledged));
+    RecordProperty("duplicates", std::to_string(tally.duplicates));
+    RecordProperty("restarts", std::to_string(tally.restarts));
+}
+
+} // namespace
+} // namespace ringmx::sim
