@@ -1,6 +1,7 @@
 #include "spool/journal.h"
 
 #include "base/assert.h"
+#include "base/mutation.h"
 
 #include <algorithm>
 #include <array>
@@ -163,6 +164,7 @@ const JournalWrite* Journal::place(Slot& slot) {
     slot.write.pieces = slot.commit.pieces();
     slot.write.bytes = bytes;
     segment.used_bytes += bytes;
+    RINGMX_MUTATE(last_block_rewritten, segment.used_bytes -= block_bytes);
     segments_.hold(slot.segment);
     return &slot.write;
 }
@@ -281,6 +283,7 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
     }
     for (WaitingMark& marked : slot.marks) {
         if (marked.is_awaited) {
+            RINGMX_MUTATE(operators_remove_lost, observer.mark_durable(marked.owner); continue);
             observer.mark_failed(marked.owner, error);
         } else {
             waiting_marks_.push_back(std::move(marked));

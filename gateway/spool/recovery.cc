@@ -1,5 +1,7 @@
 #include "spool/recovery.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -103,6 +105,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
     MarksReader reader(body);
     std::size_t count = 0;
     while (const std::optional<Mark> mark = reader.next()) {
+        ++count;
+        RINGMX_MUTATE(marks_elsewhere_unread, if (mark->home != name_) continue);
         marks_.push_back({{name_.generation, header.sequence},
                           marks_.size(),
                           mark->id,
@@ -110,7 +114,6 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
                           mark->kind,
                           mark->at,
                           std::string(mark->reply)});
-        ++count;
         if (mark->home != name_) { // else they go together
             depends_on(segment_, mark->home);
         }

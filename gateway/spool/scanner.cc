@@ -1,5 +1,7 @@
 #include "spool/scanner.h"
 
+#include "base/mutation.h"
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -86,6 +88,7 @@ ScanResult SegmentScanner::scan(const SegmentReader& read, const RecordVisitor& 
         const std::uint64_t next_block = (offset / block_bytes + 1) * block_bytes;
         const auto peeked = peek_record(octets, nonce, offset);
         if (!peeked) {
+            RINGMX_MUTATE(hole_ends_segment, if (offset % block_bytes == 0) return result_);
             offset = next_block;
             continue;
         }

@@ -1,6 +1,7 @@
 #include "spool/segment_table.h"
 
 #include "base/assert.h"
+#include "base/mutation.h"
 
 #include <algorithm>
 #include <utility>
@@ -125,6 +126,7 @@ void SegmentTable::home_gone(const SegmentName& home) {
 }
 
 bool SegmentTable::is_needed(const Segment& segment) {
+    RINGMX_MUTATE(recycled_with_live_marks, return segment.holds > 0);
     return segment.holds > 0 || !segment.marked.empty();
 }
 

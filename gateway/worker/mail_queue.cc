@@ -6,6 +6,7 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/mutation.h"
 #include "spool/message_id.h"
 #include "spool/retry_schedule.h"
 
@@ -73,6 +74,7 @@ std::uint64_t MailQueue::owner_of(const Report& report) {
 }
 
 std::uint64_t MailQueue::next_id() {
+    RINGMX_MUTATE(id_reused, return spool::packed({1, worker_.index(), next_counter_++}));
     return spool::packed({generation_, worker_.index(), next_counter_++});
 }
 

@@ -283,6 +283,7 @@ void SpoolIntake::store_message() {
     }
     is_stored_ = true;
     content_.clear();
+    RINGMX_MUTATE(acknowledged_before_durable, answer_client({250, {2, 0, 0}, "Ok: queued as X"}));
 }
 
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {

@@ -1,9 +1,13 @@
-// Shows that worlds find mistakes: with each mutation of base/mutation.h that is listed here a seed
-// fails, or the process dies of an assertion, and without any none does.
+// Shows that simulations find mistakes: with each mutation of base/mutation.h that is listed here a
+// seed fails, or the process dies of an assertion, and without any none does. Those of the data path
+// are for worlds, those of the queue for the lives of spools, those of the spool's files for the crash
+// model.
 //
-// A mutation that is caught says at which seed and how; one that is not means that worlds look too
+// A mutation that is caught says at which seed and how; one that is not means that they look too
 // little. Each runs in a process of its own, since a mistake may well be the end of it.
+#include "sim/spool_life.h"
 #include "sim/world.h"
+#include "unit/spool/crash_model.h"
 
 #include <gtest/gtest.h>
 
@@ -33,9 +37,25 @@ namespace {
 // A world that does not end within this is caught too.
 constexpr unsigned child_seconds_max = 120;
 
+void live_in_world(std::uint64_t seed) {
+    static WorldTally tally;
+    run_world(seed, tally);
+}
+
+void live_in_spool(std::uint64_t seed) {
+    static SpoolLifeTally tally;
+    run_spool_life(seed, tally);
+}
+
+void live_by_crash_model(std::uint64_t seed) {
+    static spool::CrashTally tally;
+    spool::run_crash_model(seed, tally);
+}
+
 struct Mutation {
     const char* name;
     std::uint64_t seeds_max; // it must be caught within so many
+    void (*live)(std::uint64_t seed) = live_in_world;
 };
 
 constexpr Mutation mutations[] = {
@@ -59,6 +79,17 @@ constexpr Mutation mutations[] = {
     {"stale_completion_drops_buffer", 60},
     {"timer_lost", 60},
     {"wrong_pool_asked", 10},
+    {"acknowledged_before_durable", 40, live_in_spool},
+    {"id_reused", 40, live_in_spool},
+    {"marks_without_home", 40, live_in_spool},
+    {"message_before_chunks", 40, live_in_spool},
+    {"any_magic_is_a_record", 80, live_by_crash_model},
+    {"earlier_life_trusted", 80, live_by_crash_model},
+    {"hole_ends_segment", 80, live_by_crash_model},
+    {"last_block_rewritten", 80, live_by_crash_model},
+    {"marks_elsewhere_unread", 80, live_by_crash_model},
+    {"operators_remove_lost", 80, live_by_crash_model},
+    {"recycled_with_live_marks", 80, live_by_crash_model},
 };
 
 struct Outcome {
@@ -66,14 +97,13 @@ struct Outcome {
     std::string words;
 };
 
-[[noreturn]] void live_in_child(const char* mutation, std::uint64_t seeds_max) {
-    switched_on() = mutation;
+[[noreturn]] void live_in_child(const Mutation& mutation) {
+    switched_on() = mutation.name;
     ::alarm(child_seconds_max);
-    WorldTally tally;
-    for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
+    for (std::uint64_t seed = 1; seed <= mutation.seeds_max; ++seed) {
         std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
         std::fflush(stdout);
-        run_world(seed, tally);
+        mutation.live(seed);
         if (testing::Test::HasFailure()) {
             std::fflush(stdout);
             ::_exit(1);
@@ -82,7 +112,7 @@ struct Outcome {
     ::_exit(0);
 }
 
-Outcome live_with(const char* mutation, std::uint64_t seeds_max) {
+Outcome live_with(const Mutation& mutation) {
     int ends[2] = {};
     EXPECT_EQ(::pipe(ends), 0);
     const pid_t child = ::fork();
@@ -91,7 +121,7 @@ Outcome live_with(const char* mutation, std::uint64_t seeds_max) {
         ::dup2(ends[1], STDERR_FILENO);
         ::close(ends[0]);
         ::close(ends[1]);
-        live_in_child(mutation, seeds_max);
+        live_in_child(mutation);
     }
     ::close(ends[1]);
     std::string words;
@@ -109,7 +139,7 @@ Outcome live_with(const char* mutation, std::uint64_t seeds_max) {
 class MutationTest : public testing::TestWithParam<Mutation> {};
 
 TEST_P(MutationTest, IsCaught) {
-    const Outcome outcome = live_with(GetParam().name, GetParam().seeds_max);
+    const Outcome outcome = live_with(GetParam());
     EXPECT_TRUE(outcome.caught) << "not caught within " << GetParam().seeds_max << " seeds";
     std::cout << GetParam().name << " is caught: " << outcome.words.substr(0, 600) << '\n';
 }
@@ -118,8 +148,11 @@ INSTANTIATE_TEST_SUITE_P(World, MutationTest, testing::ValuesIn(mutations),
                          [](const auto& given) { return std::string(given.param.name); });
 
 TEST(NoMutation, NoSeedFails) {
-    const Outcome outcome = live_with("", 25);
-    EXPECT_FALSE(outcome.caught) << outcome.words;
+    for (const Mutation& none : {Mutation{"", 25, live_in_world}, Mutation{"", 40, live_in_spool},
+                                 Mutation{"", 40, live_by_crash_model}}) {
+        const Outcome outcome = live_with(none);
+        EXPECT_FALSE(outcome.caught) << outcome.words;
+    }
 }
 
 } // namespace
