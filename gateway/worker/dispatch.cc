@@ -132,8 +132,8 @@ void Dispatch::route() {
         }
         const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
-            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold,
-                                           queue_.pool_number(*pool_index), replies::pool_on_hold);
+            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold, queue_.pool_number(pool),
+                                           replies::pool_on_hold);
             continue;
         }
         const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
@@ -168,8 +168,8 @@ spool::RecordPlace Dispatch::chunk_place(std::uint32_t index) const {
 
 void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
                            const smtp::Reply& reply, bool is_own) {
-    outcomes_[recipient] = {kind, queue_.pool_number(pool_index), line_of(reply), reply.enhanced,
-                            is_own};
+    outcomes_[recipient] = {kind, queue_.pool_number(*snapshot_->pools[pool_index]), line_of(reply),
+                            reply.enhanced, is_own};
 }
 
 void Dispatch::forwarding_ended(Forwarding& forwarding) {

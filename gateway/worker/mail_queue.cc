@@ -122,7 +122,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
         index_.set_chunk_segments(slot, std::move(chunk_segments));
     }
     if (std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
-        index_.set_pool(slot, pool_number(pools.front()));
+        index_.set_pool(slot, pools.front());
     }
     forward(slot, std::move(message), commit, record);
 }
@@ -382,10 +382,10 @@ Duration MailQueue::time_left(Slot slot) {
 // Times are kept in seconds.
 bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
 
-std::uint16_t MailQueue::pool_number(std::uint32_t pool_index) {
-    const auto found = std::ranges::find(pool_indexes_, pool_index);
-    return found == pool_indexes_.end() ? spool::no_pool
-                                        : static_cast<std::uint16_t>(found - pool_indexes_.begin());
+std::uint16_t MailQueue::pool_number(const Pool& pool) const {
+    const auto found = std::ranges::find(pool_names_, pool.settings().name);
+    return found == pool_names_.end() ? spool::no_pool
+                                      : static_cast<std::uint16_t>(found - pool_names_.begin());
 }
 
 // Each name keeps its number for the life of the worker.

@@ -44,6 +44,7 @@ namespace ringmx::worker {
 
 class ClientConnection;
 class Worker;
+struct Pool;
 
 class MailQueue final : public spool::JournalObserver, public RecordReader {
   public:
@@ -74,7 +75,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
     void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }
     // The message is durable at `place`; the holds there and on `chunk_segments` are the queue's
-    // now. `pools`: by index, of each recipient.
+    // now. `pools`: of each recipient, by number.
     void add(std::uint64_t id, spool::StoredMessage message,
              const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
              std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
@@ -89,7 +90,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For dispatches and forwardings.
     [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
-    [[nodiscard]] std::uint16_t pool_number(std::uint32_t pool_index);
+    // Of a pool of any snapshot, which may be older than the worker's.
+    [[nodiscard]] std::uint16_t pool_number(const Pool& pool) const;
     void forwarding_ended(Forwarding& forwarding) {
         ended_forwardings_.push_back(forwarding.handle());
     }

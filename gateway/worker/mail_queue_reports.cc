@@ -67,10 +67,10 @@ void MailQueue::report_made(Report& report, std::span<const Reported> told, std:
 void MailQueue::add_report(std::uint64_t id, spool::StoredMessage message,
                            const spool::RecordPlace& place, const spool::Commit& commit,
                            const spool::Commit::Record& record) {
-    const std::uint32_t pool_index =
-        report_pool(message.recipients.front().mailbox).value_or(UINT32_MAX);
-    add(id, std::move(message), {static_cast<std::uint16_t>(pool_index)}, place, {}, commit,
-        record);
+    const std::optional<std::uint32_t> pool = report_pool(message.recipients.front().mailbox);
+    const std::uint16_t number =
+        pool ? pool_number(*worker_.snapshot()->pools[*pool]) : spool::no_pool;
+    add(id, std::move(message), {number}, place, {}, commit, record);
 }
 
 void MailQueue::report_ended(Report& report) {

@@ -80,7 +80,7 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     recipients_.push_back({.mailbox = std::string(mailbox),
                            .notify = parameters.notify,
                            .original_recipient = std::string(parameters.original_recipient)});
-    pools_.push_back(static_cast<std::uint16_t>(pool_index));
+    pools_.push_back(queue_.pool_number(*snapshot_->pools[pool_index]));
     worker_.counters().recipients_accepted_total.add();
     client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,
                                RecipientReason::count_);

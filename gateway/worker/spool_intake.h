@@ -123,7 +123,7 @@ class SpoolIntake final : public Transaction {
     Handle client_;
     smtp::MailCommand mail_;
     std::vector<spool::StoredRecipient> recipients_;
-    std::vector<std::uint16_t> pools_; // of each recipient
+    std::vector<std::uint16_t> pools_; // of each recipient, by the queue's number
     std::string hello_name_;
     IpAddress client_ip_;
     std::uint16_t client_port_ = 0;

@@ -101,6 +101,30 @@ TEST(Spool, WithoutABackendMailWaitsAndGoesWhenThereIsOne) {
     rig.finish();
 }
 
+TEST(Spool, AReloadThatReordersPoolsLosesNobody) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1min);
+    EXPECT_EQ(rig.queued(), 1);
+    rig.reload([](Settings& settings) { // a pool before the others
+        PoolSettings added = settings.pools[0];
+        added.name = "a";
+        settings.pools.insert(settings.pools.begin(), added);
+        for (RouteSettings& route : settings.routes) {
+            ++route.pool_index;
+        }
+    });
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nd\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1min);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 10min));
+    EXPECT_EQ(taken(backend).size(), 2U);
+    rig.finish();
+}
+
 TEST(Spool, EachBackendOfTheRecipientsGetsOneCopy) {
     Rig rig(spooling());
     ScriptedBackend& first = rig.backend(Rig::first_address);
