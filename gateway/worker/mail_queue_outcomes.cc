@@ -4,7 +4,6 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
-#include "base/mutation.h"
 #include "spool/retry_schedule.h"
 
 #include <algorithm>

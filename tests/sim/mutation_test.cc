@@ -81,7 +81,6 @@ constexpr Mutation mutations[] = {
     {"wrong_pool_asked", 10},
     {"acknowledged_before_durable", 40, live_in_spool},
     {"id_reused", 40, live_in_spool},
-    {"marks_without_home", 40, live_in_spool},
     {"message_before_chunks", 40, live_in_spool},
     {"any_magic_is_a_record", 80, live_by_crash_model},
     {"earlier_life_trusted", 80, live_by_crash_model},
