@@ -140,6 +140,27 @@ void SegmentTable::reclaim() {
     }
 }
 
+std::uint32_t SegmentTable::reclaimable_count() const {
+    std::uint64_t oldest_held = UINT64_MAX;
+    for (const Segment& segment : segments_) {
+        const bool is_closed =
+            segment.state == Segment::State::full || segment.state == Segment::State::sealed;
+        if (is_closed && segment.holds > 0) {
+            oldest_held = std::min(oldest_held, segment.name.life);
+        }
+    }
+    return static_cast<std::uint32_t>(std::ranges::count_if(segments_, [&](const Segment& segment) {
+        return segment.state == Segment::State::full && segment.holds == 0 &&
+               segment.name.life < oldest_held &&
+               std::ranges::all_of(
+                   segment.marked,
+                   [this](const Segment::Marked& marked) {
+                       return marked.home.generation == generation_ &&
+                              marked.home.worker == worker_;
+                   });
+    }));
+}
+
 std::optional<std::uint32_t> SegmentTable::oldest_held() const {
     std::optional<std::uint32_t> oldest;
     for (std::uint32_t index = 0; index < count(); ++index) {

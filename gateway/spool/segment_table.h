@@ -90,6 +90,11 @@ class SegmentTable {
     // A segment of an earlier generation is gone.
     void home_gone(const SegmentName& home);
 
+    // Closed segments that hold nothing, and wait only for marks in them to be about nothing: each
+    // becomes spare when the one before it has begun its next life, so that what is written goes
+    // round. Those behind the oldest that is held don't.
+    [[nodiscard]] std::uint32_t reclaimable_count() const;
+
     // The closed segment whose life is the oldest among those that are held, for moving what they
     // hold elsewhere: what later ones have marks about goes first.
     [[nodiscard]] std::optional<std::uint32_t> oldest_held() const;

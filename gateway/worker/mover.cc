@@ -31,9 +31,9 @@ std::optional<std::uint32_t> Mover::choose() const {
             return index;
         }
     }
-    const bool is_short =
-        segments.files_count() >= queue_.log().segments_max() &&
-        segments.spare_count() < std::min(spares_wanted_max, queue_.log().segments_max() / 4 + 1);
+    const bool is_short = segments.files_count() >= queue_.log().segments_max() &&
+                          segments.spare_count() + segments.reclaimable_count() <
+                              std::min(spares_wanted_max, queue_.log().segments_max() / 4 + 1);
     return is_short ? segments.oldest_held() : std::nullopt;
 }
 

@@ -49,15 +49,16 @@ SpoolLog::~SpoolLog() {
 }
 
 std::uint64_t SpoolLog::room_bytes() const {
+    const std::uint64_t each = options_.segment_bytes - spool::block_bytes;
+    const std::uint64_t written = journal_.room_bytes() + table_.reclaimable_count() * each;
     if (growth_error_ != 0) {
-        return journal_.room_bytes();
+        return written;
     }
     const std::uint32_t files = table_.files_count();
     const std::uint32_t growth = options_.segments_max - std::min(files, options_.segments_max);
     const std::uint32_t kept =
         spool::spares_kept - std::min(table_.spare_count(), spool::spares_kept);
-    const std::uint64_t each = options_.segment_bytes - spool::block_bytes;
-    return journal_.room_bytes() + (growth - std::min(growth, kept)) * each;
+    return written + (growth - std::min(growth, kept)) * each;
 }
 
 int SpoolLog::error() const {

@@ -253,6 +253,26 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
     rig.finish();
 }
 
+// A message is taken in one segment and marked in the next: each is free only when the one before
+// it has begun anew.
+TEST(Spool, SegmentsAreUsedRoundAndRound) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    std::string content;
+    while (content.size() < 100'000) {
+        content += "a: " + std::string(900, 'x') + "\r\n";
+    }
+    Client& client = rig.greeted();
+    constexpr std::size_t messages = 600; // four times what the spool can hold
+    for (std::size_t count = 0; count < messages; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), messages);
+    rig.finish();
+}
+
 // Held messages would pin every segment after a while.
 TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
     Rig rig(spooling());

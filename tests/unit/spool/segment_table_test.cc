@@ -100,6 +100,26 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_FALSE(table.next_to_discard());
 }
 
+TEST_F(SegmentTableTest, WhatWaitsForTheOneBeforeItIsReclaimableUpToTheOldestHeld) {
+    const std::uint32_t first = begin();
+    table.close(first); // spare: its marks are about nothing, but its life is not over
+    const std::uint32_t second = begin();
+    table.note_mark(second, table.at(first).name);
+    table.hold(second);
+    table.close(second);
+    const std::uint32_t third = begin();
+    table.note_mark(third, table.at(second).name);
+    table.hold(third);
+    table.close(third);
+    EXPECT_EQ(table.reclaimable_count(), 0U);
+    table.release(second);
+    EXPECT_EQ(table.reclaimable_count(), 1U);
+    table.release(third);
+    EXPECT_EQ(table.reclaimable_count(), 2U);
+    table.note_mark(third, {.generation = 0, .worker = 0, .life = 1}); // an earlier run's
+    EXPECT_EQ(table.reclaimable_count(), 1U);
+}
+
 TEST_F(SegmentTableTest, TheOldestHeldIsTheFirstClosedOneThatHoldsSomething) {
     EXPECT_EQ(table.oldest_held(), std::nullopt);
     const std::uint32_t first = begin();
