@@ -328,14 +328,10 @@ admin::QueueDesk::Options Control::desk_options() {
 
 std::optional<admin::HttpResponse> Control::ask_queue(const admin::QueueRequest& request,
                                                       admin::Ticket ticket) {
-    const bool is_whole = spool_ == nullptr || !spool_->is_recovering();
-    if (spool_ != nullptr &&
-        (phase_ == Phase::starting || phase_ >= Phase::draining || !is_whole)) {
+    if (spool_ != nullptr && (phase_ == Phase::starting || phase_ >= Phase::draining)) {
         admin::HttpResponse response;
         response.status = 503;
-        response.body = phase_ >= Phase::draining ? "draining\n"
-                        : is_whole                ? "starting\n"
-                                                  : "the queue of earlier runs is being read\n";
+        response.body = phase_ == Phase::starting ? "starting\n" : "draining\n";
         return response;
     }
     return queue_desk_.ask(request, ticket);
