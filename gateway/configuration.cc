@@ -1,5 +1,7 @@
 #include "configuration.h"
 
+#include <algorithm>
+
 #include "config/config.h"
 
 namespace ringmx {
@@ -63,11 +65,29 @@ read_configuration(const std::string& path, config::Purpose purpose) {
     return configuration;
 }
 
+bool spools(const Settings& settings) {
+    return std::ranges::any_of(settings.listeners, [](const ListenerSettings& listener) {
+        return listener.acknowledge != Acknowledge::backend;
+    });
+}
+
 std::vector<std::string> keep_until_restart(const Settings& running, Settings& settings) {
     std::vector<std::string> kept;
     if (!same_addresses(running.listeners, settings.listeners)) {
         kept.emplace_back("listeners");
         settings.listeners = running.listeners;
+    }
+    if (!spools(running) && spools(settings)) { // the spool is opened at the start
+        kept.emplace_back("listeners[].acknowledge");
+        for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
+            settings.listeners[index].acknowledge = running.listeners[index].acknowledge;
+        }
+    }
+    if (running.spool.directory != settings.spool.directory ||
+        running.spool.max_size_bytes != settings.spool.max_size_bytes) {
+        kept.emplace_back("spool.directory, spool.max_size");
+        settings.spool.directory = running.spool.directory;
+        settings.spool.max_size_bytes = running.spool.max_size_bytes;
     }
     if (running.workers != settings.workers) {
         kept.emplace_back("workers");

@@ -24,6 +24,9 @@ struct Configuration {
 [[nodiscard]] std::expected<Configuration, std::vector<config::Fault>>
 read_configuration(const std::string& path, config::Purpose purpose);
 
+// Some listener acknowledges from the spool.
+[[nodiscard]] bool spools(const Settings& settings);
+
 // What a new configuration changes that takes effect at the next start only; empty: nothing.
 // `settings` becomes what may be used now.
 [[nodiscard]] std::vector<std::string> keep_until_restart(const Settings& running,

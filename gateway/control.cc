@@ -294,6 +294,21 @@ void Control::run_spool() {
     }
 }
 
+// Said once each time.
+void Control::watch_spool() {
+    if (spool_ == nullptr || phase_ != Phase::serving) {
+        return;
+    }
+    const std::string want = spool_unready();
+    if (want.empty() && !spool_want_.empty()) {
+        notice(LogLevel::info, "the spool takes mail again");
+    } else if (!want.empty() && want != spool_want_) {
+        notice(LogLevel::error, want + ": mail is refused until that is over; see spool.max_size "
+                                       "and the disk");
+    }
+    spool_want_ = want;
+}
+
 // Asked of every worker, answered by each: run_spool() takes the answers.
 admin::QueueDesk::Options Control::desk_options() {
     admin::QueueDesk::Options options;
@@ -320,21 +335,6 @@ std::optional<admin::HttpResponse> Control::ask_queue(const admin::QueueRequest&
         return response;
     }
     return queue_desk_.ask(request, ticket);
-}
-
-// Said once each time.
-void Control::watch_spool() {
-    if (spool_ == nullptr || phase_ != Phase::serving) {
-        return;
-    }
-    const std::string want = spool_unready();
-    if (want.empty() && !spool_want_.empty()) {
-        notice(LogLevel::info, "the spool takes mail again");
-    } else if (!want.empty() && want != spool_want_) {
-        notice(LogLevel::error, want + ": mail is refused until that is over; see spool.max_size "
-                                       "and the disk");
-    }
-    spool_want_ = want;
 }
 
 void Control::use_snapshot() {

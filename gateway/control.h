@@ -66,11 +66,11 @@ class Control {
     void start_workers();
     void watch_backends();
     void run_spool();
+    void watch_spool();
+    [[nodiscard]] std::string spool_unready() const;
     [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
                                                                admin::Ticket ticket);
     [[nodiscard]] admin::QueueDesk::Options desk_options();
-    void watch_spool();
-    [[nodiscard]] std::string spool_unready() const;
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 

@@ -1,8 +1,9 @@
 #include "run_spool.h"
 
+#include "configuration.h"
+
 #include "base/assert.h"
 
-#include <algorithm>
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <utility>
@@ -22,11 +23,7 @@ spool::Nonce random_nonce() {
 
 Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
                                                    std::uint32_t workers) {
-    const bool is_needed =
-        std::ranges::any_of(settings.listeners, [](const ListenerSettings& listener) {
-            return listener.acknowledge != Acknowledge::backend;
-        });
-    if (!is_needed) {
+    if (!spools(settings)) {
         return nullptr;
     }
     Expected<SpoolDirectory> directory = SpoolDirectory::open(settings.spool.directory);

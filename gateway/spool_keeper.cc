@@ -138,6 +138,7 @@ void SpoolKeeper::stop() {
 
 std::vector<worker::AdoptedSegment*> SpoolKeeper::adopt(RecoveredSpool& recovered) {
     std::vector<worker::AdoptedSegment*> segments;
+    segments.reserve(recovered.queue.segments.size());
     for (const auto& segment : recovered.queue.segments) {
         segments.push_back(segment.get());
     }
@@ -308,12 +309,18 @@ void SpoolKeeper::discard(int descriptor) {
     RINGMX_ASSERT_STATE(found != own_.end(), "descriptor %d is discarded and none of ours",
                         descriptor);
     const std::string& name = found->second.name;
-    if (::unlinkat(directory_.run_folder(), name.c_str(), 0) != 0 && errno != ENOENT) {
+    const std::uint32_t worker = found->second.worker;
+    const bool is_gone =
+        ::unlinkat(directory_.run_folder(), name.c_str(), 0) == 0 || errno == ENOENT;
+    if (!is_gone) {
         notices_.add(LogLevel::warning,
                      Error{"spool: delete", errno, directory_.run_path() + "/" + name}.message());
     }
-    (void)::fsync(directory_.run_folder());
+    const bool is_durable = ::fsync(directory_.run_folder()) == 0;
     own_.erase(found);
+    if (is_gone && is_durable) { // else what is in it may come back
+        supplies_[worker]->tell({.kind = News::Kind::discarded, .descriptor = descriptor});
+    }
 }
 
 void SpoolKeeper::take_adopted() {

@@ -159,7 +159,7 @@ Expected<std::string> set_aside(int directory, const std::string& path, std::uin
     if (!run) {
         return std::unexpected(run.error());
     }
-    const std::string wanted = run_name(generation) + "-" + name;
+    const std::string wanted = fmt::format("{}-{}", run_name(generation), name);
     for (int count = 1; count <= aside_names_max; ++count) {
         const std::string taken = count == 1 ? wanted : fmt::format("{}-{}", wanted, count);
         if (::renameat2(run->number(), name.c_str(), aside->number(), taken.c_str(),
@@ -167,13 +167,13 @@ Expected<std::string> set_aside(int directory, const std::string& path, std::uin
             if (::fsync(aside->number()) != 0 || ::fsync(run->number()) != 0) {
                 return failure("sync", aside_path);
             }
-            return aside_path + "/" + taken;
+            return fmt::format("{}/{}", aside_path, taken);
         }
         if (errno != EEXIST) {
             break;
         }
     }
-    return failure("move aside", path + "/" + run_name(generation) + "/" + name);
+    return failure("move aside", fmt::format("{}/{}/{}", path, run_name(generation), name));
 }
 
 } // namespace ringmx

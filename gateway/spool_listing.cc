@@ -25,22 +25,22 @@ bool is_locked(int folder) {
 }
 
 void list_file(int folder, ListedRun& run, const std::string& name, QueueReader& reader) {
+    OwnedDescriptor file(
+        ::openat(folder, name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
+    const int open_error = file.is_open() ? 0 : errno;
+    if (open_error == ENOENT) {
+        return; // deleted by now
+    }
+    struct stat status{};
     ListedFile listed;
     listed.name = name;
-    struct stat status{};
-    listed.file = OwnedDescriptor(
-        ::openat(folder, name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
-    if (!listed.file.is_open() || ::fstat(listed.file.number(), &status) != 0) {
-        if (errno == ENOENT) {
-            return; // deleted by now
-        }
-        listed.error = errno;
-    }
+    listed.error = open_error != 0 ? open_error : ::fstat(file.number(), &status) == 0 ? 0 : errno;
+    listed.file = std::move(file);
     listed.size_bytes = static_cast<std::uint64_t>(status.st_size);
     listed.is_stranger = !is_segment_name(name) || !S_ISREG(status.st_mode);
     if (listed.error == 0 && !listed.is_stranger) {
-        const int file = listed.file.number();
-        listed.report = reader.read({file, listed.size_bytes, run.generation}, reader_of(file));
+        const int number = listed.file.number();
+        listed.report = reader.read({number, listed.size_bytes, run.generation}, reader_of(number));
     }
     run.files.push_back(std::move(listed));
 }

@@ -30,6 +30,7 @@ VerificationCache& full_cache() {
 
 std::vector<std::string> mailboxes(std::uint64_t first) {
     std::vector<std::string> made;
+    made.reserve(4096);
     for (std::uint64_t number = 0; number < 4096; ++number) {
         made.push_back(mailbox(first + number * 101 % entries));
     }
@@ -53,6 +54,7 @@ BENCHMARK(find_unknown);
 void refuse_and_evict(benchmark::State& state) {
     VerificationCache cache(entries, 1);
     std::vector<VerificationCache::Key> keys;
+    keys.reserve(2 * entries);
     for (std::uint32_t number = 0; number < 2 * entries; ++number) {
         keys.push_back(cache.key_of("mailstore", mailbox(number)));
     }

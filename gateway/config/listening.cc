@@ -13,7 +13,7 @@ constexpr Choice<ListenerTls> listener_tls_choices[] = {{"starttls", ListenerTls
                                                         {"none", ListenerTls::none},
                                                         {"required", ListenerTls::required, false}};
 constexpr Choice<Acknowledge> acknowledge_choices[] = {
-    {"spool", Acknowledge::spool, true},
+    {"spool", Acknowledge::spool},
     {"backend", Acknowledge::backend},
     {"backend_or_spool", Acknowledge::backend_or_spool, false}};
 constexpr Choice<TlsVersion> version_choices[] = {{"1.2", TlsVersion::v1_2},
@@ -84,6 +84,7 @@ void read_listeners(ObjectReader& root, Settings& settings, Sources& sources, Fa
         for (const std::string_view address : {"127.0.0.1:2525", "[::1]:2525"}) {
             ListenerSettings listener;
             listener.address = SocketAddress::parse(address).value();
+            sources.listener_indices.push_back(settings.listeners.size());
             settings.listeners.push_back(std::move(listener));
         }
         return;

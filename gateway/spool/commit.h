@@ -41,6 +41,7 @@ class Commit {
         std::uint32_t content_bytes = 0; // at the record's end
         std::uint32_t body_crc = 0;
         std::uint64_t sequence = 0; // once placed
+        bool is_copy = false; // of a message that is safe elsewhere: failing, it removes nothing
     };
 
     explicit Commit(BufferPool& pool) : pool_(pool) {}

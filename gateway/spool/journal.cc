@@ -207,7 +207,9 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
     if (is_header) {
         slot.state = Slot::State::free;
         if (is_whole) {
-            segments_.opened(segment);
+            if (segments_.at(segment).state == Segment::State::opening) { // else it was forsaken
+                segments_.opened(segment);
+            }
         } else {
             quiet_until_ = now + failure_pause;
             give_up(result < 0 ? static_cast<int>(-result) : ENOSPC, observer);
@@ -266,7 +268,7 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         if (record.type == RecordType::marks) {
             continue;
         }
-        if (record.type == RecordType::message) {
+        if (record.type == RecordType::message && !record.is_copy) {
             for (const SegmentName& home : slot.failed_in) {
                 waiting_marks_.push_back(
                     {.mark = {.kind = MarkKind::removed, .id = record.id, .home = home}});
@@ -300,6 +302,11 @@ void Journal::give_up(int error, JournalObserver& observer) {
             fail(*slot, error, observer);
         }
     }
+}
+
+void Journal::forsake_segments() {
+    segments_.seal_all();
+    current_.reset();
 }
 
 Instant Journal::deadline() const {

@@ -100,6 +100,9 @@ class Journal {
     // waits is told as failed.
     void give_up(int error, JournalObserver& observer);
 
+    // The segments that there are can't be relied on any more: nothing new is written to them.
+    void forsake_segments();
+
     // When next_write() may have something without anything else happening.
     [[nodiscard]] Instant deadline() const;
     [[nodiscard]] bool idle() const; // nothing gathered, nothing under way

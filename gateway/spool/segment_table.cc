@@ -59,6 +59,15 @@ void SegmentTable::close(std::uint32_t index) {
 
 void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment::State::sealed; }
 
+void SegmentTable::seal_all() {
+    for (Segment& segment : segments_) {
+        if (segment.state != Segment::State::discarded) {
+            segment.state = Segment::State::sealed;
+        }
+    }
+    spares_.clear();
+}
+
 std::optional<std::uint32_t> SegmentTable::next_to_discard() const {
     for (std::uint32_t index = 0; index < count(); ++index) {
         const Segment& segment = segments_[index];
@@ -71,7 +80,9 @@ std::optional<std::uint32_t> SegmentTable::next_to_discard() const {
 
 void SegmentTable::discarded(std::uint32_t index) {
     Segment& segment = segments_[index];
-    RINGMX_ASSERT(segment.state == Segment::State::sealed && !is_needed(segment));
+    RINGMX_ASSERT(
+        (segment.state == Segment::State::sealed || segment.state == Segment::State::leaving) &&
+        !is_needed(segment));
     segment.state = Segment::State::discarded;
     segment.descriptor = -1;
     home_gone(segment.previous);
@@ -127,15 +138,16 @@ void SegmentTable::reclaim() {
     }
 }
 
-std::optional<std::uint32_t> SegmentTable::least_needed() const {
-    std::optional<std::uint32_t> least;
+std::optional<std::uint32_t> SegmentTable::oldest_held() const {
+    std::optional<std::uint32_t> oldest;
     for (std::uint32_t index = 0; index < count(); ++index) {
-        if (segments_[index].state == Segment::State::full &&
-            (!least || segments_[index].holds < segments_[*least].holds)) {
-            least = index;
+        const Segment& segment = segments_[index];
+        if (segment.state == Segment::State::full && segment.holds > 0 &&
+            (!oldest || segment.name.life < segments_[*oldest].name.life)) {
+            oldest = index;
         }
     }
-    return least;
+    return oldest;
 }
 
 } // namespace ringmx::spool

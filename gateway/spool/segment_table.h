@@ -32,7 +32,7 @@
 namespace ringmx::spool {
 
 struct Segment {
-    enum class State : std::uint8_t { spare, opening, writing, full, sealed, discarded };
+    enum class State : std::uint8_t { spare, opening, writing, full, sealed, leaving, discarded };
     struct Marked {
         SegmentName home;
         std::uint32_t marks = 0;
@@ -77,9 +77,11 @@ class SegmentTable {
     void opened(std::uint32_t index); // the header is durable
     void close(std::uint32_t index);  // no more is written to it in this life
     void seal(std::uint32_t index);   // a write failed
-    // A sealed one that is not needed any more: the owner deletes its file, then says discarded().
-    // Nothing: there is none.
+    void seal_all();                  // nothing is written to any of those that there are
+    // A sealed one that is not needed any more: the owner deletes its file, then says discarded();
+    // leave() if that takes a while. Nothing: there is none.
     [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;
+    void leave(std::uint32_t index) { segments_[index].state = Segment::State::leaving; }
     void discarded(std::uint32_t index);
 
     void hold(std::uint32_t index) { ++segments_[index].holds; }
@@ -88,9 +90,9 @@ class SegmentTable {
     // A segment of an earlier generation is gone.
     void home_gone(const SegmentName& home);
 
-    // The closed segment that holds least, for moving what it holds elsewhere; nothing when none is
-    // closed.
-    [[nodiscard]] std::optional<std::uint32_t> least_needed() const;
+    // The closed segment whose life is the oldest among those that are held, for moving what they
+    // hold elsewhere: what later ones have marks about goes first.
+    [[nodiscard]] std::optional<std::uint32_t> oldest_held() const;
 
   private:
     [[nodiscard]] static bool is_needed(const Segment& segment);

@@ -29,7 +29,7 @@ constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
-enum class OwnerKind : std::uint8_t { intake = 1, ending, command };
+enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command };
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
     return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
@@ -53,7 +53,7 @@ MailQueue::MailQueue(Worker& worker, SpoolOptions options)
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
       dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
-      generation_(options.generation) {
+      mover_(worker, *this), generation_(options.generation) {
     number_pools();
 }
 
@@ -64,6 +64,8 @@ std::uint64_t MailQueue::owner_of(const SpoolIntake& intake) {
 std::uint64_t MailQueue::owner_of(const Ending& ending) {
     return owner(OwnerKind::ending, ending.self);
 }
+
+std::uint64_t MailQueue::owner_of_move(Handle move) { return owner(OwnerKind::move, move); }
 
 std::uint64_t MailQueue::next_id() {
     return spool::packed({generation_, worker_.index(), next_counter_++});
@@ -175,12 +177,20 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
                         const spool::Commit& commit) {
+    if (kind_of(record.owner) == OwnerKind::move) {
+        mover_.on_durable(handle_of(record.owner), record, place);
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
     RINGMX_ASSERT(intake != nullptr); // it stays until each of its records was told of
     intake->on_durable(record, place, commit);
 }
 
 void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
+    if (kind_of(record.owner) == OwnerKind::move) {
+        mover_.on_failed(handle_of(record.owner), record, is_written);
+        return;
+    }
     SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
     RINGMX_ASSERT(intake != nullptr);
     intake->on_failed(record, is_written, error);
@@ -202,6 +212,8 @@ void MailQueue::mark_durable(std::uint64_t owner) {
         endings_.destroy(*ending);
         return;
     }
+    case OwnerKind::move:
+        return;
     case OwnerKind::command:
         answers_.mark_over(handle_of(owner), 0);
         return;
@@ -215,6 +227,8 @@ void MailQueue::mark_failed(std::uint64_t owner, int error) {
 
 void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
     const spool::QueueEntry& entry = index_.at(slot);
+    RINGMX_ASSERT(!is_moving(slot));
+    set_flag(slot, changing_flag, true);
     log_.journal().append_mark({.kind = kind,
                                 .id = entry.id,
                                 .home = log_.name_of(entry.segment),
@@ -223,11 +237,14 @@ void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
 }
 
 void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) {
-    if (part == QueueAnswers::record_part) {
+    if ((part & mover_part) != 0 && part != QueueAnswers::record_part) {
+        mover_.on_record(reader, part & ~mover_part, std::move(record));
+    } else if (part == QueueAnswers::record_part) {
         answers_.on_record(reader, std::move(record));
     } else if (part == 0) {
         Dispatch* const dispatch = dispatches_.find(reader);
-        if (dispatch != nullptr && index_.at(dispatch->slot()).flags != 0) {
+        if (dispatch != nullptr &&
+            (index_.at(dispatch->slot()).flags & (hold_flag | removed_flag)) != 0) {
             finish(*dispatch); // held or removed since it was read
         } else if (dispatch != nullptr) {
             dispatch->start(std::move(record));
@@ -245,6 +262,7 @@ void MailQueue::run() {
         held_budget_.run();
     }
     start_due();
+    mover_.run();
     log_.run();
     count_queue();
 }
@@ -289,6 +307,10 @@ void MailQueue::start_due() {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
+        if ((entry.flags & flag_moving) != 0) {
+            index_.set_due(*slot, worker_.now() + watch_interval);
+            continue;
+        }
         if (entry.pool != spool::no_pool && !has_backend(entry.pool) && !has_expired(*slot)) {
             schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
                                                    : Tally{.waits_for = entry.pool});
@@ -383,7 +405,7 @@ void MailQueue::cut() {
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           (log_.idle() || (is_cut_ && log_.is_stuck()));
+           mover_.idle() && (log_.idle() || (is_cut_ && log_.is_stuck()));
 }
 
 Instant MailQueue::deadline() const {
@@ -391,7 +413,7 @@ Instant MailQueue::deadline() const {
     const Instant due = may_start ? index_.next_deadline() : never;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
-    return std::min({due, log_.deadline(), answers_.deadline(),
+    return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
                      is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never});
 }
 

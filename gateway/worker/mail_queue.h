@@ -24,6 +24,7 @@
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
 #include "worker/held_budget.h"
+#include "worker/mover.h"
 #include "worker/queue_answers.h"
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
@@ -74,6 +75,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
              std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
              const spool::Commit::Record& record);
 
+    // For the mover.
+    static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
+    [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
+    // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
+    void moved(std::uint64_t id, const spool::RecordPlace& place,
+               std::vector<std::uint32_t> chunk_segments);
+
     // For dispatches and forwardings.
     [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
     [[nodiscard]] std::uint16_t pool_number(std::uint32_t pool_index);
@@ -88,8 +96,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
         return pool_names_[pool];
     }
+    // Nobody may change it now: it is being moved.
+    [[nodiscard]] bool is_moving(spool::QueueIndex::Slot slot) const {
+        return (index_.at(slot).flags & flag_moving) != 0;
+    }
     // QueueAnswers::mark_over() follows.
     void await_mark(spool::QueueIndex::Slot slot, spool::MarkKind kind, Handle command);
+    void mark_is_over(spool::QueueIndex::Slot slot) { set_flag(slot, changing_flag, false); }
     void hold(spool::QueueIndex::Slot slot);
     void release(spool::QueueIndex::Slot slot);
     void remove(spool::QueueIndex::Slot slot);
@@ -124,10 +137,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
-    // QueueEntry::flags of an active one: what it becomes when its forwarding is over.
-    static constexpr std::uint8_t hold_flag = 1;
-    static constexpr std::uint8_t removed_flag = 2;
-    static constexpr std::uint8_t flags_mask = 3;
+    // QueueEntry::flags beside flag_moving. Of an active one: what it becomes when its forwarding is
+    // over. Of any: an operator's mark is not durable yet; it names the message's place, so it is
+    // not moved.
+    static constexpr std::uint8_t hold_flag = 2;
+    static constexpr std::uint8_t removed_flag = 4;
+    static constexpr std::uint8_t changing_flag = 8;
     // A message that is over, until that is durable.
     struct Ending {
         Handle self;
@@ -142,9 +157,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void watch_pools();
     void try_journal_waiters();
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
+    void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
+                          std::vector<std::uint32_t> segments);
     [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
     void drop(Slot slot); // of which a durable mark says that it is over
     void postpone(Slot slot);
+    void set_flag(Slot slot, std::uint8_t flag, bool is_set);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     struct Tally {
@@ -178,6 +196,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Slab<Dispatch> dispatches_;
     Slab<Forwarding> forwardings_;
     Slab<Ending> endings_;
+    Mover mover_;
     std::vector<Handle> journal_waiters_; // first come, first served
     std::vector<Handle> ended_intakes_;   // to be destroyed at the turn's end
     std::vector<Handle> ended_dispatches_;

@@ -24,7 +24,7 @@ void MailQueue::finish(Dispatch& dispatch) {
         --disk_dispatches_;
     }
     const std::uint64_t flags = index_.at(slot).flags;
-    index_.at(slot).flags = 0;
+    set_flag(slot, hold_flag | removed_flag, false);
     if ((flags & removed_flag) != 0) {
         drop(slot);
         return;
@@ -181,18 +181,41 @@ std::vector<std::uint32_t> MailQueue::segments_of(Slot slot) const {
 
 // The last mark about a message. Its segments are held until that is durable.
 void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
-    const spool::QueueEntry& entry = index_.at(slot);
+    append_last_mark(index_.at(slot).id, kind, recipient, segments_of(slot));
+    index_.erase(slot);
+}
+
+// `segments`: of the message's record, then of its chunks.
+void MailQueue::append_last_mark(std::uint64_t id, MarkKind kind, std::uint32_t recipient,
+                                 std::vector<std::uint32_t> segments) {
     Ending* const ending = endings_.create();
     RINGMX_ASSERT(ending != nullptr);
-    ending->segments = segments_of(slot);
-    RINGMX_MUTATE(marks_without_home, return);
-    log_.journal().append_mark({.kind = kind,
-                                .id = entry.id,
-                                .recipient = recipient,
-                                .home = log_.name_of(entry.segment),
-                                .at = worker_.wall_time()},
-                               owner_of(*ending), false, worker_.now());
-    index_.erase(slot);
+    const spool::SegmentName home = log_.name_of(segments.front());
+    ending->segments = std::move(segments);
+    log_.journal().append_mark(
+        {.kind = kind, .id = id, .recipient = recipient, .home = home, .at = worker_.wall_time()},
+        owner_of(*ending), false, worker_.now());
+}
+
+// Marks name the new place from now on; those that named the old one go with it.
+void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
+                      std::vector<std::uint32_t> chunk_segments) {
+    const std::optional<Slot> slot = index_.find(id);
+    if (!slot) { // it ended meanwhile, where it was: so does the copy
+        chunk_segments.insert(chunk_segments.begin(), place.segment);
+        append_last_mark(id, MarkKind::removed, spool::every_recipient, std::move(chunk_segments));
+        return;
+    }
+    spool::QueueEntry& entry = index_.at(*slot);
+    const std::vector<std::uint32_t> old_segments = segments_of(*slot);
+    log_.note_move(place.segment, log_.name_of(entry.segment));
+    entry.set_place(place.segment, place.offset, place.record_bytes);
+    if (!chunk_segments.empty()) {
+        index_.set_chunk_segments(*slot, std::move(chunk_segments));
+    }
+    for (const std::uint32_t segment : old_segments) {
+        log_.release(segment);
+    }
 }
 
 void MailQueue::log_unreadable(const Dispatch& dispatch) {

@@ -4,7 +4,8 @@
 // request()  one more file, of the size and with the flags that all segments of this run have;
 //            answered by `segment` or `failed`. The worker asks for one at a time; asking again with
 //            `at_once` only hurries the one that is on its way.
-// discard()  a segment that the worker was given and that nobody needs any more: closed, deleted.
+// discard()  a segment that the worker was given and that nobody needs any more: closed, deleted,
+//            answered by `discarded`; until then marks about it matter.
 // released() of an adopted segment: the worker that took its holds to zero says so.
 // take()     the next piece of news; the worker's waker is woken when there is some.
 //
@@ -37,6 +38,7 @@ class SegmentSupply {
             segment,   // descriptor, size_bytes: allocated whole, empty
             failed,    // error: the request is over, ask again later
             home_gone, // home: that adopted segment is deleted; marks about it concern nothing
+            discarded, // descriptor: that file is gone, for good
             lost,      // error: the directory or files in it are gone: what is written is not safe
         };
         Kind kind = Kind::failed;

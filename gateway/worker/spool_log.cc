@@ -252,8 +252,17 @@ void SpoolLog::take_news() {
         case SegmentSupply::News::Kind::home_gone:
             table_.home_gone(news.home);
             break;
+        case SegmentSupply::News::Kind::discarded:
+            for (std::uint32_t index = 0; index < table_.count(); ++index) {
+                if (table_.at(index).state == spool::Segment::State::leaving &&
+                    table_.at(index).descriptor == news.descriptor) {
+                    table_.discarded(index);
+                }
+            }
+            break;
         case SegmentSupply::News::Kind::lost:
             lost_ = news.error;
+            journal_.forsake_segments();
             break;
         }
     }
@@ -294,7 +303,7 @@ void SpoolLog::request_segments() {
 void SpoolLog::discard_segments() {
     while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
         options_.supply->discard(table_.at(*index).descriptor);
-        table_.discarded(*index);
+        table_.leave(*index);
     }
 }
 

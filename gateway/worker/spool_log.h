@@ -73,6 +73,12 @@ class SpoolLog {
     SpoolLog& operator=(const SpoolLog&) = delete;
 
     [[nodiscard]] spool::Journal& journal() { return journal_; }
+    [[nodiscard]] const spool::SegmentTable& segments() const { return table_; }
+    [[nodiscard]] std::uint32_t segments_max() const { return options_.segments_max; }
+    // The record at `segment` is a later one of a message that stood in `home`.
+    void note_move(std::uint32_t segment, const spool::SegmentName& home) {
+        table_.note_mark(segment, home);
+    }
     [[nodiscard]] std::uint64_t room_bytes() const;
     // Why nothing can be written now, as an errno; 0 while it can. A write that failed counts for as
     // long as the journal pauses.

@@ -90,7 +90,7 @@ class Verification {
     Worker& worker_;
     std::unique_ptr<policy::VerificationCache> cache_; // null: no route verifies
     Slab<VerificationProbe> probes_;
-    // By key.low, in no order: few questions are open at a time.
+    // In no order: few questions are open at a time.
     std::vector<std::pair<policy::VerificationCache::Key, Handle>> open_;
     std::vector<Handle> ended_;
     std::uint64_t last_ticket_ = 0;

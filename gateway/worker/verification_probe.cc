@@ -225,8 +225,10 @@ void VerificationProbe::give_up() {
     }
     if (BackendConnection* const current = connection()) {
         connection_ = {};
-        current->leave(mail_sent_ ? BackendConnection::Leave::broken
-                                  : BackendConnection::Leave::clean);
+        // One that has just been dialled may serve others, unless nobody comes any more.
+        const bool is_of_use = !mail_sent_ && !worker_.draining();
+        current->leave(is_of_use ? BackendConnection::Leave::clean
+                                 : BackendConnection::Leave::broken);
     }
     end(VerificationResult::unavailable, {});
 }

@@ -100,8 +100,12 @@ void SimSegments::create(std::uint32_t worker) {
 }
 
 void SimSegments::discard(int file) {
-    RINGMX_ASSERT_STATE(own_.erase(file) == 1, "file %d is discarded and not of this run", file);
+    const auto found = own_.find(file);
+    RINGMX_ASSERT_STATE(found != own_.end(), "file %d is discarded and not of this run", file);
+    const std::uint32_t owner = found->second;
+    own_.erase(found);
     disk_.remove(file);
+    tell(owner, {.kind = worker::SegmentSupply::News::Kind::discarded, .descriptor = file});
 }
 
 AdoptedQueue& SimSegments::recover() {

@@ -229,6 +229,57 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
     rig.finish();
 }
 
+// Held messages would pin every segment after a while.
+TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
+                                                   : std::nullopt;
+    };
+    std::string content;
+    while (content.size() < 100'000) {
+        content += "a: " + std::string(900, 'x') + "\r\n";
+    }
+    Client& client = rig.greeted();
+    constexpr int messages = 400; // two and a half times what the spool can hold
+    for (int count = 0; count < messages; ++count) {
+        const char* const to = count % 20 == 0 ? "<bad@two.example>" : "<good@two.example>";
+        const std::string reply = send_message(rig, client, content, to);
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms); // delivered, marked
+    }
+    EXPECT_EQ(rig.queued(), messages / 20);
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(messages - messages / 20));
+    rig.restart(1, true);
+    rig.run_for(1min);
+    EXPECT_EQ(rig.queued(), messages / 20);
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(messages - messages / 20));
+    rig.finish();
+}
+
+TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    rig.segments.request_error = ENOENT;
+    rig.segments.lose(ENOENT);
+    rig.run_for(1s);
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    const std::size_t files_before = rig.disk.files().size();
+    rig.segments.request_error = 0;
+    rig.run_for(10s);
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nd\r\n", "<u@two.example>").starts_with("250"));
+    EXPECT_GT(rig.disk.files().size() + 1, files_before);
+    EXPECT_EQ(rig.queued(), 2);
+    (void)rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    rig.finish();
+}
+
 TEST(Spool, ADiskThatFailsIsToldAndForgivenLater) {
     Rig rig(spooling());
     (void)rig.backend(Rig::third_address);

@@ -321,15 +321,17 @@ TEST(WorkerVerification, AReloadKeepsAnswersAndAPurgeDoesNot) {
 }
 
 TEST(WorkerVerification, ADrainDoesNotWaitForAnswersThatNobodyHears) {
-    Verifying one;
-    one.backend.answer = always("RCPT", ScriptedBackend::say_nothing);
-    Client& client = one.with_mail();
-    one.rig.send(client, known);
-    one.rig.run_for(1s);
-    client.socket->reset();
-    one.rig.post(worker::Inbox::Kind::drain);
-    EXPECT_TRUE(one.rig.run_until([&] { return one.rig.finished(); }, 5s));
-    one.rig.finish();
+    for (const char* verb : {"RCPT", "connect"}) {
+        Verifying one;
+        one.backend.answer = always(verb, ScriptedBackend::say_nothing);
+        Client& client = one.with_mail();
+        one.rig.send(client, known);
+        one.rig.run_for(1s);
+        client.socket->reset();
+        one.rig.post(worker::Inbox::Kind::drain);
+        EXPECT_TRUE(one.rig.run_until([&] { return one.rig.finished(); }, 5s)) << verb;
+        one.rig.finish();
+    }
 }
 
 TEST(WorkerVerification, ACutEndsWhoWaits) {

@@ -101,16 +101,18 @@ TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
 }
 
 TEST(SettingsWarnings, WhatIsAskedForAndNotBuiltIsTold) {
-    EXPECT_THAT(warnings(R"(, "handoff": "3s")", "",
-                         R"("a/b": {"backends": [{"address": "a:25"}], "ca_file": "ca.pem"})",
-                         R"(, "tls": {"minimum_version": "1.3", "ciphers": "A"},
+    EXPECT_THAT(
+        warnings(R"(, "handoff": "3s")", "",
+                 R"("a/b": {"backends": [{"address": "a:25"}], "ca_file": "ca.pem"})",
+                 R"(, "tls": {"minimum_version": "1.3", "ciphers": "A"},
                       "spool": {"on_failure": "bounce", "bounce_pool": "a/b"})"),
-                ElementsAre("/listeners/0/handoff: has no effect yet: the spool is not built",
-                            "/tls/minimum_version: has no effect yet: TLS is not built",
-                            "/tls/ciphers: has no effect yet: TLS is not built",
-                            "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
-                            "/spool/on_failure: has no effect yet: the spool is not built",
-                            "/spool/bounce_pool: has no effect yet: the spool is not built"));
+        ElementsAre("/listeners/0/handoff: has no effect yet: "
+                    "\"backend_or_spool\" is not built",
+                    "/tls/minimum_version: has no effect yet: TLS is not built",
+                    "/tls/ciphers: has no effect yet: TLS is not built",
+                    "/pools/a~1b/ca_file: has no effect yet: TLS to backends is not built",
+                    "/spool/on_failure: has no effect yet: a report to the sender is not built",
+                    "/spool/bounce_pool: has no effect yet: a report to the sender is not built"));
     EXPECT_THAT(warnings(R"(, "handoff": "2s")", "",
                          R"("a": {"backends": [{"address": "a:25"}], "ca_file": ""})",
                          R"(, "tls": {"minimum_version": "1.2", "ciphers": "", "certificates": []},

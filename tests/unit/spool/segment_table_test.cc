@@ -100,16 +100,18 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_FALSE(table.next_to_discard());
 }
 
-TEST_F(SegmentTableTest, TheLeastNeededIsTheClosedOneThatHoldsFewest) {
+TEST_F(SegmentTableTest, TheOldestHeldIsTheFirstClosedOneThatHoldsSomething) {
+    EXPECT_EQ(table.oldest_held(), std::nullopt);
     const std::uint32_t first = begin();
-    table.hold(first);
     table.hold(first);
     table.close(first);
     const std::uint32_t second = begin();
     table.hold(second);
     table.close(second);
-    (void)begin();
-    EXPECT_EQ(table.least_needed(), second);
+    table.hold(begin());
+    EXPECT_EQ(table.oldest_held(), first);
+    table.release(first);
+    EXPECT_EQ(table.oldest_held(), second);
 }
 
 } // namespace

@@ -1,0 +1,259 @@
+#include "worker/mover.h"
+
+#include "worker/mail_queue.h"
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace ringmx::worker {
+
+using spool::QueueState;
+
+namespace {
+
+// Spare segments below which room is made; one of them is kept for marks anyway.
+constexpr std::uint32_t spares_wanted = spool::spares_kept + 1;
+constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
+
+} // namespace
+
+// What a write has failed in, or what is not in the directory any more, is left as soon as may be;
+// else segments are, while few are spare.
+std::optional<std::uint32_t> Mover::choose() const {
+    const spool::SegmentTable& segments = queue_.log().segments();
+    for (std::uint32_t index = 0; index < segments.count(); ++index) {
+        const spool::Segment& segment = segments.at(index);
+        if (segment.state == spool::Segment::State::sealed && segment.holds > 0 &&
+            std::ranges::find(barren_, index) == barren_.end()) {
+            return index;
+        }
+    }
+    const bool is_short = segments.files_count() >= queue_.log().segments_max() &&
+                          segments.spare_count() < spares_wanted;
+    return is_short ? segments.oldest_held() : std::nullopt;
+}
+
+void Mover::run() {
+    moves_.for_each([this](Move& move) { advance(move); });
+    if (worker_.draining() || worker_.now() < rest_until_ || worker_.pressure() != Pressure::none) {
+        return;
+    }
+    if (!victim_) {
+        victim_ = queue_.log().error() == 0 ? choose() : std::nullopt;
+        if (!victim_) {
+            return;
+        }
+        looked_until_ = found_bytes_ = 0;
+        found_.clear();
+    }
+    if (looked_until_ != UINT64_MAX) {
+        look_for_messages();
+    }
+    while (!found_.empty() && looked_until_ == UINT64_MAX && moves_.used() < moves_max) {
+        const auto slot = queue_.index().find(found_.back());
+        found_.pop_back();
+        if (slot && queue_.index().state(*slot) != QueueState::active &&
+            queue_.index().at(*slot).flags == 0) {
+            begin(*slot);
+        }
+    }
+    if (looked_until_ == UINT64_MAX && found_.empty() && moves_.used() == 0) {
+        const spool::Segment& segment = queue_.log().segments().at(*victim_);
+        const bool is_left = segment.holds > 0; // by what is not the index's, or could not be moved
+        if (is_left && segment.state == spool::Segment::State::sealed) {
+            barren_.push_back(*victim_);
+        }
+        rest_until_ = worker_.now() + (is_left ? pause : Duration{0});
+        victim_.reset();
+    }
+}
+
+void Mover::look_for_messages() {
+    spool::QueueIndex& index = queue_.index();
+    for (std::uint32_t count = 0; count < entries_looked_at; ++count) {
+        const auto slot = index.first_after(looked_until_);
+        if (!slot) {
+            looked_until_ = UINT64_MAX;
+            break;
+        }
+        const spool::QueueEntry& entry = index.at(*slot);
+        looked_until_ = entry.age;
+        const spool::QueueExtra* const extra = index.extra(*slot);
+        if (entry.segment == *victim_ ||
+            (extra != nullptr &&
+             std::ranges::find(extra->chunk_segments, *victim_) != extra->chunk_segments.end())) {
+            found_.push_back(entry.id);
+            found_bytes_ += entry.stored_bytes;
+        }
+    }
+    const spool::Segment& segment = queue_.log().segments().at(*victim_);
+    if (segment.state == spool::Segment::State::full && found_bytes_ > segment.size_bytes / 2) {
+        found_.clear(); // little would be won: the spool is simply full
+        looked_until_ = UINT64_MAX;
+    }
+}
+
+void Mover::begin(spool::QueueIndex::Slot slot) {
+    Move* const move = moves_.create();
+    RINGMX_ASSERT(move != nullptr);
+    spool::QueueEntry& entry = queue_.index().at(slot);
+    entry.flags = flag_moving;
+    move->id = entry.id;
+    read(*move, message_part);
+}
+
+void Mover::advance(Move& move) {
+    if (move.is_busy) {
+        return;
+    }
+    if (!move.is_read) {
+        read(move, message_part);
+    } else if (!move.content.empty() && move.next_chunk < move.message.chunks.size()) {
+        write_chunk(move);
+    } else if (move.next_chunk < move.message.chunks.size()) {
+        read(move, move.next_chunk + 1);
+    } else {
+        write_message(move);
+    }
+}
+
+// What there is no memory for now is tried again in the next turn.
+void Mover::read(Move& move, std::uint32_t part) {
+    const auto slot = queue_.index().find(move.id);
+    if (!slot) {
+        give_up(move);
+        return;
+    }
+    const spool::QueueEntry& entry = queue_.index().at(*slot);
+    spool::RecordPlace place{entry.segment, entry.offset,
+                             static_cast<std::uint32_t>(entry.record_bytes)};
+    if (part != message_part) {
+        const spool::ChunkPlace& chunk = move.message.chunks[part - 1];
+        place = {queue_.index().extra(*slot)->chunk_segments[part - 1], chunk.offset,
+                 chunk.record_bytes};
+    }
+    move.is_busy = queue_.log().read(place, move.id, move.self, MailQueue::mover_part | part);
+}
+
+void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
+    Move* const move = moves_.find(handle);
+    RINGMX_ASSERT(move != nullptr);
+    move->is_busy = false;
+    if (record.error != 0) {
+        give_up(*move);
+        return;
+    }
+    if (part != message_part) {
+        move->content = std::move(record.body);
+        write_chunk(*move);
+        return;
+    }
+    std::string whole;
+    for (const Slice& slice : record.body) {
+        whole += slice.text();
+    }
+    std::size_t content_start = 0;
+    auto message = spool::read_message_head(as_bytes(whole), whole.size(), content_start);
+    if (!message) {
+        give_up(*move);
+        return;
+    }
+    move->message = std::move(*message);
+    move->is_read = true;
+    if (move->message.chunks.empty()) {
+        for (Slice& slice : record.body) {
+            const std::size_t skip = std::min(content_start, slice.size());
+            content_start -= skip;
+            slice.remove_prefix(skip);
+            move->content.push_back(std::move(slice));
+        }
+    }
+    advance(*move);
+}
+
+void Mover::write_chunk(Move& move) {
+    move.is_busy = queue_.log().journal().append({.type = spool::RecordType::chunk,
+                                                  .id = move.id,
+                                                  .owner = MailQueue::owner_of_move(move.self),
+                                                  .part = move.next_chunk},
+                                                 {}, move.content) == spool::Commit::Append::taken;
+}
+
+// With the states that its recipients have now: marks that come later have a later number.
+void Mover::write_message(Move& move) {
+    const auto slot = queue_.index().find(move.id);
+    if (!slot) {
+        give_up(move);
+        return;
+    }
+    const spool::QueueEntry& entry = queue_.index().at(*slot);
+    move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
+    move.message.expires_from = WallTime{std::chrono::seconds(entry.expires_from_s)};
+    for (spool::StoredRecipient& recipient : move.message.recipients) {
+        recipient.state = spool::RecipientState::pending;
+    }
+    if (const spool::QueueExtra* const extra = queue_.index().extra(*slot)) {
+        for (const spool::QueueExtra::Settled& settled : extra->settled) {
+            spool::StoredRecipient& recipient = move.message.recipients[settled.recipient];
+            recipient.state = settled.state;
+            recipient.last_reply = queue_.index().reply(settled.reply);
+        }
+    }
+    std::string& head = queue_.scratch();
+    head.clear();
+    spool::append_message_body(head, move.message);
+    move.is_busy =
+        queue_.log().journal().append({.type = spool::RecordType::message,
+                                       .id = move.id,
+                                       .owner = MailQueue::owner_of_move(move.self),
+                                       .is_copy = true},
+                                      as_bytes(head), move.content) == spool::Commit::Append::taken;
+}
+
+void Mover::on_durable(Handle handle, const spool::Commit::Record& record,
+                       const spool::RecordPlace& place) {
+    Move* const move = moves_.find(handle);
+    RINGMX_ASSERT(move != nullptr);
+    move->is_busy = false;
+    move->content.clear();
+    if (record.type == spool::RecordType::chunk) {
+        spool::ChunkPlace& chunk = move->message.chunks[move->next_chunk++];
+        chunk = {queue_.log().name_of(place.segment).life, place.offset, place.record_bytes};
+        move->chunk_segments.push_back(place.segment);
+        advance(*move);
+        return;
+    }
+    queue_.moved(move->id, place, std::exchange(move->chunk_segments, {}));
+    end(*move);
+}
+
+void Mover::on_failed(Handle handle, const spool::Commit::Record& record, bool is_written) {
+    Move* const move = moves_.find(handle);
+    RINGMX_ASSERT(move != nullptr);
+    move->is_busy = false;
+    rest_until_ = worker_.now() + pause;
+    give_up(*move, is_written && record.type == spool::RecordType::message);
+}
+
+void Mover::give_up(Move& move, bool keeps_chunks) {
+    if (!keeps_chunks) {
+        for (const std::uint32_t segment : move.chunk_segments) {
+            queue_.log().release(segment);
+        }
+    }
+    end(move);
+}
+
+void Mover::end(Move& move) {
+    if (const auto slot = queue_.index().find(move.id)) {
+        spool::QueueEntry& entry = queue_.index().at(*slot);
+        entry.flags = entry.flags & flag_others;
+    }
+    moves_.destroy(move);
+}
+
+Instant Mover::deadline() const { return victim_ ? std::max(rest_until_, worker_.now()) : never; }
+
+} // namespace ringmx::worker

@@ -1,0 +1,92 @@
+// Moves the last messages out of segments that few of them keep from being used again: a held message
+// would else pin its segment, and those with marks about its neighbours, for weeks.
+//
+//   few spare segments left ─▶ the segment that holds least (one that can't be relied on any more
+//   goes first) ─▶ its messages, found in the index bit by bit ─▶ each: its record and its chunks are read ─▶ chunk records anew ─▶ durable ─▶ its message
+//   record anew, with the states of that moment ─▶ durable ─▶ the index names the new places, and
+//   the holds on the old ones end
+//
+// While a message is moved nobody else reads it: flag_moving in its entry. A message that ends
+// meanwhile is ended once more in its new place. Until the old record is gone for good the new one's
+// segment stays (SegmentTable::note_mark), since marks name the new place from then on.
+// Bounds: moves_max messages at a time, each with one record in memory; a look at entries_looked_at
+//         entries a turn.
+// Thread: one worker's.
+// Errors: a message that can't be read or written stays where it is. Should a part of a failed copy be
+//         on the disk it is as good as the original, so its chunks stay held for this run.
+#pragma once
+
+#include "base/slab.h"
+#include "spool/journal.h"
+#include "spool/queue_index.h"
+#include "spool/stored_message.h"
+#include "worker/spool_log.h"
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace ringmx::worker {
+
+class MailQueue;
+class Worker;
+
+// Of QueueEntry::flags.
+inline constexpr std::uint8_t flag_moving = 1;
+inline constexpr std::uint8_t flag_others = 0x7E; // MailQueue's, who has one of them is not moved
+
+class Mover {
+  public:
+    static constexpr std::uint32_t moves_max = 4;
+    static constexpr std::uint32_t entries_looked_at = 1000;
+    static constexpr Duration pause = 10s; // after a segment that is not worth it, or a failure
+
+    Mover(Worker& worker, MailQueue& queue) : worker_(worker), queue_(queue), moves_(moves_max) {}
+    Mover(const Mover&) = delete;
+    Mover& operator=(const Mover&) = delete;
+
+    void run(); // once a turn
+    [[nodiscard]] Instant deadline() const;
+    [[nodiscard]] bool idle() const { return moves_.used() == 0; }
+
+    // Of a record that a move wrote or read; `move` names it.
+    void on_record(Handle move, std::uint32_t part, ReadRecord record);
+    void on_durable(Handle move, const spool::Commit::Record& record,
+                    const spool::RecordPlace& place);
+    void on_failed(Handle move, const spool::Commit::Record& record, bool is_written);
+
+  private:
+    struct Move {
+        Handle self;
+        std::uint64_t id = 0;
+        spool::StoredMessage message;
+        std::vector<Slice> content;                // of the record that is to be written next
+        std::vector<std::uint32_t> chunk_segments; // new ones, each held once
+        std::uint32_t next_chunk = 0;
+        bool is_busy = false; // a read or a write is under way
+        bool is_read = false; // the message's record
+        explicit Move(Handle handle) : self(handle) {}
+    };
+
+    [[nodiscard]] std::optional<std::uint32_t> choose() const;
+    void look_for_messages();
+    void begin(spool::QueueIndex::Slot slot);
+    void advance(Move& move);
+    void read(Move& move, std::uint32_t part);
+    void write_chunk(Move& move);
+    void write_message(Move& move);
+    void give_up(Move& move, bool keeps_chunks = false);
+    void end(Move& move);
+
+    Worker& worker_;
+    MailQueue& queue_;
+    Slab<Move> moves_;
+    std::optional<std::uint32_t> victim_;
+    std::uint64_t looked_until_ = 0;    // age
+    std::uint64_t found_bytes_ = 0;     // of the victim's messages
+    std::vector<std::uint64_t> found_;  // ids, to be moved
+    std::vector<std::uint32_t> barren_; // sealed segments that no message can be moved out of
+    Instant rest_until_{};
+};
+
+} // namespace ringmx::worker
