@@ -256,6 +256,8 @@ void MailQueue::mark_failed(std::uint64_t owner, int error) {
 
 void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
     const spool::QueueEntry& entry = index_.at(slot);
+    RINGMX_ASSERT(!is_moving(slot));
+    set_flag(slot, changing_flag, true);
     log_.journal().append_mark({.kind = kind,
                                 .id = entry.id,
                                 .home = log_.name_of(entry.segment),
@@ -274,7 +276,8 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
         mover_.on_record(reader, part & ~mover_part, std::move(record));
     } else if (part == 0) {
         Dispatch* const dispatch = dispatches_.find(reader);
-        if (dispatch != nullptr && index_.at(dispatch->slot()).flags != 0) {
+        if (dispatch != nullptr &&
+            (index_.at(dispatch->slot()).flags & (hold_flag | removed_flag)) != 0) {
             finish(*dispatch); // held or removed since it was read
         } else if (dispatch != nullptr) {
             dispatch->start(std::move(record));

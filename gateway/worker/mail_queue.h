@@ -103,8 +103,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
         return pool_names_[pool];
     }
+    // Nobody may change it now: it is being moved.
+    [[nodiscard]] bool is_moving(spool::QueueIndex::Slot slot) const {
+        return (index_.at(slot).flags & flag_moving) != 0;
+    }
     // QueueAnswers::mark_over() follows.
     void await_mark(spool::QueueIndex::Slot slot, spool::MarkKind kind, Handle command);
+    void mark_is_over(spool::QueueIndex::Slot slot) { set_flag(slot, changing_flag, false); }
     void hold(spool::QueueIndex::Slot slot);
     void release(spool::QueueIndex::Slot slot);
     void remove(spool::QueueIndex::Slot slot);
@@ -149,10 +154,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
-    // QueueEntry::flags of an active one: what it becomes when its forwarding is over.
-    static constexpr std::uint8_t hold_flag = 1;
-    static constexpr std::uint8_t removed_flag = 2;
-    static constexpr std::uint8_t flags_mask = 3;
+    // QueueEntry::flags beside flag_moving. Of an active one: what it becomes when its forwarding is
+    // over. Of any: an operator's mark is not durable yet; it names the message's place, so it is
+    // not moved.
+    static constexpr std::uint8_t hold_flag = 2;
+    static constexpr std::uint8_t removed_flag = 4;
+    static constexpr std::uint8_t changing_flag = 8;
     // A message that is over, until that is durable.
     struct Ending {
         Handle self;
@@ -175,6 +182,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void end_dispatch(Dispatch& dispatch);
     void conclude(Dispatch& dispatch, const Tally& tally);
     [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
+    void set_flag(Slot slot, std::uint8_t flag, bool is_set);
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     [[nodiscard]] Tally judge_outcomes(Dispatch& dispatch);

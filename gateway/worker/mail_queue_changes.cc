@@ -10,7 +10,7 @@ using spool::QueueState;
 // One that is being forwarded is given up if it only waits; else its outcome counts first.
 void MailQueue::hold(Slot slot) {
     if (index_.at(slot).state == QueueState::active) {
-        index_.at(slot).flags |= hold_flag;
+        set_flag(slot, hold_flag, true);
         postpone(slot);
     } else {
         index_.hold(slot);
@@ -23,7 +23,7 @@ void MailQueue::release(Slot slot) {
     entry.expires_from_s = static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::seconds>(worker_.wall_time().time_since_epoch())
             .count());
-    entry.flags &= ~hold_flag & flags_mask;
+    set_flag(slot, hold_flag, false);
     index_.unsettle_failed(slot);
     if (entry.state != QueueState::active) {
         index_.set_due(slot, worker_.now());
@@ -36,8 +36,14 @@ void MailQueue::remove(Slot slot) {
         drop(slot);
         return;
     }
-    index_.at(slot).flags |= removed_flag;
+    set_flag(slot, removed_flag, true);
     postpone(slot);
+}
+
+void MailQueue::set_flag(Slot slot, std::uint8_t flag, bool is_set) {
+    spool::QueueEntry& entry = index_.at(slot);
+    const std::uint64_t others = entry.flags & ~std::uint64_t{flag};
+    entry.flags = (others | (is_set ? flag : 0U)) & 0x7F;
 }
 
 void MailQueue::drop(Slot slot) {

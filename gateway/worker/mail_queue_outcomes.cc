@@ -34,6 +34,11 @@ void MailQueue::finish(Dispatch& dispatch) {
         end_dispatch(dispatch);
         return;
     }
+    if (dispatch.error() == 0 && nothing_was_tried) {
+        index_.set_due(dispatch.slot(), worker_.now());
+        end_dispatch(dispatch);
+        return;
+    }
     if (dispatch.error() != 0) {
         log_unreadable(dispatch);
         index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
@@ -82,7 +87,7 @@ bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     if ((flags & hold_flag) == 0 || !is_over) {
         return false;
     }
-    index_.at(slot).flags = 0;
+    set_flag(slot, hold_flag, false);
     index_.hold(slot);
     return true;
 }

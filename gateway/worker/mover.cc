@@ -56,7 +56,8 @@ void Mover::run() {
     while (!found_.empty() && looked_until_ == UINT64_MAX && moves_.used() < moves_max) {
         const auto slot = queue_.index().find(found_.back());
         found_.pop_back();
-        if (slot && queue_.index().state(*slot) != QueueState::active) {
+        if (slot && queue_.index().state(*slot) != QueueState::active &&
+            queue_.index().at(*slot).flags == 0) {
             begin(*slot);
         }
     }

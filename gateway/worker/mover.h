@@ -32,8 +32,8 @@ class MailQueue;
 class Worker;
 
 // Of QueueEntry::flags.
-inline constexpr std::uint8_t flag_moving = 4; // beside MailQueue's own
-inline constexpr std::uint8_t flag_others = 0x7B;
+inline constexpr std::uint8_t flag_moving = 1;
+inline constexpr std::uint8_t flag_others = 0x7E; // MailQueue's, who has one of them is not moved
 
 class Mover {
   public:

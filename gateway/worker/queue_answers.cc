@@ -77,11 +77,6 @@ void QueueAnswers::ask(QueueQuestion question) {
 }
 
 void QueueAnswers::change(QueueQuestion question) {
-    const std::optional<Slot> slot = queue_.index().find(question.id);
-    if (!slot) {
-        answer(question, Result::unknown);
-        return;
-    }
     bool is_changing = false;
     commands_.for_each(
         [&](const Command& other) { is_changing |= other.question.id == question.id; });
@@ -90,18 +85,32 @@ void QueueAnswers::change(QueueQuestion question) {
         answer(question, Result::busy);
         return;
     }
-    switch (command->question.kind) {
+    begin(*command);
+}
+
+void QueueAnswers::begin(Command& command) {
+    const std::optional<Slot> slot = queue_.index().find(command.question.id);
+    if (!slot) {
+        answer(command.question, Result::unknown);
+        commands_.destroy(command);
+        return;
+    }
+    if (queue_.is_moving(*slot)) {
+        waiting_.push_back(command.self);
+        return;
+    }
+    switch (command.question.kind) {
     case Kind::hold:
-        queue_.await_mark(*slot, spool::MarkKind::hold, command->self);
+        queue_.await_mark(*slot, spool::MarkKind::hold, command.self);
         queue_.hold(*slot);
         return;
     case Kind::retry:
     case Kind::release:
-        queue_.await_mark(*slot, spool::MarkKind::release, command->self);
+        queue_.await_mark(*slot, spool::MarkKind::release, command.self);
         queue_.release(*slot);
         return;
     case Kind::remove:
-        queue_.await_mark(*slot, spool::MarkKind::removed, command->self);
+        queue_.await_mark(*slot, spool::MarkKind::removed, command.self);
         return;
     case Kind::list:
     case Kind::show:
@@ -115,22 +124,26 @@ void QueueAnswers::mark_over(Handle handle, int error) {
     RINGMX_ASSERT(command != nullptr);
     const QueueQuestion question = std::move(command->question);
     commands_.destroy(*command);
+    const std::optional<Slot> slot = queue_.index().find(question.id);
+    if (slot) {
+        queue_.mark_is_over(*slot);
+    }
     if (error != 0) {
         answer(question, Result::not_durable, error);
         return;
     }
     log_change(question);
-    if (question.kind == Kind::remove) {
-        // Delivered meanwhile: it is gone, as it should be.
-        if (const std::optional<Slot> slot = queue_.index().find(question.id)) {
-            queue_.remove(*slot);
-        }
+    if (question.kind == Kind::remove && slot) { // else it was delivered, and is gone as well
+        queue_.remove(*slot);
     }
     answer(question, Result::done);
 }
 
 void QueueAnswers::run() {
     waits_for_read_ = false;
+    for (const Handle handle : std::exchange(waiting_, {})) {
+        begin(*commands_.find(handle));
+    }
     while (!searches_.empty() && advance(searches_.front())) {
         finish(searches_.front());
         searches_.pop_front();

@@ -10,7 +10,7 @@
 //         where it is.
 // Order:  memory changes when the mark is appended, so that it follows the order of marks on the disk;
 //         removal alone waits until its mark is durable, since it frees what a restart would need.
-//         One change of a message at a time.
+//         One change of a message at a time; one of a message that is being moved waits.
 // Bounds: main's, on how many questions there are; reads_max and looks_max of one answer.
 // Thread: one worker's.
 // Errors: are answers.
@@ -73,6 +73,7 @@ class QueueAnswers {
     };
 
     void change(QueueQuestion question);
+    void begin(Command& command);
     [[nodiscard]] bool advance(Search& search);
     [[nodiscard]] bool look(Search& search);
     [[nodiscard]] bool look_for_one(Search& search);
@@ -93,7 +94,8 @@ class QueueAnswers {
     MailQueue& queue_;
     std::deque<Search> searches_; // the first one is at work
     Slab<Command> commands_;
-    std::string address_; // scratch: an address in canonical form
+    std::vector<Handle> waiting_; // commands whose messages are being moved
+    std::string address_;         // scratch: an address in canonical form
     std::uint32_t last_number_ = 0;
     Instant wait_until_{};        // for memory
     bool waits_for_read_ = false; // nothing is to be done before one is over

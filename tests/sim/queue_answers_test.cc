@@ -6,7 +6,8 @@
 
 #include <algorithm>
 #include <gtest/gtest.h>
-#include <set>
+#include <map>
+#include <random>
 
 namespace ringmx::sim {
 namespace {
@@ -380,6 +381,96 @@ TEST_F(QueueAnswers, FailedMessagesLeaveWhenTheyAreTooOldOrTooManyOldestFirst) {
     rig.restart(1, true);
     rig.run_for(1s);
     EXPECT_EQ(list(), Ids{held});
+    rig.finish();
+}
+
+// Messages that stay are moved out of segments that are needed again, while operators change them.
+TEST_F(QueueAnswers, ChangesOutliveTheMachineWhileMessagesAreMoved) {
+    (void)rig.backend(Rig::first_address);
+    (void)rig.backend(Rig::second_address);
+    const std::string line = std::string(900, 'x') + "\r\n";
+    std::string large = "a: b\r\n\r\n";
+    while (large.size() < 200'000) {
+        large += line;
+    }
+    std::mt19937 random(11);
+    const auto below = [&](std::size_t count) {
+        return std::uniform_int_distribution<std::size_t>(0, count - 1)(random);
+    };
+    struct Kept {
+        std::uint64_t id = 0;
+        std::uint32_t segment = 0;
+        QueueState state = QueueState::parked; // or anything that waits
+    };
+    std::vector<Kept> kept;
+    std::map<std::uint64_t, std::pair<std::size_t, Kind>> asked; // by number: whose, and what
+    const auto segment_of = [&](std::uint64_t id) {
+        const spool::QueueIndex& index = rig.worker->queue()->index();
+        return index.at(index.find(id).value()).segment;
+    };
+    const auto take_answers = [&] {
+        QueueAnswer answer;
+        while (rig.worker->take_answer(answer)) {
+            const auto [who, what] = asked.at(answer.question);
+            if (answer.result == Result::done) {
+                kept[who].state = what == Kind::hold      ? QueueState::on_hold
+                                  : what == Kind::release ? QueueState::parked
+                                                          : QueueState::failed; // stands for gone
+            } else {
+                EXPECT_EQ(answer.result,
+                          kept[who].state == QueueState::failed ? Result::unknown : Result::busy);
+            }
+            asked.erase(answer.question);
+        }
+    };
+    for (int count = 0; count < 600; ++count) {
+        if (count % 12 == 0) {
+            const std::uint64_t id = send_waiting();
+            kept.push_back({.id = id, .segment = segment_of(id)});
+        }
+        (void)send("<a@far.example>", "<u@one.example>", large);
+        take_answers();
+        while (asked.size() < 6) {
+            const std::size_t who = below(kept.size());
+            const Kind what = below(20) == 0  ? Kind::remove
+                              : below(2) == 0 ? Kind::hold
+                                              : Kind::release;
+            const bool is_asked = std::ranges::any_of(
+                asked, [&](const auto& each) { return each.second.first == who; });
+            if (!is_asked && kept[who].state != QueueState::failed) {
+                asked[++number] = {who, what};
+                EXPECT_TRUE(rig.worker->post(
+                    {.kind = worker::Inbox::Kind::question,
+                     .question = {.number = number, .kind = what, .id = kept[who].id}}));
+            } else if (below(4) == 0) {
+                break;
+            }
+        }
+    }
+    EXPECT_TRUE(rig.run_until([&] {
+        take_answers();
+        return asked.empty();
+    }));
+    std::size_t moved = 0;
+    Ids there;
+    Ids held;
+    for (const Kept& each : kept) {
+        if (each.state == QueueState::failed) {
+            continue;
+        }
+        there.push_back(each.id);
+        moved += segment_of(each.id) != each.segment ? 1U : 0U;
+        if (each.state == QueueState::on_hold) {
+            held.push_back(each.id);
+        }
+    }
+    EXPECT_GT(moved, 10U);
+    EXPECT_LT(there.size(), kept.size());
+    EXPECT_GT(held.size(), 5U);
+    rig.restart(1, true);
+    rig.run_for(1s);
+    EXPECT_EQ(list(), there);
+    EXPECT_EQ(list({.state = QueueState::on_hold}), held);
     rig.finish();
 }
 
