@@ -127,7 +127,11 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
 }
 
 Control::~Control() {
-    // All first: a worker may wake another until it has ended.
+    // Every worker has left its loop. Who may still wake one ends before their rings do: the keeper
+    // of the spool, then all workers at a time.
+    if (spool_ != nullptr) {
+        spool_->stop();
+    }
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         worker->release();
     }

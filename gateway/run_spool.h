@@ -2,8 +2,8 @@
 // left.
 //
 // Life:   open() before any thread; start() once there are wakers; options_of() for each worker;
-//         recovered() until it has given what was found, a part for each worker; stop() when no
-//         worker is left.
+//         recovered() until it has given what was found, a part for each worker; stop() when every
+//         worker has left its loop, before its ring ends.
 // Thread: main's.
 // Errors: open() with Error; later ones are notices, and answers to clients.
 #pragma once

@@ -12,7 +12,9 @@
 // When the directory or a segment is gone every worker (the segment's) is told `lost`; requests fail
 // until there is a directory again.
 //
-// Life:   construct, supply() to the workers, start(); adopt() once; stop() when no worker is left.
+// Life:   construct, supply() to the workers, start(); adopt() once; stop() when every worker has left
+//         its loop, before its ring ends: a waker is the ring's. Supplies may be called until the
+//         keeper is destroyed.
 // Bound:  at most segments_max discards on their way.
 // Thread: main's, save supplies (their worker's) and the work itself.
 // Errors: News::failed and notices.

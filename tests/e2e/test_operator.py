@@ -241,8 +241,9 @@ class Resources(EndToEnd):
         routes = [{"recipients_file": str(recipients), "pool": "main"}]
         recipients.chmod(0o600)
         gateway = self.gateway(config({"main": pool(backend)}, routes, user="nobody"))
+        gateway.wait_log(rf"warning: /user: nobody can't read {re.escape(str(recipients))} \(Permission denied\), so that SIGHUP will keep the old configuration")
+        gateway.wait_log(r"ready")
         self.assertEqual(gateway.log().count("/user: nobody can't read"), 1)
-        self.assertIn(f"warning: /user: nobody can't read {recipients} (Permission denied), so that SIGHUP will keep the old configuration", gateway.log())
         gateway.config_path.chmod(0o600)
         gateway.signal(signal.SIGHUP)
         gateway.wait_log(r"configuration not reloaded.*can't be read \(Permission denied\)")
