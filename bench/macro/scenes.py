@@ -83,8 +83,8 @@ def discard(size, connections, kept, client, bound=None):
                  {"smtp-sink": bound} if bound else {})
 
 
-def durable(size, connections, kept, client):
-    return Scene("durable", size, connections, kept, client, "none")
+def durable(size, connections, kept, client, bounds=None):
+    return Scene("durable", size, connections, kept, client, "none", bounds or {})
 
 
 DEFAULT = (
@@ -105,8 +105,8 @@ DEFAULT = (
     forward("64k", 100, True, "chunking", "chunking", peers=(*FAST, "nginx-chunking")),
     forward("4k", 1000, True, "lockstep", "plain", peers=FAST),
     forward("4k", 1000, False, "lockstep", "plain", peers=FAST),
-    durable("4k", 20, True, "lockstep"),
-    durable("1m", 20, True, "lockstep"),
+    durable("4k", 20, True, "lockstep", {"postfix-queue": 0.04, "ringmx-sink": 1.35}),
+    durable("1m", 20, True, "lockstep", {"postfix-queue": 0.05}),
     durable("4k", 100, False, "lockstep"),
 )
 

@@ -114,7 +114,7 @@ class Spool(EndToEnd):
             gateway = Gateway(settings, self.folder)
             sent = pathlib.Path(self.folder) / f"sent-{round_}"
             sent_files.append(sent)
-            load = subprocess.Popen([BIN / "ringmx-load", "--to", f"127.0.0.1:{port}", "--connections", "16", "--duration", f"{round(seconds * 1000)}ms",
+            load = subprocess.Popen([BIN / "ringmx-load", "--to", f"127.0.0.1:{port}", "--connections", "16", "--duration", f"{round(seconds * 1000)}ms", "--timeout", "20s",
                                      "--size", chance.choice(["1KiB", "4KiB-64KiB", "300KiB-700KiB"]), "--record", sent],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(chance.uniform(0.05, seconds))

@@ -19,8 +19,12 @@ class Server:
 class Peer:
     name = ""
     does = ""          # send, discard, forward or durable
+    beside = ()        # classes that it is a yardstick of
     by_default = True
     audited = True     # passes content on as RFC 5321 has it
+
+    def takes_part(self, does):
+        return does == self.does or does in self.beside
 
     def absent(self, _stand):
         """Why it can't be measured here, None if it can."""

@@ -9,7 +9,8 @@ import processes
 from programs.peer import Peer, Server
 
 
-def configuration(port, backend_ports, admin, workers=1, acknowledge="backend", spool=None):
+def configuration(port, backend_ports, admin, workers=1, acknowledge="backend", spool=None,
+                  is_held=False):
     """As an operator would have it: logs at info, metrics on."""
     pool = {
         "protocol": "smtp", "hash": "none", "tls": "none",
@@ -28,7 +29,7 @@ def configuration(port, backend_ports, admin, workers=1, acknowledge="backend", 
         "log": {"level": "info", "format": "text"},
     }
     if spool is not None:
-        pool["hold"] = True  # durable accept alone: nothing is forwarded
+        pool["hold"] = is_held  # durable accept alone: nothing is forwarded
         config["spool"] = {"directory": spool}
     return config
 
@@ -46,7 +47,7 @@ class Ringmx(Peer):
         port = processes.free_port()
         spool = stand.path(self.name, "spool") if self.acknowledge != "backend" else None
         config = configuration(port, [stand.backend.port], processes.free_port(), stand.workers,
-                               self.acknowledge, spool)
+                               self.acknowledge, spool, self.does == "durable")
         return port, stand.write(f"{self.name}/ringmx.json", json.dumps(config))
 
     def absent(self, stand):

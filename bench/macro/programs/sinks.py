@@ -10,6 +10,7 @@ from programs.peer import Peer, Server
 class RingmxSink(Peer):
     name = "ringmx-sink"
     does = "discard"
+    beside = ("durable",)
 
     def start(self, stand):
         port = processes.free_port()
