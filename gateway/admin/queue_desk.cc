@@ -40,7 +40,7 @@ std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket t
                                                        : text_response(404, unknown_message);
     }
     if (rounds_.is_full()) {
-        return text_response(503, rounds_.too_many);
+        return text_response(503, Rounds::too_many);
     }
     const Round& begun = rounds_.begin(std::move(open), options_.workers, options_.workers);
     for (std::uint32_t worker = 0; worker < options_.workers; ++worker) {

@@ -71,7 +71,9 @@ namespace ringmx::admin {
     return minutes > 0 ? fmt::format("{}m {}s", minutes, whole % 60) : fmt::format("{}s", whole);
 }
 
-[[nodiscard]] inline std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
+[[nodiscard]] inline std::string or_dash(const std::string& text) {
+    return text.empty() ? "-" : text;
+}
 
 // The objects under `key`, each with its line, and the cursor; no value when there is no such array.
 template <typename LineOf>
