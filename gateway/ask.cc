@@ -1,5 +1,6 @@
 #include "ask.h"
 
+#include "admin/cache_table.h"
 #include "admin/queue_table.h"
 #include "admin/status_table.h"
 
@@ -86,39 +87,45 @@ std::string path_of(std::string_view id, std::string_view verb = {}) {
     return fmt::format("/api/queue/{}{}{}", percent_encoded(id), verb.empty() ? "" : "/", verb);
 }
 
-} // namespace
-
-int ask_status(const HttpTarget& admin, bool as_json) {
-    return show(admin, "", http_get(admin, "/api/status"), as_json, admin::status_table);
+// "&recipient=a@b.example", or behind "?"
+std::string recipient_parameter(char separator, const std::optional<std::string>& recipient) {
+    return recipient ? fmt::format("{}recipient={}", separator, percent_encoded(*recipient)) : "";
 }
 
-int ask_queue_list(const HttpTarget& admin, const QueueFilters& filters, std::uint64_t limit,
-                   bool as_json) {
-    std::string rest;
-    for (const auto& [name, value] : filters) {
-        if (!value.empty()) {
-            fmt::format_to(std::back_inserter(rest), "&{}={}", name, percent_encoded(value));
-        }
-    }
+struct List {
+    std::string_view path;
+    std::string_view subject;
+    std::string_view key; // of its entries in JSON
+    std::string (*heading)();
+    std::optional<admin::ListPage> (*read)(std::string_view json);
+};
+
+// Page after page, printed as they come. `limit` 0: all.
+int show_pages(const HttpTarget& admin, const List& list, std::string_view parameters,
+               std::uint64_t limit, bool as_json) {
     std::uint64_t printed = 0;
     std::string cursor;
+    bool is_first = true;
     do {
         const std::uint64_t wanted = limit == 0 ? page_rows : std::min(limit - printed, page_rows);
-        const auto answer =
-            http_get(admin, fmt::format("/api/queue?limit={}{}&cursor={}", wanted, rest, cursor));
+        std::string path = fmt::format("{}?limit={}{}", list.path, wanted, parameters);
+        if (!cursor.empty()) {
+            path += "&cursor=" + cursor;
+        }
+        const auto answer = http_get(admin, path);
         if (!answer) {
             return fail(admin, answer.error());
         }
         if (answer->status != 200) {
-            return fail(admin, "queue list", *answer);
+            return fail(admin, list.subject, *answer);
         }
-        const std::optional<admin::QueuePage> page = admin::read_queue_page(answer->body);
+        const std::optional<admin::ListPage> page = list.read(answer->body);
         if (!page) {
             return fail_foreign(admin);
         }
         std::string text;
-        if (cursor.empty()) { // the first page
-            text = as_json ? "{\"messages\":[" : admin::queue_heading();
+        if (std::exchange(is_first, false)) {
+            text = as_json ? fmt::format("{{\"{}\":[", list.key) : list.heading();
         }
         if (as_json) {
             for (const std::string& entry : page->entries) {
@@ -134,6 +141,25 @@ int ask_queue_list(const HttpTarget& admin, const QueueFilters& filters, std::ui
         }
     } while (!cursor.empty() && printed != limit);
     return !as_json || print("\n]}\n") ? end_of_output() : 1;
+}
+
+} // namespace
+
+int ask_status(const HttpTarget& admin, bool as_json) {
+    return show(admin, "", http_get(admin, "/api/status"), as_json, admin::status_table);
+}
+
+int ask_queue_list(const HttpTarget& admin, const QueueFilters& filters, std::uint64_t limit,
+                   bool as_json) {
+    std::string rest;
+    for (const auto& [name, value] : filters) {
+        if (!value.empty()) {
+            fmt::format_to(std::back_inserter(rest), "&{}={}", name, percent_encoded(value));
+        }
+    }
+    constexpr List list{"/api/queue", "queue list", "messages", admin::queue_heading,
+                        admin::read_queue_page};
+    return show_pages(admin, list, rest, limit, as_json);
 }
 
 int ask_queue_entry(const HttpTarget& admin, std::string_view id, bool as_json) {
@@ -154,6 +180,24 @@ int retry_all(const HttpTarget& admin, bool as_json) {
                                                              *count == 1 ? "" : "s"))
                                  : std::nullopt;
                 });
+}
+
+int ask_cache_list(const HttpTarget& admin, const std::optional<std::string>& recipient,
+                   std::uint64_t limit, bool as_json) {
+    constexpr List list{"/api/cache", "cache show", "answers", admin::cache_heading,
+                        admin::read_cache_page};
+    return show_pages(admin, list, recipient_parameter('&', recipient), limit, as_json);
+}
+
+int purge_cache(const HttpTarget& admin, const std::optional<std::string>& recipient,
+                bool as_json) {
+    const std::string path = "/api/cache/purge" + recipient_parameter('?', recipient);
+    return show(admin, "cache purge", http_post(admin, path), as_json, [](std::string_view json) {
+        const std::optional<std::uint64_t> count = admin::read_purged(json);
+        return count ? std::optional(
+                           fmt::format("{} answer{} forgotten\n", *count, *count == 1 ? "" : "s"))
+                     : std::nullopt;
+    });
 }
 
 } // namespace ringmx

@@ -7,6 +7,8 @@
 
 #include "http_get.h"
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,5 +29,12 @@ using QueueFilters = std::vector<std::pair<std::string_view, std::string>>;
 [[nodiscard]] int change_queue_entry(const HttpTarget& admin, std::string_view verb,
                                      std::string_view id, bool as_json);
 [[nodiscard]] int retry_all(const HttpTarget& admin, bool as_json);
+
+// `recipient` absent: all.
+[[nodiscard]] int ask_cache_list(const HttpTarget& admin,
+                                 const std::optional<std::string>& recipient, std::uint64_t limit,
+                                 bool as_json);
+[[nodiscard]] int purge_cache(const HttpTarget& admin, const std::optional<std::string>& recipient,
+                              bool as_json);
 
 } // namespace ringmx

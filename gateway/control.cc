@@ -1,11 +1,7 @@
 #include "control.h"
 
-#include "admin/status.h"
-#include "observe/exposition.h"
-
 #include <algorithm>
 #include <csignal>
-#include <cstring>
 #include <fmt/format.h>
 #include <ranges>
 #include <sys/resource.h>
@@ -110,9 +106,8 @@ Control::Control(std::string config_path, Configuration configuration, BoundSock
       lasting_(worker_ports.size(), configuration_.settings->limits.connections, random_seed()),
       reload_thread_(port_->waker()), shares_(configuration_.settings->limits.connections),
       names_(loop_, std::move(resolver)), prober_(loop_), admin_(*port_, pages()),
-      spool_(std::move(spool)), queue_desk_(desk_options()),
-      phase_deadline_(loop_.now() + starting_max), watch_at_(loop_.now()),
-      started_at_(port_->wall_time()) {
+      spool_(std::move(spool)), desks_(desk_options()), phase_deadline_(loop_.now() + starting_max),
+      watch_at_(loop_.now()), started_at_(port_->wall_time()) {
     for (std::unique_ptr<ring::UringPort>& worker_port : worker_ports) {
         wakers_.push_back(&worker_port->waker());
         workers_.push_back(
@@ -190,6 +185,7 @@ void Control::turn(Instant until) {
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         worker->deliver_pending();
     }
+    desks_.take_answers();
     run_spool();
     if (loop_.now() >= watch_at_) {
         watch_at_ = loop_.now() + watch_interval;
@@ -287,12 +283,6 @@ void Control::run_spool() {
             workers_[index]->post(std::move(parts[index]));
         }
     }
-    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
-        QueueAnswer answer;
-        while (worker->take_answer(answer)) {
-            queue_desk_.take(std::move(answer));
-        }
-    }
     for (const SpoolNotice& told : spool_->take_notices()) {
         notice(told.level, told.text);
     }
@@ -303,7 +293,7 @@ void Control::watch_spool() {
     if (spool_ == nullptr || phase_ != Phase::serving) {
         return;
     }
-    const std::string want = spool_unready();
+    const std::string want = spool_->unready(counters_);
     if (want.empty() && !spool_want_.empty()) {
         notice(LogLevel::info, "the spool takes mail again");
     } else if (!want.empty() && want != spool_want_) {
@@ -313,32 +303,15 @@ void Control::watch_spool() {
     spool_want_ = want;
 }
 
-// Asked of every worker, answered by each: run_spool() takes the answers.
-admin::QueueDesk::Options Control::desk_options() {
-    admin::QueueDesk::Options options;
-    if (spool_ != nullptr) {
-        options.workers = static_cast<std::uint32_t>(sockets_.workers.size());
-        options.run = spool_->generation();
-    }
-    options.post = [this](std::uint32_t worker, QueueQuestion question) {
-        workers_[worker]->post(
-            {.kind = worker::Inbox::Kind::question, .question = std::move(question)});
-    };
-    options.reply = [this](admin::Ticket ticket, const admin::HttpResponse& response) {
-        admin_.reply(ticket, response, loop_.now());
-    };
-    return options;
-}
-
-std::optional<admin::HttpResponse> Control::ask_queue(const admin::QueueRequest& request,
-                                                      admin::Ticket ticket) {
-    if (spool_ != nullptr && (phase_ == Phase::starting || phase_ >= Phase::draining)) {
-        admin::HttpResponse response;
-        response.status = 503;
-        response.body = phase_ == Phase::starting ? "starting\n" : "draining\n";
-        return response;
-    }
-    return queue_desk_.ask(request, ticket);
+Desks::Options Control::desk_options() {
+    return {.workers = workers_,
+            .workers_count = static_cast<std::uint32_t>(sockets_.workers.size()),
+            .spool_generation =
+                spool_ == nullptr ? std::nullopt : std::optional(spool_->generation()),
+            .run = static_cast<std::uint32_t>(random_seed()),
+            .reply = [this](admin::Ticket ticket, const admin::HttpResponse& response) {
+                admin_.reply(ticket, response, loop_.now());
+            }};
 }
 
 void Control::use_snapshot() {
@@ -523,112 +496,6 @@ void Control::farewell() {
     if (sockets_.probe >= 0) {
         ::close(sockets_.probe);
     }
-}
-
-admin::Pages Control::pages() {
-    admin::Pages made;
-    made.unhealthy = [this](Instant now) { return unhealthy(now); };
-    made.unready = [this] { return unready(); };
-    made.metrics = [this](std::string& out) { append_metrics(out); };
-    made.status = [this](std::string& out) { append_status(out); };
-    made.queue = [this](const admin::QueueRequest& request, admin::Ticket ticket) {
-        return ask_queue(request, ticket);
-    };
-    return made;
-}
-
-std::string Control::unhealthy(Instant now) const {
-    if (phase_ == Phase::starting || all_finished()) {
-        return {};
-    }
-    const auto stalled = observe::stalled_worker(counters_, now, heartbeat_age_max);
-    return stalled ? fmt::format("worker {} gave no sign of life for 5 s", *stalled)
-                   : std::string{};
-}
-
-// Empty while some worker takes mail into the spool, or there is none.
-std::string Control::spool_unready() const {
-    const bool takes_mail =
-        std::ranges::any_of(counters_, [](const observe::WorkerCounters* worker) {
-            return worker->spool_takes_mail.value() != 0;
-        });
-    if (spool_ == nullptr || takes_mail) {
-        return {};
-    }
-    if (spool_->is_lost()) {
-        return "the spool's directory is gone";
-    }
-    for (const observe::WorkerCounters* worker : counters_) {
-        if (worker->spool_error.value() != 0) {
-            return fmt::format("the spool can't be written: {}",
-                               std::strerror(static_cast<int>(worker->spool_error.value())));
-        }
-    }
-    return "the spool is full";
-}
-
-std::string Control::unready() const {
-    if (phase_ == Phase::starting) {
-        return "starting";
-    }
-    if (phase_ >= Phase::delaying || snapshot_ == nullptr) {
-        return "draining";
-    }
-    if (const std::string reason = spool_unready(); !reason.empty()) {
-        return reason;
-    }
-    const bool needs_backend =
-        std::ranges::all_of(snapshot_->settings->listeners, [](const ListenerSettings& listener) {
-            return listener.acknowledge == Acknowledge::backend;
-        });
-    const bool has_one = std::ranges::any_of(snapshot_->pools, [this](const auto& pool) {
-        return upstream::has_backend(pool->upstream, loop_.now());
-    });
-    return needs_backend && !has_one ? "no pool has a backend that is up" : std::string{};
-}
-
-void Control::append_metrics(std::string& out) const {
-    observe::MetricsSource source;
-    source.version = version;
-    source.workers = counters_;
-    source.backends = &lasting_.counters;
-    source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
-    source.started_at = started_at_;
-    source.wall_now = port_->wall_time();
-    source.log_records_dropped_total = log_.dropped_total();
-    for (const std::unique_ptr<WorkerThread>& worker : workers_) {
-        source.log_records_dropped_total += worker->log().dropped_total();
-    }
-    source.config_reloads_total = reloads_total_;
-    source.config_reload_failures_total = reload_failures_total_;
-    observe::append_metrics(out, source);
-}
-
-void Control::append_status(std::string& out) const {
-    admin::StatusSource source;
-    source.version = version;
-    source.hostname = configuration_.settings->hostname;
-    source.started_at = started_at_;
-    source.wall_now = port_->wall_time();
-    source.now = loop_.now();
-    source.unready = unready();
-    source.workers = counters_;
-    source.backends = &lasting_.counters;
-    source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
-    admin::append_status(out, source);
-}
-
-bool Control::is_up(const observe::BackendRow& row) const {
-    if (snapshot_ != nullptr) {
-        for (const std::unique_ptr<worker::Pool>& pool : snapshot_->pools) {
-            const auto found = std::ranges::find(pool->rows, &row);
-            if (found != pool->rows.end()) {
-                return pool->upstream.states[static_cast<std::size_t>(found - pool->rows.begin())]
-                    ->is_offered(loop_.now());
-            }
-        }
-    }
-    return true;
 }
 
 void Control::log(observe::LogEvent event, std::string_view detail) {

@@ -11,10 +11,10 @@
 #pragma once
 
 #include "admin/admin_server.h"
-#include "admin/queue_desk.h"
 #include "backend_names.h"
 #include "base/shared_counters.h"
 #include "configuration.h"
+#include "desks.h"
 #include "observe/log_writer.h"
 #include "reload_thread.h"
 #include "ring/uring_port.h"
@@ -25,6 +25,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,11 +67,8 @@ class Control {
     void start_workers();
     void watch_backends();
     void run_spool();
-    [[nodiscard]] std::optional<admin::HttpResponse> ask_queue(const admin::QueueRequest& request,
-                                                               admin::Ticket ticket);
-    [[nodiscard]] admin::QueueDesk::Options desk_options();
     void watch_spool();
-    [[nodiscard]] std::string spool_unready() const;
+    [[nodiscard]] Desks::Options desk_options();
     void tell(const upstream::Resolver::News& news);
     void forget_old_snapshots();
 
@@ -87,6 +85,7 @@ class Control {
     void farewell();
 
     [[nodiscard]] admin::Pages pages();
+    [[nodiscard]] std::optional<admin::HttpResponse> workers_absent() const;
     [[nodiscard]] std::string unhealthy(Instant now) const;
     [[nodiscard]] std::string unready() const;
     void append_metrics(std::string& out) const;
@@ -121,7 +120,7 @@ class Control {
     std::vector<ring::Operation> admin_operations_;
     std::unique_ptr<RunSpool> spool_; // null: no listener needs it
     std::string spool_want_;          // why it takes no mail, as it was last told
-    admin::QueueDesk queue_desk_;
+    Desks desks_;
     std::map<std::uint32_t, bool> was_up_; // by BackendState::id()
     Instant phase_deadline_;
     Instant watch_at_;

@@ -155,10 +155,12 @@ struct CommandLine {
     CLI::App* status = app.add_subcommand("status", "what a running gateway is doing");
     CLI::App* queue =
         app.add_subcommand("queue", "look at a running gateway's queue, and change it");
+    CLI::App* cache = app.add_subcommand(
+        "cache", "look at what a running gateway knows of recipients, and make it forget");
     CLI::App* spool = app.add_subcommand("spool", "look at a spool on disk, without a gateway");
 
     CommandLine() {
-        for (CLI::App* each : {&app, serve, check, status, queue, spool}) {
+        for (CLI::App* each : {&app, serve, check, status, queue, cache, spool}) {
             each->set_version_flag("--version", fmt::format("ringmx {}", version));
         }
         app.require_subcommand(0, 1); // none is answered below, in words that name them
@@ -167,13 +169,13 @@ struct CommandLine {
             command->add_option("--config", config_path, "the config file (JSON), required")
                 ->type_name("FILE");
         }
-        for (CLI::App* command : {status, queue}) {
+        for (CLI::App* command : {status, queue, cache}) {
             command
                 ->add_option("--admin", admin_address,
                              "the gateway's admin address (default " + admin_address + ")")
                 ->type_name("HOST:PORT");
         }
-        for (CLI::App* command : {status, queue, spool}) {
+        for (CLI::App* command : {status, queue, cache, spool}) {
             command->add_flag("--json", as_json, "print JSON");
         }
         queue->add_flag("--all", all, "with retry: every message that is not held");
@@ -192,6 +194,8 @@ struct CommandLine {
         queue->add_option("command", rest,
                           "list | show ID | retry ID | retry --all | hold ID | release ID | "
                           "remove ID");
+        cache->add_option("--limit", limit, "show: at most so many")->type_name("N");
+        cache->add_option("command", rest, "show [ADDRESS] | purge [ADDRESS]");
         spool->add_option("command", rest, "inspect DIR: what is in this spool.directory");
     }
 };
@@ -200,8 +204,8 @@ struct CommandLine {
 std::string unexpected_words(const CommandLine& line, std::string_view first) {
     const std::vector<CLI::App*> commands = line.app.get_subcommands();
     if (commands.empty() && !first.starts_with('-')) {
-        return fmt::format("unknown command '{}', expected serve, check, status, queue or "
-                           "spool; see ringmx --help",
+        return fmt::format("unknown command '{}', expected serve, check, status, queue, cache "
+                           "or spool; see ringmx --help",
                            first);
     }
     const std::string command = commands.empty() ? "" : " " + commands.front()->get_name();
@@ -209,17 +213,13 @@ std::string unexpected_words(const CommandLine& line, std::string_view first) {
                        fmt::join(line.app.remaining(true), " "), command);
 }
 
-int ask(const CommandLine& line) {
-    const std::optional<HttpTarget> admin = HttpTarget::parse(line.admin_address);
-    if (!admin) {
-        return fail(exit_usage, fmt::format("--admin: found '{}', expected HOST:PORT or [V6]:PORT; "
-                                            "see ringmx {} --help",
-                                            line.admin_address,
-                                            line.app.get_subcommands().front()->get_name()));
-    }
-    if (line.status->parsed()) {
-        return ask_status(*admin, line.as_json);
-    }
+// What was typed where no command is understood.
+std::string found_text(const std::vector<std::string>& words) {
+    return words.empty() ? "a command is missing"
+                         : fmt::format("found '{}'", fmt::join(words, " "));
+}
+
+int ask_queue(const HttpTarget& admin, const CommandLine& line) {
     const QueueFilters filters = {{"recipient", line.recipient}, {"sender", line.sender},
                                   {"pool", line.pool},           {"backend", line.backend},
                                   {"state", line.state},         {"older_than", line.older_than}};
@@ -237,28 +237,55 @@ int ask(const CommandLine& line) {
         return fail(exit_usage,
                     fmt::format("queue: {}, expected list, show ID, retry ID, retry --all, hold "
                                 "ID, release ID or remove ID",
-                                found.empty() ? "a command is missing"
-                                              : fmt::format("found '{}'", fmt::join(found, " "))));
+                                found_text(found)));
     }
     const std::string& verb = line.rest.front();
     if (verb == "list") {
-        return ask_queue_list(*admin, filters, line.limit, line.as_json);
+        return ask_queue_list(admin, filters, line.limit, line.as_json);
     }
     if (line.all) {
-        return retry_all(*admin, line.as_json);
+        return retry_all(admin, line.as_json);
     }
     const std::string& id = line.rest.back();
-    return verb == "show" ? ask_queue_entry(*admin, id, line.as_json)
-                          : change_queue_entry(*admin, verb, id, line.as_json);
+    return verb == "show" ? ask_queue_entry(admin, id, line.as_json)
+                          : change_queue_entry(admin, verb, id, line.as_json);
+}
+
+int ask_cache(const HttpTarget& admin, const CommandLine& line) {
+    const std::string verb = line.rest.empty() ? "" : line.rest.front();
+    const bool is_command = verb == "show" || (verb == "purge" && line.limit == 0);
+    if (!is_command || line.rest.size() > 2) {
+        std::vector<std::string> found = line.rest;
+        if (verb == "purge" && line.limit > 0) {
+            found.emplace_back("--limit");
+        }
+        return fail(exit_usage, fmt::format("cache: {}, expected show [ADDRESS] or purge [ADDRESS]",
+                                            found_text(found)));
+    }
+    const std::optional<std::string> recipient =
+        line.rest.size() == 2 ? std::optional(line.rest.back()) : std::nullopt;
+    return verb == "show" ? ask_cache_list(admin, recipient, line.limit, line.as_json)
+                          : purge_cache(admin, recipient, line.as_json);
+}
+
+int ask(const CommandLine& line) {
+    const std::optional<HttpTarget> admin = HttpTarget::parse(line.admin_address);
+    if (!admin) {
+        return fail(exit_usage, fmt::format("--admin: found '{}', expected HOST:PORT or [V6]:PORT; "
+                                            "see ringmx {} --help",
+                                            line.admin_address,
+                                            line.app.get_subcommands().front()->get_name()));
+    }
+    if (line.status->parsed()) {
+        return ask_status(*admin, line.as_json);
+    }
+    return line.cache->parsed() ? ask_cache(*admin, line) : ask_queue(*admin, line);
 }
 
 int look_at_spool(const CommandLine& line) {
     if (line.rest.size() != 2 || line.rest.front() != "inspect") {
         return fail(exit_usage,
-                    fmt::format("spool: {}, expected inspect DIR",
-                                line.rest.empty()
-                                    ? "a command is missing"
-                                    : fmt::format("found '{}'", fmt::join(line.rest, " "))));
+                    fmt::format("spool: {}, expected inspect DIR", found_text(line.rest)));
     }
     ring::raise_descriptor_limit(); // one a segment
     return inspect_spool(line.rest.back(), line.as_json, stdout, stderr);
@@ -283,8 +310,8 @@ int run(int count, char** words) {
     }
     if (line.app.get_subcommands().empty()) {
         return fail(exit_usage,
-                    "a command is missing: serve, check, status, queue or spool; see ringmx "
-                    "--help");
+                    "a command is missing: serve, check, status, queue, cache or spool; see "
+                    "ringmx --help");
     }
     return line.spool->parsed() ? look_at_spool(line) : ask(line);
 }

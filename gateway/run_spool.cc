@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 
+#include <cstring>
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <utility>
@@ -77,6 +78,24 @@ std::vector<worker::Inbox> RunSpool::recovered() {
                         bytes >> 20U, count, count == 1 ? "" : "s"));
     }
     return parts;
+}
+
+std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> workers) const {
+    for (const observe::WorkerCounters* worker : workers) {
+        if (worker->spool_takes_mail.value() != 0) {
+            return {};
+        }
+    }
+    if (keeper_ != nullptr && keeper_->is_lost()) {
+        return "the spool's directory is gone";
+    }
+    for (const observe::WorkerCounters* worker : workers) {
+        if (worker->spool_error.value() != 0) {
+            return fmt::format("the spool can't be written: {}",
+                               std::strerror(static_cast<int>(worker->spool_error.value())));
+        }
+    }
+    return "the spool is full";
 }
 
 void RunSpool::stop() {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/settings/settings.h"
+#include "observe/counters.h"
 #include "ring/port.h"
 #include "spool_directory.h"
 #include "spool_keeper.h"
@@ -21,6 +22,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace ringmx {
@@ -38,7 +41,9 @@ class RunSpool {
     [[nodiscard]] std::uint32_t generation() const { return generation_; }
     [[nodiscard]] bool is_recovering() const { return recovery_ != nullptr; }
     [[nodiscard]] std::vector<SpoolNotice> take_notices() { return notices_.take(); }
-    [[nodiscard]] bool is_lost() const { return keeper_ != nullptr && keeper_->is_lost(); }
+    // Why no worker takes mail into it; empty: one does.
+    [[nodiscard]] std::string
+    unready(std::span<const observe::WorkerCounters* const> workers) const;
     void stop();
 
   private:

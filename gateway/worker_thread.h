@@ -33,8 +33,8 @@ class WorkerThread {
     // Never refused: what the inbox has no room for waits here.
     void post(worker::Inbox message);
     void deliver_pending();
-    // What it was asked about the queue.
-    [[nodiscard]] bool take_answer(QueueAnswer& answer) {
+    // What it was asked about the queue, or the cache of verification.
+    template <typename Answer> [[nodiscard]] bool take_answer(Answer& answer) {
         return worker_ != nullptr && !is_released_ && worker_->take_answer(answer);
     }
     // Its thread has left the worker's loop and wakes nobody any more.

@@ -2,8 +2,23 @@
 
 #include <fmt/format.h>
 #include <iterator>
+#include <utility>
 
 namespace ringmx::admin {
+
+HttpResponse text_response(std::uint16_t status, std::string_view line) {
+    HttpResponse response;
+    response.status = status;
+    response.body = std::string(line) + "\n";
+    return response;
+}
+
+HttpResponse json_response(std::string value) {
+    HttpResponse response;
+    response.content_type = "application/json";
+    response.body = std::move(value) + "\n";
+    return response;
+}
 
 std::string_view reason_phrase(std::uint16_t status) {
     switch (status) {

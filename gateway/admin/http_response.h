@@ -20,6 +20,9 @@ struct HttpResponse {
     std::string_view allow = {}; // for 405: "GET, HEAD"
 };
 
+// One line of text, or one JSON value.
+[[nodiscard]] HttpResponse text_response(std::uint16_t status, std::string_view line);
+[[nodiscard]] HttpResponse json_response(std::string value);
 [[nodiscard]] std::string_view reason_phrase(std::uint16_t status);
 // `head`: the answer to a HEAD, which says the length of the body but leaves it out.
 void append_response(std::string& wire, const HttpResponse& response, bool head, bool keep_alive);

@@ -1,22 +1,16 @@
 #include "admin/pages.h"
 
+#include "admin/query.h"
 #include "observe/exposition.h"
 
 namespace ringmx::admin {
 namespace {
 
-HttpResponse text(std::uint16_t status, std::string body) {
-    HttpResponse response;
-    response.status = status;
-    response.body = std::move(body);
-    return response;
-}
-
 HttpResponse verdict(std::string_view good, const std::string& fault) {
-    return fault.empty() ? text(200, std::string(good) + "\n") : text(503, fault + "\n");
+    return fault.empty() ? text_response(200, good) : text_response(503, fault);
 }
 
-enum class Page : std::uint8_t { healthz, readyz, metrics, status, queue, none };
+enum class Page : std::uint8_t { healthz, readyz, metrics, status, queue, cache, none };
 
 Page page_of(Surface surface, std::string_view path) {
     if (path == "/healthz") {
@@ -31,7 +25,10 @@ Page page_of(Surface surface, std::string_view path) {
     if (surface == Surface::admin && path == "/api/status") {
         return Page::status;
     }
-    return surface == Surface::admin && is_queue_path(path) ? Page::queue : Page::none;
+    if (surface == Surface::admin && is_queue_path(path)) {
+        return Page::queue;
+    }
+    return surface == Surface::admin && is_cache_path(path) ? Page::cache : Page::none;
 }
 
 } // namespace
@@ -39,20 +36,22 @@ Page page_of(Surface surface, std::string_view path) {
 std::optional<HttpResponse> answer(const Pages& pages, Surface surface, const HttpRequest& request,
                                    Ticket ticket, Instant now) {
     if (request.method == Method::post && request.field("X-Ringmx-Admin") != "1") {
-        return text(403, "a POST needs the header X-Ringmx-Admin: 1\n");
+        return text_response(403, "a POST needs the header X-Ringmx-Admin: 1");
     }
     const Page page = page_of(surface, request.path);
     if (page == Page::none) {
-        return text(404, "no such page\n");
+        return text_response(404, "no such page");
     }
     if (page == Page::queue) {
         const std::expected<QueueRequest, HttpResponse> asked = read_queue_request(request);
         return asked ? pages.queue(*asked, ticket) : asked.error();
     }
-    if (request.method == Method::post || request.method == Method::other) {
-        HttpResponse response = text(405, "this page is only read\n");
-        response.allow = "GET, HEAD";
-        return response;
+    if (page == Page::cache) {
+        const std::expected<CacheRequest, HttpResponse> asked = read_cache_request(request);
+        return asked ? pages.cache(*asked, ticket) : asked.error();
+    }
+    if (const QueryResult checked = check_method(request.method, false); !checked) {
+        return checked.error();
     }
     HttpResponse response;
     switch (page) {
@@ -69,6 +68,7 @@ std::optional<HttpResponse> answer(const Pages& pages, Surface surface, const Ht
         pages.status(response.body);
         break;
     case Page::queue:
+    case Page::cache:
     case Page::none:
         break;
     }

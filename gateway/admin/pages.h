@@ -1,6 +1,6 @@
 // What the admin addresses answer: path and method to response.
 //
-//   admin.address        /healthz /readyz /metrics /api/status /api/queue…
+//   admin.address        /healthz /readyz /metrics /api/status /api/queue… /api/cache…
 //   admin.probe_address  /healthz /readyz /metrics
 //
 // The texts come from callbacks, so that nothing here knows a worker. A POST without
@@ -10,6 +10,7 @@
 // Errors: HTTP statuses.
 #pragma once
 
+#include "admin/cache_request.h"
 #include "admin/http_request.h"
 #include "admin/http_response.h"
 #include "admin/queue_request.h"
@@ -32,6 +33,7 @@ struct Pages {
     std::function<void(std::string& out)> status;  // one JSON object
     // Nothing: the response comes later, for this ticket.
     std::function<std::optional<HttpResponse>(const QueueRequest& request, Ticket ticket)> queue;
+    std::function<std::optional<HttpResponse>(const CacheRequest& request, Ticket ticket)> cache;
 };
 
 // Nothing: the response comes later, for `ticket`.

@@ -1,14 +1,12 @@
 #include "admin/queue_desk.h"
 
+#include "admin/query.h"
 #include "admin/queue_json.h"
-#include "base/assert.h"
 #include "base/error.h"
 #include "spool/message_id.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/format.h>
-#include <iterator>
 #include <utility>
 
 namespace ringmx::admin {
@@ -16,20 +14,6 @@ namespace {
 
 using Kind = QueueQuestion::Kind;
 using Result = QueueAnswer::Result;
-
-HttpResponse text(std::uint16_t status, std::string_view body) {
-    HttpResponse response;
-    response.status = status;
-    response.body = std::string(body) + "\n";
-    return response;
-}
-
-HttpResponse json_response(std::string body) {
-    HttpResponse response;
-    response.content_type = "application/json";
-    response.body = std::move(body) + "\n";
-    return response;
-}
 
 HttpResponse retried(std::uint64_t count) {
     return json_response(fmt::format("{{\"retried\":{}}}", count));
@@ -40,49 +24,41 @@ constexpr std::string_view unknown_message = "no such message";
 } // namespace
 
 std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket ticket) {
-    Open open{.question = request.question, .ticket = ticket, .missing = options_.workers};
+    Round open{.question = request.question, .ticket = ticket};
     const bool is_list = open.question.kind == Kind::list;
     if (is_list) {
-        std::optional<std::vector<std::uint64_t>> after = read_cursor(request.cursor);
+        std::optional<std::vector<std::uint64_t>> after = ages_of(request.cursor);
         if (!after) {
-            return text(400, "cursor: not one of this run of the gateway, begin without it");
+            return text_response(400,
+                                 "cursor: not one of this run of the gateway, begin without it");
         }
         open.after = std::move(*after);
     }
     if (options_.workers == 0) {
         return is_list                                 ? list_page(open)
                : open.question.kind == Kind::retry_all ? retried(0)
-                                                       : text(404, unknown_message);
+                                                       : text_response(404, unknown_message);
     }
-    if (open_.size() == questions_max) {
-        return text(503, "too many questions about the queue at a time, ask again");
+    if (rounds_.is_full()) {
+        return text_response(503, Rounds::too_many);
     }
-    open.answers.resize(options_.workers);
-    open.question.number = ++last_number_;
+    const Round& begun = rounds_.begin(std::move(open), options_.workers, options_.workers);
     for (std::uint32_t worker = 0; worker < options_.workers; ++worker) {
-        QueueQuestion question = open.question;
-        question.after = is_list ? open.after[worker] : 0;
+        QueueQuestion question = begun.question;
+        question.after = is_list ? begun.after[worker] : 0;
         options_.post(worker, std::move(question));
     }
-    open_.push_back(std::move(open));
     return std::nullopt;
 }
 
 void QueueDesk::take(QueueAnswer answer) {
-    const auto found = std::ranges::find(open_, answer.question,
-                                         [](const Open& open) { return open.question.number; });
-    RINGMX_ASSERT(found != open_.end() && found->missing > 0);
-    found->answers[answer.worker] = std::move(answer);
-    if (--found->missing > 0) {
-        return;
+    if (const std::optional<Round> over = rounds_.take(std::move(answer))) {
+        options_.reply(over->ticket, respond(*over));
     }
-    const Open open = std::move(*found);
-    open_.erase(found);
-    options_.reply(open.ticket, respond(open));
 }
 
 // Who has the message decides; where nobody has it, who does not know.
-HttpResponse QueueDesk::respond(const Open& open) const {
+HttpResponse QueueDesk::respond(const Round& open) const {
     const auto first = [&](Result result) {
         return std::ranges::find(open.answers, result, &QueueAnswer::result);
     };
@@ -92,12 +68,13 @@ HttpResponse QueueDesk::respond(const Open& open) const {
     if (const auto failed = first(Result::not_durable); failed != none) {
         const Error cause{"write to the spool (the change may be lost in a restart: make it again)",
                           failed->error, spool::id_text(open.question.id)};
-        return text(503, cause.message());
+        return text_response(503, cause.message());
     }
     const auto done = first(Result::done);
     if (first(Result::busy) != none && (is_about_all || done == none)) {
-        return text(503, "a worker is short of memory, ends, or has a change of this message under "
-                         "way: ask again");
+        return text_response(
+            503, "a worker is short of memory, ends, or has a change of this message under "
+                 "way: ask again");
     }
     if (open.question.kind == Kind::list) {
         return list_page(open);
@@ -110,7 +87,7 @@ HttpResponse QueueDesk::respond(const Open& open) const {
         return retried(count);
     }
     if (done == none) {
-        return text(404, unknown_message);
+        return text_response(404, unknown_message);
     }
     std::string body;
     JsonWriter json(body);
@@ -126,7 +103,7 @@ HttpResponse QueueDesk::respond(const Open& open) const {
 
 // Oldest first, as far as each worker's answer reaches: behind the last row of one that has more to
 // say nothing is known.
-HttpResponse QueueDesk::list_page(const Open& open) const {
+HttpResponse QueueDesk::list_page(const Round& open) const {
     std::vector<std::size_t> taken(open.answers.size(), 0);
     std::string body;
     JsonWriter json(body);
@@ -166,41 +143,28 @@ HttpResponse QueueDesk::list_page(const Open& open) const {
     if (is_end) {
         json.null("cursor");
     } else {
-        json.text("cursor", cursor_text(next));
+        json.text("cursor", cursor_of(std::move(next)));
     }
     json.close('}');
     return json_response(std::move(body));
 }
 
-// Hexadecimal numbers: the run, and an age of each worker.
-std::string QueueDesk::cursor_text(const std::vector<std::uint64_t>& ages) const {
-    std::string cursor = fmt::format("{:x}", options_.run);
-    for (const std::uint64_t age : ages) {
-        fmt::format_to(std::back_inserter(cursor), "-{:x}", age);
-    }
-    return cursor;
+// The run, and an age of each worker.
+std::string QueueDesk::cursor_of(std::vector<std::uint64_t> ages) const {
+    ages.insert(ages.begin(), options_.run);
+    return cursor_text(ages);
 }
 
-std::optional<std::vector<std::uint64_t>> QueueDesk::read_cursor(std::string_view cursor) const {
+std::optional<std::vector<std::uint64_t>> QueueDesk::ages_of(std::string_view cursor) const {
     if (cursor.empty()) {
         return std::vector<std::uint64_t>(options_.workers, 0);
     }
-    std::vector<std::uint64_t> numbers;
-    for (bool is_last = false; !is_last && numbers.size() <= options_.workers;) {
-        const std::string_view one = cursor.substr(0, cursor.find('-'));
-        std::uint64_t& number = numbers.emplace_back();
-        const auto [end, error] = std::from_chars(one.data(), one.data() + one.size(), number, 16);
-        if (error != std::errc() || end != one.data() + one.size()) {
-            return std::nullopt;
-        }
-        is_last = one.size() == cursor.size();
-        cursor.remove_prefix(std::min(one.size() + 1, cursor.size()));
-    }
-    if (numbers.size() != options_.workers + std::size_t{1} || numbers.front() != options_.run ||
-        !cursor.empty()) {
+    std::optional<std::vector<std::uint64_t>> numbers = read_cursor(cursor);
+    if (!numbers || numbers->size() != options_.workers + std::size_t{1} ||
+        numbers->front() != options_.run) {
         return std::nullopt;
     }
-    numbers.erase(numbers.begin());
+    numbers->erase(numbers->begin());
     return numbers;
 }
 

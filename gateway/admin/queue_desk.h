@@ -4,14 +4,14 @@
 //
 // Lists:   merged in order of acceptance. A cursor names a place in each worker's part, and the run: after
 //          a restart an old one is refused, since ages have begun anew.
-// Bound:   questions_max at a time, until every worker has answered, whether or not somebody still
-//          waits for it; more are refused with 503.
+// Bound:   of Rounds; more are refused with 503.
 // Thread:  main's.
 // Errors:  HTTP statuses: 400 (a cursor that is none), 404 (no such message), 503 (ask again).
 #pragma once
 
 #include "admin/http_response.h"
 #include "admin/queue_request.h"
+#include "admin/rounds.h"
 #include "admin/ticket.h"
 #include "base/messages/queue_messages.h"
 
@@ -26,8 +26,6 @@ namespace ringmx::admin {
 
 class QueueDesk {
   public:
-    static constexpr std::size_t questions_max = 8;
-
     struct Options {
         std::uint32_t workers = 0; // 0: there is no spool
         std::uint32_t run = 0;     // no other one of this spool has the same
@@ -42,26 +40,18 @@ class QueueDesk {
     // The response, or nothing: reply() follows.
     [[nodiscard]] std::optional<HttpResponse> ask(const QueueRequest& request, Ticket ticket);
     void take(QueueAnswer answer);
-    [[nodiscard]] std::size_t open_questions() const { return open_.size(); }
 
   private:
-    struct Open {
-        QueueQuestion question;
-        Ticket ticket;
-        std::uint32_t missing = 0;
-        std::vector<std::uint64_t> after = {}; // of a list, by worker
-        std::vector<QueueAnswer> answers = {}; // by worker
-    };
+    using Rounds = admin::Rounds<QueueQuestion, QueueAnswer>;
+    using Round = Rounds::Round;
 
-    [[nodiscard]] std::optional<std::vector<std::uint64_t>>
-    read_cursor(std::string_view cursor) const;
-    [[nodiscard]] std::string cursor_text(const std::vector<std::uint64_t>& ages) const;
-    [[nodiscard]] HttpResponse respond(const Open& open) const;
-    [[nodiscard]] HttpResponse list_page(const Open& open) const;
+    [[nodiscard]] std::optional<std::vector<std::uint64_t>> ages_of(std::string_view cursor) const;
+    [[nodiscard]] std::string cursor_of(std::vector<std::uint64_t> ages) const;
+    [[nodiscard]] HttpResponse respond(const Round& open) const;
+    [[nodiscard]] HttpResponse list_page(const Round& open) const;
 
     Options options_;
-    std::vector<Open> open_;
-    std::uint64_t last_number_ = 0;
+    Rounds rounds_;
 };
 
 } // namespace ringmx::admin

@@ -5,9 +5,8 @@
 //   POST /api/queue/ID/retry  …/hold  …/release  …/remove
 //   POST /api/queue/retry     all
 //
-// Queries: percent-encoded; "+" is itself, as in an address. An address filter is an address or a
-//          domain, in any case and in U- or A-labels, with or without angle brackets; "<>" is the null
-//          sender.
+// Filters: an address or a domain, in any case and in U- or A-labels, with or without angle
+//          brackets; "<>" is the null sender.
 // Thread:  any.
 // Errors:  the response to give: 400, 404 or 405, in words.
 #pragma once
@@ -21,9 +20,6 @@
 #include <string_view>
 
 namespace ringmx::admin {
-
-inline constexpr std::uint32_t queue_page_rows = 50; // where `limit` is not given
-inline constexpr std::uint32_t queue_page_rows_max = 200;
 
 struct QueueRequest {
     QueueQuestion question;

@@ -22,8 +22,6 @@ std::string line_of(std::string_view id, std::string_view state, std::string_vie
                        created, attempts, next, sender, recipients);
 }
 
-std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
-
 std::string sender_of(const element& entry) {
     std::string_view sender;
     const bool has_one = entry["sender"].get(sender) == simdjson::SUCCESS;
@@ -69,27 +67,13 @@ std::string queue_heading() {
                    "recipients");
 }
 
-std::optional<QueuePage> read_queue_page(std::string_view json) {
-    simdjson::dom::parser parser;
-    element root;
-    simdjson::dom::array messages;
-    if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS ||
-        root["messages"].get(messages) != simdjson::SUCCESS) {
-        return std::nullopt;
-    }
-    QueuePage page;
-    for (const element& entry : messages) {
-        page.entries.push_back(simdjson::minify(entry));
-        page.lines += line_of(
+std::optional<ListPage> read_queue_page(std::string_view json) {
+    return read_list_page(json, "messages", [](const element& entry) {
+        return line_of(
             text_at(entry, "id"), text_at(entry, "state"), size_text(number_at(entry, "size")),
             text_at(entry, "created"), fmt::to_string(count_at(entry, "attempts")),
             or_dash(text_at(entry, "next_attempt")), sender_of(entry), recipients_of(entry));
-    }
-    std::string_view cursor;
-    if (root["cursor"].get(cursor) == simdjson::SUCCESS) {
-        page.cursor = cursor;
-    }
-    return page;
+    });
 }
 
 std::optional<std::string> queue_entry_table(std::string_view json) {
@@ -125,14 +109,7 @@ std::optional<std::string> queue_entry_table(std::string_view json) {
 }
 
 std::optional<std::uint64_t> read_retried(std::string_view json) {
-    simdjson::dom::parser parser;
-    element root;
-    std::uint64_t count = 0;
-    if (parser.parse(json.data(), json.size()).get(root) != simdjson::SUCCESS ||
-        root["retried"].get(count) != simdjson::SUCCESS) {
-        return std::nullopt;
-    }
-    return count;
+    return read_count(json, "retried");
 }
 
 } // namespace ringmx::admin

@@ -8,21 +8,17 @@
 // Errors: no value when it is no such object.
 #pragma once
 
+#include "admin/list_page.h"
+
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace ringmx::admin {
 
-struct QueuePage {
-    std::vector<std::string> entries; // each message's object, as it came
-    std::string lines;                // a line for each
-    std::string cursor;               // empty: this was the last page
-};
-
 [[nodiscard]] std::string queue_heading(); // above the lines of all pages
-[[nodiscard]] std::optional<QueuePage> read_queue_page(std::string_view json);
+[[nodiscard]] std::optional<ListPage> read_queue_page(std::string_view json);
 [[nodiscard]] std::optional<std::string> queue_entry_table(std::string_view json);
 // Of the answer to a retry of all.
 [[nodiscard]] std::optional<std::uint64_t> read_retried(std::string_view json);

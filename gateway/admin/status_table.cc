@@ -13,20 +13,6 @@ namespace {
 
 using simdjson::dom::element;
 
-// "3d 4h", "12m 5s": the two largest units are enough.
-std::string elapsed(double seconds) {
-    const auto whole = static_cast<std::uint64_t>(std::clamp(seconds, 0.0, 1e12));
-    const std::uint64_t minutes = whole / 60;
-    const std::uint64_t hours = minutes / 60;
-    if (hours >= 24) {
-        return fmt::format("{}d {}h", hours / 24, hours % 24);
-    }
-    if (hours > 0) {
-        return fmt::format("{}h {}m", hours, minutes % 60);
-    }
-    return minutes > 0 ? fmt::format("{}m {}s", minutes, whole % 60) : fmt::format("{}s", whole);
-}
-
 constexpr std::size_t columns_count = 6;
 using Row = std::array<std::string, columns_count>;
 
@@ -67,7 +53,7 @@ void append_queue(std::string& out, const element& root) {
         return;
     }
     fmt::format_to(std::back_inserter(out), ", oldest {}\n",
-                   elapsed(number_at(queue, "oldest_seconds")));
+                   elapsed_text(number_at(queue, "oldest_seconds")));
     element states;
     if (queue["states"].get(states) != simdjson::SUCCESS) {
         return;
@@ -126,7 +112,7 @@ std::optional<std::string> status_table(std::string_view json) {
     }
     std::string out =
         fmt::format("ringmx {} on {}, up {}, ", text_at(root, "version"), text_at(root, "hostname"),
-                    elapsed(number_at(root, "uptime_seconds")));
+                    elapsed_text(number_at(root, "uptime_seconds")));
     out += flag_at(root, "ready") ? "ready\n" : "not ready: " + text_at(root, "reason") + "\n";
     simdjson::dom::array workers;
     if (root["workers"].get(workers) == simdjson::SUCCESS) {

@@ -178,24 +178,46 @@ void VerificationCache::purge() {
     replies_ = {};
 }
 
+bool VerificationCache::purge(const Key& key) {
+    const std::uint32_t found = index_[place_of(key)];
+    if (found != 0) {
+        forget(found - 1);
+    }
+    return found != 0;
+}
+
+std::optional<VerificationCache::Listed> VerificationCache::look_up(const Key& key,
+                                                                    Instant now) const {
+    const std::uint32_t found = index_[place_of(key)];
+    return found == 0 ? std::nullopt : listed(entries_[found - 1], now);
+}
+
+std::optional<VerificationCache::Listed> VerificationCache::listed(const Entry& entry,
+                                                                   Instant now) const {
+    const std::uint32_t ticks = ticks_at(now);
+    if (ticks >= entry.expires) {
+        return std::nullopt;
+    }
+    return Listed{entry.key, answer_of(entry), (entry.expires - ticks) * tick};
+}
+
 // Places are numbered by put_total_: the oldest that there still is has the number
 // put_total_ - entries_.size(). A cursor is one more than the number of the next.
 std::size_t VerificationCache::list(std::uint64_t& cursor, std::span<Listed> page,
                                     Instant now) const {
     const std::uint64_t oldest = put_total_ - entries_.size();
     std::uint64_t number = std::max(cursor == 0 ? 0 : cursor - 1, oldest);
-    std::size_t listed = 0;
-    for (; number < put_total_ && listed < page.size(); ++number) {
+    const std::uint64_t end = std::min(put_total_, number + looks_max);
+    std::size_t count = 0;
+    for (; number < end && count < page.size(); ++number) {
         const auto behind_newest = static_cast<std::uint32_t>(put_total_ - 1 - number);
         const std::uint32_t size = static_cast<std::uint32_t>(entries_.size());
-        const Entry& entry = entries_[(next_ + size - behind_newest) % size];
-        const std::uint32_t ticks = ticks_at(now);
-        if (entry.expires != 0 && ticks < entry.expires) {
-            page[listed++] = {entry.key, answer_of(entry), (entry.expires - ticks) * tick};
+        if (const auto one = listed(entries_[(next_ + size - behind_newest) % size], now)) {
+            page[count++] = *one;
         }
     }
     cursor = number < put_total_ ? number + 1 : 0;
-    return listed;
+    return count;
 }
 
 std::size_t VerificationCache::memory_bytes() const {

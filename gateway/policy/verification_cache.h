@@ -42,6 +42,7 @@ struct RecipientRefusal {
 class VerificationCache {
   public:
     static constexpr std::size_t bytes_per_entry_max = 36;
+    static constexpr std::uint32_t looks_max = 4096; // of a page: some 20 µs
 
     struct Key {
         std::uint64_t high = 0;
@@ -74,14 +75,18 @@ class VerificationCache {
     void refuse(const Key& key, const RecipientRefusal& refusal, std::string_view mailbox,
                 Instant now, Duration time);
     void purge();
+    // False: nothing was known.
+    bool purge(const Key& key);
 
     [[nodiscard]] std::size_t count() const { return used_; }
     [[nodiscard]] std::uint32_t entries_max() const { return entries_max_; }
     // What is held, a page at a time, oldest first: from `cursor` on (0: the first), as many as
-    // `page` has room for. Gives how many there were; `cursor` becomes where the next page begins,
-    // 0 when there is none. Answers that come between two pages may be listed or not, those that
-    // stay are.
+    // `page` has room for, or fewer after looks_max places. Gives how many there were; `cursor`
+    // becomes where the next page begins, 0 when there is none. Answers that come between two pages
+    // may be listed or not, those that stay are.
     std::size_t list(std::uint64_t& cursor, std::span<Listed> page, Instant now) const;
+    // What find() would give, with the time that it is good for.
+    [[nodiscard]] std::optional<Listed> look_up(const Key& key, Instant now) const;
 
     // Octets of entries and index.
     [[nodiscard]] std::size_t memory_bytes() const;
@@ -103,6 +108,7 @@ class VerificationCache {
     void put(const Key& key, std::uint16_t code, std::uint16_t reply, Instant now, Duration time);
     void forget(std::uint32_t position);
     [[nodiscard]] Answer answer_of(const Entry& entry) const;
+    [[nodiscard]] std::optional<Listed> listed(const Entry& entry, Instant now) const;
 
     std::uint32_t entries_max_;
     std::uint64_t seed_;

@@ -6,6 +6,7 @@
 #include "worker/worker.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <utility>
 
 namespace ringmx::worker {
@@ -63,11 +64,69 @@ void Verification::configuration_changed() {
     }
 }
 
-void Verification::purge() {
+CacheAnswer Verification::answer(const CacheQuestion& question) {
+    CacheAnswer made;
     if (cache_ != nullptr) {
-        cache_->purge();
-        show_count();
+        made = question.kind == CacheQuestion::Kind::list ? list(question) : purge(question);
     }
+    made.question = question.number;
+    return made;
+}
+
+// In what pool it is kept is said by the routes of now, which are what is asked for.
+std::optional<VerificationCache::Key> Verification::key_of(const std::string& recipient) const {
+    std::string key;
+    const Snapshot& snapshot = *worker_.snapshot();
+    const auto target = snapshot.routes->find_mailbox(recipient, key);
+    if (!target) {
+        return std::nullopt;
+    }
+    return cache_->key_of(snapshot.pools[target->pool_index]->settings().name, key);
+}
+
+CacheAnswer Verification::list(const CacheQuestion& question) const {
+    CacheAnswer made;
+    const auto add = [&](const VerificationCache::Listed& listed) {
+        const policy::RecipientRefusal& refusal = listed.answer.refusal;
+        const std::string_view mailbox =
+            question.recipient.empty() ? "recipient" : std::string_view(question.recipient);
+        CacheRow& row = made.rows.emplace_back();
+        row.remaining = listed.remaining;
+        if (!listed.answer.is_positive()) {
+            row.reply = fmt::format("{} {}.{}.{} {}", refusal.code, refusal.enhanced[0],
+                                    refusal.enhanced[1], refusal.enhanced[2],
+                                    VerificationCache::text_for(listed.answer, mailbox));
+            std::ranges::replace(row.reply, '\n', ' ');
+        }
+    };
+    if (!question.recipient.empty()) {
+        const auto key = key_of(question.recipient);
+        if (const auto known = key ? cache_->look_up(*key, worker_.now()) : std::nullopt) {
+            add(*known);
+        }
+        return made;
+    }
+    std::vector<VerificationCache::Listed> page(question.limit);
+    made.next = question.after;
+    page.resize(cache_->list(made.next, page, worker_.now()));
+    std::ranges::for_each(page, add);
+    return made;
+}
+
+// What a backend is being asked may have been answered already, out of what is to be forgotten: who
+// comes from now on asks anew.
+CacheAnswer Verification::purge(const CacheQuestion& question) {
+    CacheAnswer made;
+    if (question.recipient.empty()) {
+        made.purged = cache_->count();
+        cache_->purge();
+        open_.clear();
+    } else if (const auto key = key_of(question.recipient)) {
+        made.purged = cache_->purge(*key) ? 1 : 0;
+        std::erase_if(open_, [&](const auto& open) { return open.first == *key; });
+    }
+    show_count();
+    return made;
 }
 
 void Verification::show_count() {
@@ -136,13 +195,15 @@ VerificationProbe* Verification::question_about(const VerificationCache::Key& ke
 
 void Verification::answered(VerificationProbe& probe, VerificationResult result,
                             const smtp::Reply& reply) {
-    std::erase_if(open_, [&](const auto& open) { return open.second == probe.handle(); });
+    const bool is_open =
+        std::erase_if(open_, [&](const auto& open) { return open.second == probe.handle(); }) > 0;
+    const bool is_kept = is_open && cache_ != nullptr;
     ended_.push_back(probe.handle());
     const VerificationSettings& times = probe.snapshot()->settings->verification;
     worker_.counters().verifications_asked[result].add();
-    if (cache_ != nullptr && result == VerificationResult::exists) {
+    if (is_kept && result == VerificationResult::exists) {
         cache_->accept(probe.key(), worker_.now(), times.positive);
-    } else if (cache_ != nullptr && result == VerificationResult::unknown) {
+    } else if (is_kept && result == VerificationResult::unknown) {
         cache_->refuse(probe.key(), refusal_of(reply), probe.mailbox(), worker_.now(),
                        times.negative);
     }

@@ -24,6 +24,7 @@
 // Source:  CONTRACT 3 (routes[].verify, verification).
 #pragma once
 
+#include "base/messages/cache_messages.h"
 #include "base/slab.h"
 #include "observe/counters.h"
 #include "policy/verification_cache.h"
@@ -71,7 +72,7 @@ class Verification {
     [[nodiscard]] std::uint64_t next_ticket() { return ++last_ticket_; }
 
     void configuration_changed();
-    void purge();
+    [[nodiscard]] CacheAnswer answer(const CacheQuestion& question);
     void cut(); // asks no more: what is asked is unavailable
     void reap();
     [[nodiscard]] bool idle() const { return probes_.used() == 0; }
@@ -85,12 +86,17 @@ class Verification {
     [[nodiscard]] std::optional<Verdict> find(const policy::VerificationCache::Key& key,
                                               std::string_view mailbox);
     [[nodiscard]] VerificationProbe* question_about(const policy::VerificationCache::Key& key);
+    [[nodiscard]] CacheAnswer list(const CacheQuestion& question) const;
+    [[nodiscard]] CacheAnswer purge(const CacheQuestion& question);
+    [[nodiscard]] std::optional<policy::VerificationCache::Key>
+    key_of(const std::string& recipient) const;
     void show_count();
 
     Worker& worker_;
     std::unique_ptr<policy::VerificationCache> cache_; // null: no route verifies
     Slab<VerificationProbe> probes_;
-    // In no order: few questions are open at a time.
+    // In no order: few questions are open at a time. One that is under way but not here was asked
+    // before a purge: its answer is nobody's but the askers'.
     std::vector<std::pair<policy::VerificationCache::Key, Handle>> open_;
     std::vector<Handle> ended_;
     std::uint64_t last_ticket_ = 0;

@@ -48,7 +48,7 @@ Worker::Worker(Options options)
       clients_(std::min(options_.clients_max, slots_max)), deliveries_(slots_max),
       backends_(slots_max), queue_ids_(options_.index, options_.port->wall_time()),
       random_(options_.seed), verification_(*this), inbox_(inbox_messages), answers_(answers_max),
-      accepting_(options_.listeners.size(), false) {
+      cache_answers_(answers_max), accepting_(options_.listeners.size(), false) {
     if (options_.spool.supply != nullptr) {
         queue_ = std::make_unique<MailQueue>(*this, options_.spool);
     }
@@ -114,9 +114,12 @@ bool Worker::post(Inbox message) {
     return true;
 }
 
-void Worker::answer(QueueAnswer answer) {
+void Worker::answer(QueueAnswer answer) { hand_over(answers_, std::move(answer)); }
+void Worker::answer(CacheAnswer answer) { hand_over(cache_answers_, std::move(answer)); }
+
+template <typename Answer> void Worker::hand_over(SpscRing<Answer>& answers, Answer answer) {
     answer.worker = index();
-    const bool is_taken = answers_.try_push(std::move(answer));
+    const bool is_taken = answers.try_push(std::move(answer));
     RINGMX_ASSERT(is_taken);
     if (options_.main_waker != nullptr) {
         options_.main_waker->wake();
@@ -285,14 +288,14 @@ void Worker::read_inbox() {
             }
             close_idle_backends();
             break;
-        case Inbox::Kind::purge:
-            verification_.purge();
-            break;
         case Inbox::Kind::adopt:
             queue_->adopt(std::move(message.messages), std::move(message.segments));
             break;
         case Inbox::Kind::question:
             queue_->answers().ask(std::move(message.question));
+            break;
+        case Inbox::Kind::cache_question:
+            answer(verification_.answer(message.cache_question));
             break;
         case Inbox::Kind::drain:
             begin_drain();

@@ -8,8 +8,8 @@
 // ClientConnection, Delivery and BackendConnection do the work. Nothing here blocks; nothing is
 // shared with other workers but the Snapshot's atomics.
 //
-// Messages from the main thread come through an inbox (a new snapshot, questions about the queue,
-// drain, stop); answers go the other way, and finished() is how main learns that a drain is done.
+// Messages from the main thread come through an inbox (a new snapshot, questions about the queue and
+// the cache of verification, drain, stop); answers go the other way, and finished() is how main learns that a drain is done.
 // Memory: the buffer pool holds the octets that clients and backends can make the worker keep, and
 //         envelopes are counted beside it; see pressure().
 // Thread: run() on its own thread; post(), take_answer(), finished() from main.
@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "base/messages/cache_messages.h"
 #include "base/messages/queue_messages.h"
 #include "base/slab.h"
 #include "base/spsc_ring.h"
@@ -52,16 +53,17 @@ struct ListeningSocket {
 struct Inbox {
     enum class Kind : std::uint8_t {
         snapshot, // use this configuration from now on
-        purge,    // forget what is known of recipients
         adopt,    // messages of earlier runs, in order of acceptance
         question, // about the queue
-        drain,    // stop accepting, let transactions finish
-        cut,      // the time for draining is over: end everything now
+        cache_question,
+        drain, // stop accepting, let transactions finish
+        cut,   // the time for draining is over: end everything now
     };
     Kind kind = Kind::snapshot;
     std::shared_ptr<const Snapshot> snapshot = {};
     std::vector<spool::RecoveredMessage> messages = {};
     QueueQuestion question = {};
+    CacheQuestion cache_question = {};
     std::vector<AdoptedSegment*> segments = {}; // of all of them, the same for every worker
 };
 
@@ -104,6 +106,7 @@ class Worker {
     [[nodiscard]] bool post(Inbox message); // from main; false: the inbox is full
     // To main: the next answer to a question, when there is one.
     [[nodiscard]] bool take_answer(QueueAnswer& answer) { return answers_.try_pop(answer); }
+    [[nodiscard]] bool take_answer(CacheAnswer& answer) { return cache_answers_.try_pop(answer); }
     [[nodiscard]] bool finished() const { return finished_.load(std::memory_order_acquire); }
 
     // For the connections.
@@ -145,7 +148,9 @@ class Worker {
     void advance_later(ExchangeId exchange) { to_advance_.push_back(exchange); }
     [[nodiscard]] bool draining() const { return phase_ != Phase::serving; }
     [[nodiscard]] Pressure pressure() const;
-    void answer(QueueAnswer answer); // to main
+    // To main.
+    void answer(QueueAnswer answer);
+    void answer(CacheAnswer answer);
     // At most once a minute, whoever asks.
     [[nodiscard]] bool may_log_wait();
 
@@ -156,6 +161,7 @@ class Worker {
   private:
     enum class Phase : std::uint8_t { serving, draining, cut };
 
+    template <typename Answer> void hand_over(SpscRing<Answer>& answers, Answer answer);
     void dispatch(const ring::Completion& completion);
     void accepted(const ring::Completion& completion);
     void arm_accept(std::size_t position);
@@ -191,6 +197,7 @@ class Worker {
     Verification verification_;
     SpscRing<Inbox> inbox_;
     SpscRing<QueueAnswer> answers_;
+    SpscRing<CacheAnswer> cache_answers_;
     std::vector<bool> accepting_;     // by position in options_.listeners: an accept is armed
     Instant accept_again_at_ = never; // those that aren't, after a want of descriptors
     bool accept_failing_ = false;     // since the last one that worked

@@ -7,6 +7,7 @@
 namespace ringmx::sim {
 namespace {
 
+using Kind = CacheQuestion::Kind;
 using observe::VerificationResult;
 using testing::ElementsAre;
 using testing::EndsWith;
@@ -48,6 +49,15 @@ struct Verifying {
         return client;
     }
     std::string answer_to(const std::string& recipient) { return rig.ask(with_mail(), recipient); }
+    CacheAnswer ask_cache(CacheQuestion question) {
+        question.number = ++last_number;
+        EXPECT_TRUE(rig.worker->post(
+            {.kind = worker::Inbox::Kind::cache_question, .cache_question = std::move(question)}));
+        CacheAnswer answer;
+        EXPECT_TRUE(rig.run_until([&] { return rig.worker->take_answer(answer); }, 1min));
+        EXPECT_EQ(answer.question, last_number);
+        return answer;
+    }
     [[nodiscard]] std::uint64_t asked(VerificationResult result) const {
         return rig.counters.verifications_asked[result].value();
     }
@@ -57,6 +67,7 @@ struct Verifying {
 
     Rig rig;
     ScriptedBackend& backend;
+    std::uint64_t last_number = 0;
 };
 
 TEST(WorkerVerification, TheBackendIsAskedOnceAndThenItsAnswerIsKnown) {
@@ -309,14 +320,76 @@ TEST(WorkerVerification, AReloadKeepsAnswersAndAPurgeDoesNot) {
     one.rig.reload([](Settings& settings) { settings.limits.recipients = 5; });
     (void)one.answer_to(unknown);
     EXPECT_EQ(one.backend.count_of("RCPT"), 1U);
-    one.rig.post(worker::Inbox::Kind::purge);
-    one.rig.run_for(1s);
+    EXPECT_EQ(one.ask_cache({.kind = Kind::purge}).purged, 1U);
     EXPECT_EQ(one.rig.counters.verification_entries.value(), 0);
     (void)one.answer_to(unknown);
     EXPECT_EQ(one.backend.count_of("RCPT"), 2U);
     one.rig.reload([](Settings& settings) { settings.routes[1].verify_backend = false; });
     EXPECT_THAT(one.answer_to(unknown), StartsWith("250"));
     EXPECT_EQ(one.rig.counters.verification_entries.value(), 0);
+    one.rig.finish();
+}
+
+TEST(WorkerVerification, WhatIsKnownIsListedAndPurgedByRecipient) {
+    Verifying one([](Settings& settings) { settings.verification.positive = 1h; });
+    (void)one.answer_to(known);
+    (void)one.answer_to(unknown);
+    const CacheAnswer all = one.ask_cache({.kind = Kind::list, .limit = 50});
+    ASSERT_EQ(all.rows.size(), 2U);
+    EXPECT_EQ(all.next, 0U);
+    EXPECT_EQ(all.rows[0].reply, "");
+    EXPECT_LE(all.rows[0].remaining, 1h);
+    EXPECT_GE(all.rows[0].remaining, 59min);
+    EXPECT_EQ(all.rows[1].reply, "550 5.1.1 <recipient> is not here");
+    const CacheAnswer page = one.ask_cache({.kind = Kind::list, .limit = 1});
+    ASSERT_EQ(page.rows.size(), 1U);
+    const CacheAnswer rest = one.ask_cache({.kind = Kind::list, .after = page.next, .limit = 1});
+    ASSERT_EQ(rest.rows.size(), 1U);
+    EXPECT_EQ(rest.rows[0].reply, all.rows[1].reply);
+    EXPECT_EQ(rest.next, 0U);
+
+    const std::string nobody = "nobody@two.example";
+    const CacheAnswer of_one = one.ask_cache({.kind = Kind::list, .recipient = nobody});
+    ASSERT_EQ(of_one.rows.size(), 1U);
+    EXPECT_EQ(of_one.rows[0].reply, "550 5.1.1 <nobody@two.example> is not here");
+    EXPECT_TRUE(one.ask_cache({.kind = Kind::list, .recipient = "x@two.example"}).rows.empty());
+    EXPECT_TRUE(one.ask_cache({.kind = Kind::list, .recipient = "x@no.example"}).rows.empty());
+    EXPECT_EQ(one.ask_cache({.kind = Kind::purge, .recipient = "x@no.example"}).purged, 0U);
+    EXPECT_EQ(one.ask_cache({.kind = Kind::purge, .recipient = nobody}).purged, 1U);
+    EXPECT_EQ(one.ask_cache({.kind = Kind::purge, .recipient = nobody}).purged, 0U);
+    EXPECT_EQ(one.rig.counters.verification_entries.value(), 1);
+    (void)one.answer_to(known);
+    EXPECT_EQ(one.backend.count_of("RCPT"), 2U);
+    (void)one.answer_to(unknown);
+    EXPECT_EQ(one.backend.count_of("RCPT"), 3U);
+    one.rig.finish();
+}
+
+// What the backend had said before the operator made the account must not come in behind the purge.
+TEST(WorkerVerification, AnAnswerThatWasAskedForBeforeAPurgeIsNotKept) {
+    for (const char* const recipient : {"", "nobody@two.example"}) {
+        Verifying one;
+        one.backend.answer = always("RCPT", ScriptedBackend::say_nothing);
+        Client& first = one.with_mail();
+        one.rig.send(first, unknown);
+        EXPECT_TRUE(one.rig.run_until([&] { return one.backend.count_of("RCPT") == 1; }, 5s));
+        EXPECT_EQ(one.ask_cache({.kind = Kind::purge, .recipient = recipient}).purged, 0U);
+        one.backend.answer = always("RCPT", "250 2.1.5 here now\r\n");
+        Client& second = one.with_mail();
+        EXPECT_THAT(one.rig.ask(second, unknown), StartsWith("250")) << "asked anew";
+        one.backend.interject("550 5.1.1 not yet\r\n");
+        EXPECT_EQ(one.rig.reply(first), "550 5.1.1 not yet\r\n");
+        EXPECT_EQ(one.rig.counters.verification_entries.value(), 1);
+        EXPECT_THAT(one.answer_to(unknown), StartsWith("250"));
+        EXPECT_EQ(one.backend.count_of("RCPT"), 2U);
+        one.rig.finish();
+    }
+}
+
+TEST(WorkerVerification, WithoutARouteThatVerifiesNothingIsKnown) {
+    Verifying one([](Settings& settings) { settings.routes[1].verify_backend = false; });
+    EXPECT_TRUE(one.ask_cache({.kind = Kind::list, .limit = 50}).rows.empty());
+    EXPECT_EQ(one.ask_cache({.kind = Kind::purge}).purged, 0U);
     one.rig.finish();
 }
 

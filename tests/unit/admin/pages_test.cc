@@ -21,6 +21,11 @@ class PagesTest : public ::testing::Test {
             asked = request;
             return queue;
         };
+        pages.cache = [this](const CacheRequest& request, Ticket ticket) {
+            EXPECT_EQ(ticket, (Ticket{1, 2}));
+            asked_cache = request;
+            return std::optional<HttpResponse>();
+        };
     }
 
     HttpResponse ask(std::string_view path, Surface surface = Surface::admin,
@@ -40,6 +45,7 @@ class PagesTest : public ::testing::Test {
     std::string unready;
     std::optional<QueueRequest> asked;
     std::optional<HttpResponse> queue;
+    std::optional<CacheRequest> asked_cache;
 };
 
 TEST_F(PagesTest, HealthAndReadinessSayWhyNot) {
@@ -118,6 +124,22 @@ TEST_F(PagesTest, TheQueueIsChangedByPostWithTheHeaderOnAdminAddressOnly) {
     EXPECT_EQ(ask("/api/queue", Surface::admin, Method::post, "1").status, 405);
     EXPECT_EQ(ask("/api/queue", Surface::probe).status, 404);
     EXPECT_FALSE(asked.has_value());
+}
+
+TEST_F(PagesTest, TheCacheIsPurgedByPostWithTheHeaderOnAdminAddressOnly) {
+    EXPECT_EQ(ask("/api/cache").status, 0);
+    EXPECT_EQ(asked_cache.value().question.kind, CacheQuestion::Kind::list);
+    asked_cache.reset();
+    EXPECT_EQ(ask("/api/cache/purge").status, 405);
+    EXPECT_EQ(ask("/api/cache/purge").allow, "POST");
+    EXPECT_EQ(ask("/api/cache/purge", Surface::admin, Method::post).status, 403);
+    EXPECT_EQ(ask("/api/cache/purge", Surface::probe, Method::post, "1").status, 404);
+    EXPECT_EQ(ask("/api/cache", Surface::probe).status, 404);
+    EXPECT_EQ(ask("/api/cache", Surface::admin, Method::post, "1").status, 405);
+    EXPECT_EQ(ask("/api/cache/nothing", Surface::admin, Method::post, "1").status, 404);
+    EXPECT_FALSE(asked_cache.has_value());
+    EXPECT_EQ(ask("/api/cache/purge", Surface::admin, Method::post, "1").status, 0);
+    EXPECT_EQ(asked_cache.value().question.kind, CacheQuestion::Kind::purge);
 }
 
 TEST_F(PagesTest, AnAnswerToHeadSaysTheLengthAndLeavesTheBodyOut) {

@@ -149,7 +149,8 @@ TEST_F(QueueDeskTest, RetriedMessagesAreAddedUp) {
 
 TEST_F(QueueDeskTest, MoreQuestionsThanThereIsRoomForAreRefusedUntilWorkersHaveAnswered) {
     open(2);
-    for (std::size_t count = 0; count < QueueDesk::questions_max; ++count) {
+    constexpr std::size_t rounds_max = Rounds<QueueQuestion, QueueAnswer>::rounds_max;
+    for (std::size_t count = 0; count < rounds_max; ++count) {
         EXPECT_FALSE(desk->ask(request(Kind::show), {}).has_value());
     }
     EXPECT_EQ(desk->ask(request(Kind::show), {})->status, 503);

@@ -1,5 +1,6 @@
 #include "admin/queue_request.h"
 
+#include "admin/query.h"
 #include "spool/message_id.h"
 
 #include <gmock/gmock.h>
@@ -47,7 +48,7 @@ TEST(QueueRequest, TheQueuesPathsAndNoOthers) {
 
 TEST(QueueRequest, AListHasALimitOfItsOwnAndUpToTheMost) {
     EXPECT_EQ(read("/api/queue")->question.kind, Kind::list);
-    EXPECT_EQ(read("/api/queue")->question.limit, queue_page_rows);
+    EXPECT_EQ(read("/api/queue")->question.limit, page_rows);
     EXPECT_EQ(read("/api/queue")->cursor, "");
     const auto request = read("/api/queue", "limit=200&cursor=1-2f");
     EXPECT_EQ(request->question.limit, 200U);

@@ -192,6 +192,45 @@ TEST_F(VerificationCacheTest, APurgeForgetsEverything) {
     EXPECT_EQ(listed(), 1U);
 }
 
+TEST_F(VerificationCacheTest, APurgeOfOneForgetsOnlyThat) {
+    accept("a");
+    refuse("b");
+    EXPECT_TRUE(cache_.purge(key("b")));
+    EXPECT_FALSE(cache_.purge(key("b")));
+    EXPECT_FALSE(cache_.purge(key("a", "other")));
+    EXPECT_EQ(said("a") + said("b"), "yes");
+    EXPECT_EQ(cache_.count(), 1U);
+    EXPECT_EQ(listed(), 1U);
+}
+
+TEST_F(VerificationCacheTest, WhatIsKnownOfOneIsLookedUpWithItsTime) {
+    cache_.accept(key("a"), at(0s), 90s);
+    refuse("b");
+    EXPECT_TRUE(cache_.look_up(key("a"), at(80s)).value().answer.is_positive());
+    const Duration remaining = cache_.look_up(key("a"), at(80s)).value().remaining;
+    EXPECT_GE(remaining, 10s);
+    EXPECT_LE(remaining, 10s + 200ms); // the tick
+    EXPECT_EQ(cache_.look_up(key("b"), at(80s)).value().answer.refusal.code, 550);
+    EXPECT_FALSE(cache_.look_up(key("a"), at(91s)));
+    EXPECT_FALSE(cache_.look_up(key("c"), at(0s)));
+    EXPECT_EQ(cache_.count(), 2U); // looking changes nothing
+}
+
+TEST_F(VerificationCacheTest, APageEndsAfterSoManyPlacesThoughTheyHoldNothing) {
+    VerificationCache cache(3 * VerificationCache::looks_max, 7);
+    for (std::uint32_t number = 0; number < 2 * VerificationCache::looks_max; ++number) {
+        cache.accept(cache.key_of("main", std::to_string(number)), at(0s), 1s);
+    }
+    cache.accept(cache.key_of("main", "last"), at(0s), day);
+    std::vector<VerificationCache::Listed> page(7);
+    std::uint64_t cursor = 0;
+    EXPECT_EQ(cache.list(cursor, page, at(5s)), 0U);
+    EXPECT_EQ(cursor, VerificationCache::looks_max + 1);
+    EXPECT_EQ(cache.list(cursor, page, at(5s)), 0U);
+    EXPECT_EQ(cache.list(cursor, page, at(5s)), 1U);
+    EXPECT_EQ(cursor, 0U);
+}
+
 TEST_F(VerificationCacheTest, PagesListWhatStaysOnceAndOldestFirst) {
     for (int number = 0; number < 130; ++number) {
         accept(std::to_string(number));
