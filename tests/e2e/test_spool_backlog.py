@@ -69,7 +69,8 @@ class Backlog(EndToEnd):
 
 
 def ids_in(record):
-    return [line.split()[0] for line in pathlib.Path(record).read_text().splitlines()]
+    path = pathlib.Path(record)
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run_of(id_):
