@@ -106,6 +106,10 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
     std::size_t count = 0;
     while (const std::optional<Mark> mark = reader.next()) {
         ++count;
+        // As if each message went out as soon as its record had been read.
+        RINGMX_MUTATE(delivered_before_adopted,
+                      if (found_.contains(mark->id) &&
+                          found_[mark->id].message.segment != segment_) continue);
         RINGMX_MUTATE(marks_elsewhere_unread, if (mark->home != name_) continue);
         marks_.push_back({{name_.generation, header.sequence},
                           marks_.size(),
@@ -208,6 +212,7 @@ void Recovery::finish() {
     }
     found_.clear();
     chunks_.clear();
+    RINGMX_MUTATE(adopted_out_of_order, return);
     std::ranges::sort(messages_, [](const RecoveredMessage& left, const RecoveredMessage& right) {
         return std::pair(left.accepted_at, left.id) < std::pair(right.accepted_at, right.id);
     });

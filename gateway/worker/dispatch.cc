@@ -114,11 +114,11 @@ void Dispatch::route() {
     std::map<std::pair<std::uint32_t, std::uint32_t>, Part> parts; // by pool and backend
     const spool::QueueExtra* const extra = queue_.index().extra(slot_);
     for (std::uint32_t index = 0; index < message_.recipients.size(); ++index) {
+        // The index knows; what the record says an operator may have undone.
         const bool is_settled =
-            message_.recipients[index].state != spool::RecipientState::pending ||
-            (extra != nullptr &&
-             std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
-                 extra->settled.end());
+            extra != nullptr &&
+            std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
+                extra->settled.end();
         if (is_settled) {
             continue;
         }

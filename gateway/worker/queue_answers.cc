@@ -363,9 +363,7 @@ void QueueAnswers::describe(QueueRow& row, Slot slot, const spool::StoredMessage
     for (const spool::StoredRecipient& stored : message.recipients) {
         QueueRow::Recipient& recipient = row.recipients.emplace_back();
         recipient.address = stored.mailbox;
-        recipient.state = stored.state;
-        recipient.last_reply =
-            stored.state == RecipientState::pending ? last_reply : stored.last_reply;
+        recipient.last_reply = last_reply;
     }
     if (const spool::QueueExtra* const extra = index.extra(slot)) {
         for (const spool::QueueExtra::Settled& settled : extra->settled) {

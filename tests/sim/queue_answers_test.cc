@@ -308,6 +308,39 @@ TEST_F(QueueAnswers, WhatIsBeingForwardedIsHeldOrRemovedWithItsOutcome) {
     rig.finish();
 }
 
+// Its record has been written again, and says that it failed.
+TEST_F(QueueAnswers, WhatFailedAndWasMovedIsTriedAgain) {
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    for (const bool restarts : {false, true}) {
+        refuse(backend, "550 5.1.1 no such user\r\n");
+        const std::uint64_t id = send_waiting();
+        rig.run_for(5s);
+        ASSERT_EQ(show(id).state, QueueState::failed);
+        rig.disk.write_error = EIO; // its segment is left
+        Client& client = rig.greeted();
+        (void)rig.ask(client, "MAIL FROM:<a@far.example>\r\n");
+        (void)rig.ask(client, "RCPT TO:<u@two.example>\r\n");
+        (void)rig.ask(client, "DATA\r\n");
+        EXPECT_TRUE(rig.ask(client, "a: b\r\n\r\nc\r\n.\r\n").starts_with("451"));
+        rig.disk.write_error = 0;
+        rig.run_for(10min);
+        const std::size_t before = taken(backend);
+        backend.answer = nullptr;
+        backend.refuse_connections(true);
+        EXPECT_EQ(change(Kind::retry, id), Result::done);
+        rig.run_for(1s);
+        EXPECT_EQ(show(id).recipients[0].state, RecipientState::pending);
+        if (restarts) {
+            rig.restart(1, true);
+        }
+        backend.refuse_connections(false);
+        rig.run_for(1min);
+        EXPECT_EQ(rig.queued(), 0);
+        EXPECT_EQ(taken(backend), before + 1);
+    }
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, WhatIsHeldWhileItIsReadIsNotForwarded) {
     ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
     const std::uint64_t id = send_waiting();

@@ -3,10 +3,13 @@
 #include "sim/random.h"
 #include "sim/worker_rig.h"
 
+#include "spool/message_id.h"
+
 #include <algorithm>
 #include <gtest/gtest.h>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +20,12 @@ namespace {
 constexpr std::uint32_t workers_max = 3;
 constexpr std::size_t senders_max = 8;
 constexpr std::string_view key_name = "X-Key: ";
+constexpr std::string_view id_name = "queued as ";
+constexpr std::string_view refusal = "550 5.1.1 never";
 
 struct Letter {
     std::string content;
+    std::string id; // once it is acknowledged
     bool is_acknowledged = false;
     std::size_t taken = 0;
 };
@@ -48,12 +54,13 @@ struct Sender {
     int letters_left = 1;
 };
 
-RigOptions options_of(std::uint64_t seed, Random& random) {
+RigOptions options_of(std::uint64_t seed, Random& random, bool bounces) {
     RigOptions options;
     options.network.seed = seed;
     options.workers = static_cast<std::uint32_t>(random.between(1, workers_max));
     options.spool = true;
-    options.settings = [](Settings& settings) {
+    options.settings = [bounces](Settings& settings) {
+        settings.spool.on_failure = bounces ? OnFailure::bounce : OnFailure::hold;
         settings.spool.retry.expire = std::chrono::hours(24 * 365); // nothing ends by itself
     };
     return options;
@@ -62,7 +69,8 @@ RigOptions options_of(std::uint64_t seed, Random& random) {
 class Life {
   public:
     Life(std::uint64_t seed, SpoolLifeTally& tally)
-        : random_(seed), tally_(tally), rig_(options_of(seed, random_)) {
+        : random_(seed), tally_(tally), bounces_(random_.chance(0.5)),
+          rig_(options_of(seed, random_, bounces_)) {
         for (const char* address : {Rig::first_address, Rig::second_address, Rig::third_address}) {
             BackendProfile profile;
             profile.pipelining = random_.chance(0.8);
@@ -77,6 +85,7 @@ class Life {
         const std::uint64_t lives = random_.between(2, 5);
         for (std::uint64_t life = 0; life < lives && !testing::Test::HasFailure(); ++life) {
             trouble_ = random_.chance(0.7) ? 0.2 : 0;
+            refusals_ = random_.chance(0.5) ? 0.2 : 0;
             const std::uint64_t turns = random_.between(20, 2000);
             for (std::uint64_t count = 0; count < turns; ++count) {
                 step();
@@ -93,6 +102,10 @@ class Life {
         }
         if (random_.chance(0.3)) {
             return ScriptedBackend::drop_now;
+        }
+        if (random_.chance(refusals_)) {
+            has_refused_ = true;
+            return std::string(refusal) + "\r\n";
         }
         return "451 4.0.0 not now\r\n";
     }
@@ -112,6 +125,8 @@ class Life {
             faults.write_error = random_.chance(0.3) ? 0.05 : 0;
             faults.short_write = random_.chance(0.2) ? 0.05 : 0;
             faults.slow = random_.chance(0.3) ? 0.2 : 0;
+            faults.read_error = random_.chance(0.3) ? 0.2 : 0;
+            faults.short_read = random_.chance(0.2) ? 0.1 : 0;
         }
         rig_.turn();
         for (Sender& sender : senders_) {
@@ -146,8 +161,7 @@ class Life {
             sender.stage = Stage::hello;
             return;
         case Stage::hello:
-            rig_.send(*sender.client, "MAIL FROM:<sender@far.example>\r\n");
-            sender.stage = Stage::mail;
+            begin_letter(sender);
             return;
         case Stage::mail:
             sender.letter = &write_letter();
@@ -168,22 +182,30 @@ class Life {
             rig_.send(*sender.client, stuffed(sender.letter->content) + ".\r\n");
             return;
         case Stage::content:
-            if (reply.find("queued as") == std::string::npos) {
+            if (reply.find(id_name) == std::string::npos) {
                 return; // of a chunk before the last
             }
             sender.letter->is_acknowledged = true;
+            sender.letter->id =
+                reply.substr(reply.find(id_name) + id_name.size(), spool::id_letters);
             ++tally_.acknowledged;
             sender.letter = nullptr;
             if (--sender.letters_left == 0) {
                 leave(sender);
                 return;
             }
-            rig_.send(*sender.client, "MAIL FROM:<sender@far.example>\r\n");
-            sender.stage = Stage::mail;
+            begin_letter(sender);
             return;
         case Stage::over:
             return;
         }
+    }
+
+    // To one of the two there is a route for reports.
+    void begin_letter(Sender& sender) {
+        rig_.send(*sender.client, random_.chance(0.7) ? "MAIL FROM:<sender@one.example>\r\n"
+                                                      : "MAIL FROM:<sender@far.example>\r\n");
+        sender.stage = Sender::Stage::mail;
     }
 
     void send_chunks(Sender& sender) {
@@ -235,24 +257,76 @@ class Life {
             backend->refuse_connections(false);
         }
         rig_.run_for(1s); // what was found is with the workers
+        EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == held(); }, 48h))
+            << rig_.queued() - held() << " are left";
+        tally_.held += static_cast<std::uint64_t>(held());
+        EXPECT_TRUE(has_refused_ || held() == 0) << "held, and nobody refused";
+        retry_what_is_held();
         EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == 0; }, 48h))
-            << rig_.queued() << " are left";
+            << rig_.queued() << " are left that were held";
         for (const ScriptedBackend* const backend : backends_) {
             for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
-                judge(*message);
+                if (message->taken && message->mail.starts_with("MAIL FROM:<>")) {
+                    judge_report(*message);
+                } else if (message->taken) {
+                    judge(*message);
+                }
             }
         }
         for (const auto& [key, letter] : letters_) {
-            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0) << "lost: letter " << key;
+            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0 ||
+                        reported_.contains(letter.id))
+                << "lost: letter " << key << ", " << letter.id;
             tally_.duplicates += letter.taken > 1 ? letter.taken - 1 : 0;
         }
+        tally_.reported += reported_.size();
         rig_.finish();
     }
 
-    void judge(const BackendMessage& message) {
-        if (!message.taken) {
-            return;
+    [[nodiscard]] std::int64_t held() const {
+        std::int64_t sum = 0;
+        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
+            sum +=
+                one->counters.queue_messages_by_state[static_cast<std::size_t>(QueueState::failed)]
+                    .value();
         }
+        return sum;
+    }
+
+    // As an operator would.
+    void retry_what_is_held() {
+        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
+            QueueQuestion all{.kind = QueueQuestion::Kind::list, .limit = UINT32_MAX};
+            all.filter.state = QueueState::failed;
+            for (const QueueRow& row : ask(*one, all).rows) {
+                const QueueAnswer answer =
+                    ask(*one, {.kind = QueueQuestion::Kind::retry, .id = row.id});
+                EXPECT_EQ(answer.result, QueueAnswer::Result::done) << spool::id_text(row.id);
+            }
+        }
+    }
+
+    QueueAnswer ask(RigWorker& one, QueueQuestion question) {
+        EXPECT_TRUE(one.worker->post(
+            {.kind = worker::Inbox::Kind::question, .question = std::move(question)}));
+        QueueAnswer answer;
+        EXPECT_TRUE(rig_.run_until([&] { return one.worker->take_answer(answer); }, 1min));
+        return answer;
+    }
+
+    // It tells of what happened, and goes to who wants to hear of it.
+    void judge_report(const BackendMessage& message) {
+        EXPECT_TRUE(bounces_) << message.octets;
+        EXPECT_NE(message.octets.find(refusal), std::string::npos) << message.octets;
+        EXPECT_TRUE(message.recipients.size() == 1 &&
+                    message.recipients[0].starts_with("RCPT TO:<sender@one.example>"));
+        const std::string_view words = "The message had the queue id ";
+        const std::size_t at = message.octets.find(words);
+        ASSERT_NE(at, std::string::npos) << message.octets;
+        reported_.insert(message.octets.substr(at + words.size(), spool::id_letters));
+    }
+
+    void judge(const BackendMessage& message) {
         const std::size_t start = message.octets.find(key_name);
         ASSERT_NE(start, std::string::npos) << "invented: " << message.octets.substr(0, 300);
         const std::size_t key = start + key_name.size();
@@ -266,11 +340,15 @@ class Life {
 
     Random random_;
     SpoolLifeTally& tally_;
+    bool bounces_; // else what failed is held
     Rig rig_;
     std::vector<ScriptedBackend*> backends_;
     std::vector<Sender> senders_;
     std::map<std::string, Letter> letters_;
-    double trouble_ = 0; // of each of a backend's answers
+    std::set<std::string> reported_; // ids
+    double trouble_ = 0;             // of each of a backend's answers
+    double refusals_ = 0;            // of those, for good
+    bool has_refused_ = false;
 };
 
 } // namespace

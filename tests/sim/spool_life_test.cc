@@ -7,16 +7,20 @@
 namespace ringmx::sim {
 namespace {
 
-TEST(SpoolLife, WhatWasAcknowledgedIsDeliveredAsItWasAndNothingElseIs) {
+TEST(SpoolLife, WhatWasAcknowledgedIsDeliveredAsItWasOrReportedAndNothingElseIs) {
     const Seeds seeds = Seeds::chosen(40);
     SpoolLifeTally tally;
     run_seeds(seeds, "SpoolLife", [&](std::uint64_t seed) { run_spool_life(seed, tally); });
     if (!HasFailure() && seeds.count() > 1) {
         EXPECT_GT(tally.acknowledged, 5 * seeds.count()) << "there is too little to judge";
         EXPECT_GT(tally.refused, 0U);
+        EXPECT_GT(tally.held, 0U);
+        EXPECT_GT(tally.reported, 0U);
     }
     RecordProperty("acknowledged", std::to_string(tally.acknowledged));
     RecordProperty("duplicates", std::to_string(tally.duplicates));
+    RecordProperty("held", std::to_string(tally.held));
+    RecordProperty("reported", std::to_string(tally.reported));
     RecordProperty("restarts", std::to_string(tally.restarts));
 }
 

@@ -3,6 +3,7 @@
 #include "sim/worker_rig.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -226,6 +227,28 @@ TEST(Spool, WhatWasPromisedOutlivesTheMachine) {
         EXPECT_EQ(taken(backend).size(), 10U);
         rig.finish();
     }
+}
+
+TEST(Spool, AfterARestartTheOldestGoFirst) {
+    RigOptions options = spooling(2);
+    options.settings = [](Settings& settings) { settings.pools[1].max_connections = 1; };
+    Rig rig(options);
+    constexpr int messages = 200;
+    constexpr int shuffled_max = 2 * worker::MailQueue::disk_dispatches_max; // read at a time
+    for (int count = 0; count < messages; ++count) {
+        Client& client = rig.greeted(); // of either worker
+        const std::string body = "Number: " + std::to_string(count) + "\r\n\r\nx\r\n";
+        EXPECT_TRUE(send_message(rig, client, body, "<u@two.example>").starts_with("250"));
+    }
+    rig.restart(1, true);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return backend.taken_count() == messages; }, 6h));
+    int place = 0;
+    for (const std::string& octets : taken(backend)) {
+        const int number = std::stoi(octets.substr(octets.find("Number: ") + 8));
+        EXPECT_LE(std::abs(number - place++), shuffled_max) << "the oldest waited";
+    }
+    rig.finish();
 }
 
 TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {

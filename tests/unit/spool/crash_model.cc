@@ -405,6 +405,8 @@ class Model final : public JournalObserver {
 
     void judge(const std::vector<RecoveredMessage>& messages,
                const std::vector<std::pair<int, SegmentHeader>>& segments, bool is_quiet) {
+        EXPECT_TRUE(std::ranges::is_sorted(messages, {}, &RecoveredMessage::accepted_at))
+            << "not in order of acceptance";
         std::set<std::uint64_t> found;
         for (const RecoveredMessage& message : messages) {
             ASSERT_TRUE(found.insert(message.id).second) << "twice: " << message.id;

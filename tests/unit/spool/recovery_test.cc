@@ -55,6 +55,31 @@ TEST(Scanner, FindsRecordsBehindHolesAndTornOnes) {
     EXPECT_EQ(recovered.scans[0].torn, 1U);
 }
 
+// Where a torn record was, the search goes on in its content.
+TEST(Scanner, ContentThatIsACopyOfARecordIsNone) {
+    for (const bool is_of_earlier_life : {false, true}) {
+        Image image(1, 2);
+        Image earlier(1, 1);
+        (void)image.add_message(1, 1);
+        earlier.at_block(3); // where the copy will stand
+        const std::uint64_t copied =
+            is_of_earlier_life ? earlier.add_message(7, 1) : std::uint64_t{block_bytes};
+        const Image& source = is_of_earlier_life ? earlier : image;
+        image.at_block(2);
+        std::string body(3 * block_bytes, 'x');
+        body.replace(block_bytes - record_header_bytes, block_bytes,
+                     as_text(Bytes(source.octets).subspan(copied, block_bytes)));
+        const std::uint64_t torn = image.add(RecordType::chunk, 2, 2, body);
+        image.octets[torn + record_header_bytes] ^= std::byte{1};
+        image.at_block(6);
+        (void)image.add_message(3, 3);
+        Recovered recovered;
+        recover(recovered, {&image});
+        EXPECT_EQ(ids(recovered), (Ids{1, 3}));
+        EXPECT_EQ(recovered.scans[0].records, 2U);
+    }
+}
+
 TEST(Scanner, WhatIsNoSegmentIsNotLookedAt) {
     Image image(1, 1);
     (void)image.add_message(1, 1);
