@@ -1,10 +1,10 @@
 // How large the segments of a run are, and how many each worker may have.
 //
 // A segment is what becomes free at once: 64 of them make a spool. Large spools have larger ones, so
-// that there are few files; small ones many workers of which each needs a few: one that it writes
+// that there are few files; small ones many workers of which each needs four: one that it writes
 // to, one in reserve, others that old mail pins.
 // Thread: any.
-// Errors: none; a max_size too small for two segments a worker is exceeded.
+// Errors: none; a max_size too small for four segments a worker is exceeded.
 #pragma once
 
 #include <cstdint>

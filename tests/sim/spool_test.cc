@@ -28,6 +28,14 @@ std::string send_message(Rig& rig, Client& client, std::string_view content,
     return rig.ask(client, std::string(content) + ".\r\n");
 }
 
+std::string content_of_100_kb() {
+    std::string content;
+    while (content.size() < 100'000) {
+        content += "a: " + std::string(900, 'x') + "\r\n";
+    }
+    return content;
+}
+
 std::vector<std::string> taken(const ScriptedBackend& backend) {
     std::vector<std::string> octets;
     for (const std::shared_ptr<BackendMessage>& message : backend.messages) {
@@ -258,10 +266,7 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
 TEST(Spool, SegmentsAreUsedRoundAndRound) {
     Rig rig(spooling());
     ScriptedBackend& backend = rig.backend(Rig::third_address);
-    std::string content;
-    while (content.size() < 100'000) {
-        content += "a: " + std::string(900, 'x') + "\r\n";
-    }
+    const std::string content = content_of_100_kb();
     Client& client = rig.greeted();
     constexpr std::size_t messages = 600; // four times what the spool can hold
     for (std::size_t count = 0; count < messages; ++count) {
@@ -273,6 +278,48 @@ TEST(Spool, SegmentsAreUsedRoundAndRound) {
     rig.finish();
 }
 
+TEST(Spool, TheSmallestSpoolTakesMailOnAndOn) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    constexpr std::size_t messages = 600; // seven times what the spool can hold
+    for (std::size_t count = 0; count < messages; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(200ms); // delivered, marked
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), messages);
+    rig.finish();
+}
+
+TEST(Spool, TheSmallestSpoolThatWasFullTakesMailAgain) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    const std::string content = content_of_100_kb();
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    std::size_t accepted = 0;
+    for (int round = 0; round < 5; ++round) {
+        backend.refuse_connections(true);
+        Client& client = rig.greeted();
+        const std::size_t before = accepted;
+        while (send_message(rig, client, content, "<u@two.example>").starts_with("250")) {
+            ++accepted;
+        }
+        EXPECT_GT(accepted, before + 10) << round;
+        EXPECT_EQ(rig.queued(), static_cast<std::int64_t>(accepted - before)) << round;
+        backend.refuse_connections(false);
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+        rig.run_for(1min);
+    }
+    EXPECT_EQ(taken(backend).size(), accepted);
+    rig.finish();
+}
+
 // Held messages would pin every segment after a while.
 TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
     Rig rig(spooling());
@@ -281,10 +328,7 @@ TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
         return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
                                                    : std::nullopt;
     };
-    std::string content;
-    while (content.size() < 100'000) {
-        content += "a: " + std::string(900, 'x') + "\r\n";
-    }
+    const std::string content = content_of_100_kb();
     Client& client = rig.greeted();
     constexpr int messages = 400; // two and a half times what the spool can hold
     for (int count = 0; count < messages; ++count) {
