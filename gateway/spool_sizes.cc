@@ -29,7 +29,8 @@ SpoolSizes SpoolSizes::of(std::uint64_t max_size_bytes, std::uint32_t workers) {
     bytes = std::max(std::min(bytes, share / segments_min), bytes_min);
     bytes = bytes / mebibyte * mebibyte;
     const std::uint64_t count = std::clamp<std::uint64_t>(share / bytes, segments_min, UINT32_MAX);
-    return {bytes, static_cast<std::uint32_t>(count)};
+    return {bytes, static_cast<std::uint32_t>(count),
+            std::max(max_size_bytes, bytes * count * workers)};
 }
 
 } // namespace ringmx

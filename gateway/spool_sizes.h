@@ -14,6 +14,8 @@ namespace ringmx {
 struct SpoolSizes {
     std::uint64_t segment_bytes = 0; // whole mebibytes
     std::uint32_t segments_max = 0;  // of each worker
+    // Of this run's segments and what earlier ones left, together.
+    std::uint64_t bytes_max = UINT64_MAX;
 
     [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint32_t workers);
 };

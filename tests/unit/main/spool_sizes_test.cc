@@ -33,6 +33,11 @@ TEST(SpoolSizes, WhereThereIsTooLittleEveryWorkerHasFourSmallOnes) {
     expect(64 * mebibyte, 64, 2, 4);
 }
 
+TEST(SpoolSizes, WithEarlierRunsTheyMayTakeMaxSizeOrElseTheLeast) {
+    EXPECT_EQ(SpoolSizes::of(100 * mebibyte, 3).bytes_max, 100 * mebibyte);
+    EXPECT_EQ(SpoolSizes::of(mebibyte, 3).bytes_max, 3 * 4 * 2 * mebibyte);
+}
+
 TEST(SpoolSizes, TogetherTheySeldomTakeMoreThanTheSpoolMayHave) {
     for (const std::uint64_t size : {64 * mebibyte, gibibyte, 7 * gibibyte, 1000 * gibibyte}) {
         for (const std::uint32_t workers : {1U, 2U, 3U, 7U, 8U}) {
