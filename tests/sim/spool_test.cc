@@ -94,6 +94,44 @@ TEST(Spool, ALargeMessageGoesToTheDiskInParts) {
     rig.finish();
 }
 
+// What a backend takes is known once it was connected to; the pool takes what one of its backends
+// takes.
+TEST(Spool, ASizeThatNoBackendOfThePoolTakesIsRefusedAtRcpt) {
+    Rig rig(spooling());
+    const auto size_of = [](const char* stated) {
+        return [stated](const std::string& command) -> std::optional<std::string> {
+            return command.starts_with("EHLO") ? std::optional(stated) : std::nullopt;
+        };
+    };
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    first.answer = second.answer = size_of("250-backend\r\n250 SIZE 1000\r\n");
+    Client& client = rig.greeted();
+    const auto ask = [&](std::string_view size) {
+        (void)rig.ask(client, "RSET\r\n");
+        EXPECT_TRUE(rig.ask(client, "MAIL FROM:<a@far.example> SIZE=" + std::string(size) + "\r\n")
+                        .starts_with("250"));
+        return rig.ask(client, "RCPT TO:<user@one.example>\r\n");
+    };
+    const std::string accepted = "250 2.1.5 Ok\r\n";
+    EXPECT_EQ(ask("1001"), accepted) << "nothing is known yet";
+    std::size_t sent = 0;
+    while (first.connections == 0 || second.connections == 0) {
+        ASSERT_LT(++sent, 100U);
+        (void)rig.ask(client, "RSET\r\n");
+        const std::string to = "<u" + std::to_string(sent) + "@one.example>";
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n\r\nc\r\n", to).starts_with("250"));
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+        if (first.connections + second.connections == 1) {
+            EXPECT_EQ(ask("1001"), accepted) << "of one it is not known";
+        }
+    }
+    EXPECT_EQ(ask("1000"), accepted);
+    EXPECT_EQ(ask("1001"), "552 5.3.4 Message too large for this recipient\r\n");
+    EXPECT_EQ(rig.ask(client, "RCPT TO:<user@two.example>\r\n"), accepted) << "another pool";
+    rig.finish();
+}
+
 TEST(Spool, WithoutABackendMailWaitsAndGoesWhenThereIsOne) {
     Rig rig(spooling());
     Client& client = rig.greeted();
