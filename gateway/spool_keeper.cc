@@ -270,8 +270,9 @@ bool SpoolKeeper::would_be_over() {
 }
 
 std::uint32_t SpoolKeeper::segments_of(std::uint32_t worker) const {
-    return static_cast<std::uint32_t>(std::ranges::count_if(
-        own_, [worker](const auto& each) { return each.second.worker == worker; }));
+    return static_cast<std::uint32_t>(std::ranges::count_if(own_, [worker](const auto& each) {
+        return each.second.worker == worker && !each.second.is_lost;
+    }));
 }
 
 // Hurried ones first, and whole; of the others one step of the next worker's.

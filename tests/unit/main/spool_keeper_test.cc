@@ -273,6 +273,20 @@ TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftLeavesLessRoom) {
     EXPECT_EQ(notices.take().size(), 0U) << "an ordinary full spool is no fault";
 }
 
+TEST_F(SpoolKeeperTest, LostSegmentsAreNotAmongThoseThatEmptyAFullSpool) {
+    SegmentImage earlier(1, 1);
+    earlier.add_message(1, 1);
+    folder.put(earlier, 1);
+    open(true, 5ms, 1);
+    (void)ask(true);
+    (void)ask(true);
+    ASSERT_EQ(ask(true).kind, News::Kind::failed);
+    std::filesystem::remove(folder.path + "/00000002/w0000-000001.seg");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
+}
+
 TEST_F(SpoolKeeperTest, RunsAndSegmentsThatNothingNeedsGoAtOnce) {
     SegmentImage image(4, 1);
     image.add_message(1, 1);
