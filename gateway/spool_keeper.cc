@@ -27,6 +27,8 @@ namespace {
 // Beside discards: a request, and its hurrying.
 constexpr std::size_t requests_max = 2;
 constexpr std::size_t news_places = 256; // what has no place waits
+// One that marks are written to, one in reserve.
+constexpr std::uint32_t segments_to_empty_a_spool = 2;
 
 Instant now() {
     timespec time{};
@@ -91,6 +93,7 @@ class SpoolKeeper::Supply final : public worker::SegmentSupply {
     SpscRing<Command> commands;
     std::optional<NewSegment> making;
     bool is_hurried = false; // mail waits for it
+    bool is_over = false;    // it is above what the spool may take
 
   private:
     void push(Command command) {
@@ -224,6 +227,11 @@ void SpoolKeeper::begin(std::uint32_t worker) {
         supply.tell({.kind = News::Kind::failed, .error = ENOENT});
         return;
     }
+    supply.is_over = would_be_over();
+    if (supply.is_over && segments_of(worker) >= segments_to_empty_a_spool) {
+        supply.tell({.kind = News::Kind::failed, .error = ENOSPC});
+        return;
+    }
     const auto create = [&] {
         return NewSegment::create(directory_.run_folder(), directory_.run_path(),
                                   segment_name(worker, ++numbers_[worker]), sizes_.segment_bytes);
@@ -244,6 +252,27 @@ void SpoolKeeper::begin(std::uint32_t worker) {
                                  directory_.path()));
     }
     supply.making.emplace(std::move(*made));
+}
+
+// By one segment more. Earlier runs' files only get fewer.
+bool SpoolKeeper::would_be_over() {
+    if (!has_earlier_) {
+        return false; // no worker asks for more than its part
+    }
+    const std::uint64_t earlier =
+        bytes_of_runs_before(directory_.generation(), directory_.directory());
+    has_earlier_ = earlier > 0;
+    const auto making = std::ranges::count_if(supplies_, [](const std::unique_ptr<Supply>& supply) {
+        return supply->making.has_value();
+    });
+    const std::uint64_t segments = own_.size() + static_cast<std::uint64_t>(making) + 1;
+    return has_earlier_ && earlier + segments * sizes_.segment_bytes > sizes_.bytes_max;
+}
+
+std::uint32_t SpoolKeeper::segments_of(std::uint32_t worker) const {
+    return static_cast<std::uint32_t>(std::ranges::count_if(own_, [worker](const auto& each) {
+        return each.second.worker == worker && !each.second.is_lost;
+    }));
 }
 
 // Hurried ones first, and whole; of the others one step of the next worker's.
@@ -293,7 +322,8 @@ void SpoolKeeper::give(std::uint32_t worker) {
     own_[descriptor] = {worker, std::move(name), std::move(*file), false};
     supply.tell({.kind = News::Kind::segment,
                  .descriptor = descriptor,
-                 .size_bytes = sizes_.segment_bytes});
+                 .size_bytes = sizes_.segment_bytes,
+                 .error = supply.is_over ? ENOSPC : 0});
 }
 
 void SpoolKeeper::fail(std::uint32_t worker, const Error& error) {

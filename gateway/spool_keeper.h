@@ -9,6 +9,8 @@
 // and its entry in the folder.
 // A segment of an earlier run is deleted when no worker holds it and no mark in it matters, durably
 // before its home is said to be gone; a damaged one is set aside instead.
+// What earlier runs left counts: while it and this run's segments would take more than they may, a
+// request fails as on a full disk; but each worker gets the two that it needs to empty the spool.
 // When the directory or a segment is gone every worker (the segment's) is told `lost`; requests fail
 // until there is a directory again.
 //
@@ -77,6 +79,8 @@ class SpoolKeeper {
     void wait(Instant until);
     void obey(std::uint32_t worker);
     void begin(std::uint32_t worker);
+    [[nodiscard]] bool would_be_over();
+    [[nodiscard]] std::uint32_t segments_of(std::uint32_t worker) const;
     [[nodiscard]] bool work(); // a step of what is being made; false: nothing is
     void step(std::uint32_t worker);
     void give(std::uint32_t worker);
@@ -105,6 +109,7 @@ class SpoolKeeper {
     std::map<int, Own> own_;
     std::vector<std::uint32_t> numbers_; // of the last segment of each worker
     std::uint32_t next_ = 0;             // whose turn it is to be written
+    bool has_earlier_ = true;            // files of earlier runs
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again

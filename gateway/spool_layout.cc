@@ -109,6 +109,24 @@ Expected<std::vector<std::uint32_t>> runs_in(int directory, const std::string& p
     return runs;
 }
 
+std::uint64_t bytes_of_runs_before(std::uint32_t generation, int directory) {
+    std::uint64_t bytes = 0;
+    for (const std::uint32_t run : runs_in(directory, "").value_or(std::vector<std::uint32_t>{})) {
+        const auto folder = open_folder(directory, run_name(run).c_str(), "");
+        if (run >= generation || !folder) {
+            continue;
+        }
+        for (const std::string& name :
+             names_in(folder->number(), "").value_or(std::vector<std::string>{})) {
+            struct stat status{};
+            if (::fstatat(folder->number(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+                bytes += static_cast<std::uint64_t>(status.st_size);
+            }
+        }
+    }
+    return bytes;
+}
+
 Expected<OwnedDescriptor> open_folder(int parent, const char* name, const std::string& path) {
     OwnedDescriptor folder(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder.is_open()) {

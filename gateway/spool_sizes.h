@@ -1,10 +1,10 @@
 // How large the segments of a run are, and how many each worker may have.
 //
 // A segment is what becomes free at once: 64 of them make a spool. Large spools have larger ones, so
-// that there are few files; small ones many workers of which each needs a few: one that it writes
+// that there are few files; small ones many workers of which each needs four: one that it writes
 // to, one in reserve, others that old mail pins.
 // Thread: any.
-// Errors: none; a max_size too small for two segments a worker is exceeded.
+// Errors: none; a max_size too small for four segments a worker is exceeded.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,8 @@ namespace ringmx {
 struct SpoolSizes {
     std::uint64_t segment_bytes = 0; // whole mebibytes
     std::uint32_t segments_max = 0;  // of each worker
+    // Of this run's segments and what earlier ones left, together.
+    std::uint64_t bytes_max = UINT64_MAX;
 
     [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint32_t workers);
 };

@@ -52,6 +52,10 @@ struct Capabilities {
     bool xclient = false;
     bool xforward = false;
     std::uint64_t size_bytes_max = 0; // 0: none stated
+
+    [[nodiscard]] bool may_take(std::uint64_t message_bytes) const {
+        return !size || size_bytes_max == 0 || message_bytes <= size_bytes_max;
+    }
 };
 
 // "BDAT 18446744073709551615 LAST" and its CRLF: what chunk() needs room for.

@@ -47,7 +47,7 @@ void SegmentTable::opened(std::uint32_t index) {
     Segment& segment = segments_[index];
     if (segment.state == Segment::State::opening) {
         segment.state = Segment::State::writing;
-        home_gone(segment.previous);
+        home_gone(std::exchange(segment.previous, {}));
     }
 }
 
@@ -62,7 +62,8 @@ void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment:
 
 void SegmentTable::seal_all() {
     for (Segment& segment : segments_) {
-        if (segment.state != Segment::State::discarded) {
+        if (segment.state != Segment::State::leaving &&
+            segment.state != Segment::State::discarded) {
             segment.state = Segment::State::sealed;
         }
     }
@@ -112,9 +113,17 @@ void SegmentTable::note_mark(std::uint32_t index, const SegmentName& home) {
     const auto known = std::ranges::find(segment.marked, home, &Segment::Marked::home);
     if (known != segment.marked.end()) {
         ++known->marks;
-    } else {
+    } else if (may_be_there(home)) {
         segment.marked.push_back({home, 1});
     }
+}
+
+bool SegmentTable::may_be_there(const SegmentName& home) const {
+    return home.generation != generation_ || home.worker != worker_ ||
+           std::ranges::any_of(segments_, [&](const Segment& segment) {
+               return segment.state != Segment::State::discarded &&
+                      (segment.name == home || segment.previous == home);
+           });
 }
 
 void SegmentTable::home_gone(const SegmentName& home) {

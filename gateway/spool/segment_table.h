@@ -17,7 +17,8 @@
 // - a commit to it is under way (hold() too).
 //
 // Segments of earlier generations are homes too, by name; that they are gone is told by
-// home_gone().
+// home_gone(). An own life that is gone already can't come back, and a mark about it (a late
+// removal of what a failed write may have left) needs nothing.
 // Thread: one worker.
 // Errors: none.
 #pragma once
@@ -43,7 +44,7 @@ struct Segment {
     State state = State::spare;
     Nonce nonce{};
     SegmentName name;     // of this life
-    SegmentName previous; // of the last one, until this one's header is durable
+    SegmentName previous; // of the last one, until this one's header is durable; then {}
     std::uint64_t used_bytes = 0;
     std::uint32_t holds = 0;
     std::vector<Marked> marked;
@@ -101,6 +102,8 @@ class SegmentTable {
 
   private:
     [[nodiscard]] static bool is_needed(const Segment& segment);
+    // Whether a restart could find records of that life; of other runs only their owner knows.
+    [[nodiscard]] bool may_be_there(const SegmentName& home) const;
     void reclaim();
 
     std::uint32_t generation_;

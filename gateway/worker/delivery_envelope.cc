@@ -68,8 +68,7 @@ bool Delivery::same_choice(const Recipient& recipient) const {
 // What this backend offers takes the recipient; else the reply that says why not.
 std::optional<smtp::Reply> Delivery::want_of(const Recipient& recipient) {
     const smtp::Capabilities& offered = connection()->capabilities();
-    if (mail_.declared_size_bytes && offered.size && offered.size_bytes_max > 0 &&
-        *mail_.declared_size_bytes > offered.size_bytes_max) {
+    if (!offered.may_take(mail_.declared_size_bytes.value_or(0))) {
         return replies::too_large;
     }
     if (!offered.smtputf8 && (!is_ascii(recipient.mailbox) || !is_ascii(mail_.reverse_path))) {

@@ -195,8 +195,7 @@ void Forwarding::judge_by_capabilities(BackendConnection& current) {
     const smtp::Capabilities& offered = current.capabilities();
     const spool::StoredMessage& message = dispatch_.message();
     const std::uint64_t size = message.message_bytes + message.trace_field.size();
-    const bool is_too_large =
-        offered.size && offered.size_bytes_max > 0 && size > offered.size_bytes_max;
+    const bool is_too_large = !offered.may_take(size);
     for (Recipient& recipient : recipients_) {
         if (recipient.fate == Fate::settled) {
             continue;

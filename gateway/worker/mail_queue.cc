@@ -84,7 +84,7 @@ std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
 }
 
 bool MailQueue::has_room(std::uint64_t bytes) const {
-    return log_.room_bytes() >= reserved_bytes_ + bytes + room_kept_bytes;
+    return !log_.is_over() && log_.room_bytes() >= reserved_bytes_ + bytes + room_kept_bytes;
 }
 
 std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
@@ -507,7 +507,7 @@ void MailQueue::count_queue() {
     counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
     counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
-    const std::uint64_t room = log_.room_bytes();
+    const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
     counters.spool_room_bytes.set(
         static_cast<std::int64_t>(room - std::min(room, reserved_bytes_)));
     counters.spool_error.set(log_.error());

@@ -40,6 +40,13 @@ bool Pool::may_have(std::atomic<Known> BackendTraits::* what) const {
     });
 }
 
+bool Pool::may_take(std::uint64_t message_bytes) const {
+    return std::ranges::any_of(traits, [=](const std::shared_ptr<BackendTraits>& known) {
+        const std::uint64_t bytes_max = known->size_bytes_max.load(std::memory_order_relaxed);
+        return bytes_max == 0 || message_bytes <= bytes_max;
+    });
+}
+
 const smtp::ServerSettings& Snapshot::smtp_settings(std::uint32_t listener_index) const {
     const bool smtputf8 = some_backend_may_have(*this, &BackendTraits::smtputf8);
     const bool dsn = some_backend_may_have(*this, &BackendTraits::dsn);

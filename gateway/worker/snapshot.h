@@ -38,10 +38,12 @@ struct BackendTraits {
     enum class Known : std::uint8_t { unknown, no, yes };
     std::atomic<Known> smtputf8{Known::unknown};
     std::atomic<Known> dsn{Known::unknown};
+    std::atomic<std::uint64_t> size_bytes_max{0}; // 0: unknown, or none
 
     void learn(const smtp::Capabilities& offered) {
         smtputf8.store(offered.smtputf8 ? Known::yes : Known::no, std::memory_order_relaxed);
         dsn.store(offered.dsn ? Known::yes : Known::no, std::memory_order_relaxed);
+        size_bytes_max.store(offered.size ? offered.size_bytes_max : 0, std::memory_order_relaxed);
     }
 };
 
@@ -59,6 +61,8 @@ struct Pool {
     [[nodiscard]] const PoolSettings& settings() const { return upstream.settings; }
     // Some backend of it; unknown counts as yes.
     [[nodiscard]] bool may_have(std::atomic<BackendTraits::Known> BackendTraits::* what) const;
+    // The same of a message of that size.
+    [[nodiscard]] bool may_take(std::uint64_t message_bytes) const;
 };
 
 struct Listener {

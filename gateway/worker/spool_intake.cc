@@ -70,6 +70,10 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
                          mailbox);
         return;
     }
+    if (!snapshot_->pools[pool_index]->may_take(mail_.declared_size_bytes.value_or(0))) {
+        refuse_recipient({replies::too_large, RecipientReason::size}, mailbox);
+        return;
+    }
     if ((!is_ascii(mailbox) || !is_ascii(mail_.reverse_path)) &&
         !snapshot_->pools[pool_index]->may_have(&BackendTraits::smtputf8)) {
         refuse_recipient({replies::needs_smtputf8, RecipientReason::backend_reject}, mailbox);

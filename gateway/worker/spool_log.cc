@@ -243,6 +243,7 @@ void SpoolLog::take_news() {
         case SegmentSupply::News::Kind::segment:
             is_requested_ = false;
             growth_error_ = lost_ = 0;
+            is_over_ = news.error != 0;
             table_.add(news.descriptor, news.size_bytes);
             break;
         case SegmentSupply::News::Kind::failed:
@@ -252,6 +253,9 @@ void SpoolLog::take_news() {
             break;
         case SegmentSupply::News::Kind::home_gone:
             table_.home_gone(news.home);
+            if (growth_error_ == ENOSPC) { // less is taken now
+                request_at_ = loop_.now();
+            }
             break;
         case SegmentSupply::News::Kind::discarded:
             for (std::uint32_t index = 0; index < table_.count(); ++index) {
@@ -293,13 +297,16 @@ void SpoolLog::request_segments() {
     if (is_requested_
             ? is_urgent_ || !at_once
             : loop_.now() < request_at_ || table_.files_count() >= options_.segments_max ||
-                  (!at_once && table_.spare_count() >= spares_ahead)) {
+                  (!at_once && !wants_spare())) {
         return;
     }
     is_requested_ = true;
     is_urgent_ = at_once;
     options_.supply->request(at_once);
 }
+
+// That the spool is not over its size any more is told by a segment alone.
+bool SpoolLog::wants_spare() const { return is_over_ || table_.spare_count() < spares_ahead; }
 
 void SpoolLog::discard_segments() {
     while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
@@ -309,8 +316,8 @@ void SpoolLog::discard_segments() {
 }
 
 Instant SpoolLog::deadline() const {
-    const bool wants_more = !is_requested_ && table_.files_count() < options_.segments_max &&
-                            table_.spare_count() < spares_ahead;
+    const bool wants_more =
+        !is_requested_ && table_.files_count() < options_.segments_max && wants_spare();
     // What is due already was tried by run(): it waits for a completion or for news.
     const Instant due = std::min(journal_.deadline(), wants_more ? request_at_ : never);
     return due > loop_.now() ? due : never;

@@ -84,6 +84,9 @@ class SpoolLog {
     // long as the journal pauses.
     [[nodiscard]] int error() const;
 
+    // The spool takes more than it may: nothing is for new mail until earlier runs' files are gone.
+    [[nodiscard]] bool is_over() const { return is_over_; }
+
     // Segments of earlier runs; they stay where they are.
     void adopt(std::vector<AdoptedSegment*> segments) { adopted_ = std::move(segments); }
     [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
@@ -120,6 +123,7 @@ class SpoolLog {
     };
 
     void take_news();
+    [[nodiscard]] bool wants_spare() const;
     void request_segments();
     void discard_segments();
     void write();
@@ -143,7 +147,8 @@ class SpoolLog {
     bool is_urgent_ = false; // and it was said that mail waits
     Instant request_at_{};   // not before
     int growth_error_ = 0;   // of the last request; 0: it was answered by a segment
-    int lost_ = 0;           // the files are gone
+    bool is_over_ = false;
+    int lost_ = 0; // the files are gone
     int write_error_ = 0;
     Instant write_error_until_{};
 };

@@ -168,6 +168,7 @@ class Looking(Queue):
         for _ in range(50):
             with socket.create_connection(("127.0.0.1", gateway.admin_port)) as client:
                 client.sendall(b"GET /api/queue?recipient=example.com HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: self.queue(gateway, "list").returncode == 0, what="an end of the questions that nobody waits for")
         self.assertEqual(len(self.ids(gateway)), 20)
 
 

@@ -99,6 +99,45 @@ class Spool(EndToEnd):
         self.assertEqual(gateway.metric("ringmx_reports_total", action="failed"), 1)
         gateway.wait_log(id_ + r": sender non-delivery notification: [A-Za-z]{13}")
 
+    def disk_bytes(self):
+        return sum(path.lstat().st_blocks * 512 for path in (pathlib.Path(self.folder) / "spool").rglob("*.seg"))
+
+    def fill(self, gateway, body):
+        """How many messages are taken until MAIL is refused."""
+        client = self.client(gateway)
+        for count in range(1000):
+            if client.cmd(f"MAIL FROM:<sender@example.net> SIZE={len(body)}").code == 452:
+                return count
+            client.cmd("RCPT TO:<user@example.com>", "250")
+            client.cmd("DATA", "354")
+            client.send(body + b".\r\n")
+            client.expect("250")
+        self.fail("the spool is never full")
+
+    def test_a_full_spool_stays_within_its_size_over_restarts_and_empties_itself(self):
+        mebibyte = 1 << 20
+        dead = free_port()
+        settings = self.settings([f"127.0.0.1:{dead}"], spool={"max_size": "16MiB", "retry": {"initial": "1s", "maximum": "2s"}})
+        gateway = self.gateway(settings)
+        body = b"Subject: x\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 3000
+        taken = self.fill(gateway, body)
+        self.assertGreater(taken, 50)
+        for _ in range(3):
+            gateway.stop()
+            gateway = self.gateway(settings, ready_statuses=(200, 503))
+            gateway.wait_metric("ringmx_queue_messages", taken)
+            wait_until(lambda: gateway.get("/readyz") == (503, "the spool is full\n"), what="a full spool")
+            self.assertEqual(gateway.metric("ringmx_spool_room_bytes"), 0)
+            self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "452 4.3.1")
+            self.assertLessEqual(self.disk_bytes(), (16 + 2 * 4) * mebibyte)
+            self.assertNotIn("no further segment", gateway.log())
+        backend = self.backend(address=("127.0.0.1", dead))
+        wait_until(lambda: len(backend.messages) == taken, 60)
+        wait_until(lambda: gateway.get("/readyz")[0] == 200, 20, "room for mail")
+        self.assertLessEqual(self.disk_bytes(), 16 * mebibyte)
+        self.assertEqual(self.client(gateway).message("user@example.com", body=body).code, 250)
+        backend.wait_messages(taken + 1)
+
     def kill_and_restart(self, kills, seconds):
         """Killed again and again under load, with changing worker counts: acknowledged = delivered."""
         received = pathlib.Path(self.folder) / "received"

@@ -29,6 +29,14 @@ std::string send_message(Rig& rig, Client& client, std::string_view content,
     return rig.ask(client, std::string(content) + ".\r\n");
 }
 
+std::string content_of_100_kb() {
+    std::string content;
+    while (content.size() < 100'000) {
+        content += "a: " + std::string(900, 'x') + "\r\n";
+    }
+    return content;
+}
+
 std::vector<std::string> taken(const ScriptedBackend& backend) {
     std::vector<std::string> octets;
     for (const std::shared_ptr<BackendMessage>& message : backend.messages) {
@@ -84,6 +92,44 @@ TEST(Spool, ALargeMessageGoesToTheDiskInParts) {
     ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == 1; }));
     EXPECT_TRUE(taken(backend)[0].ends_with(content));
     EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    rig.finish();
+}
+
+// What a backend takes is known once it was connected to; the pool takes what one of its backends
+// takes.
+TEST(Spool, ASizeThatNoBackendOfThePoolTakesIsRefusedAtRcpt) {
+    Rig rig(spooling());
+    const auto size_of = [](const char* stated) {
+        return [stated](const std::string& command) -> std::optional<std::string> {
+            return command.starts_with("EHLO") ? std::optional(stated) : std::nullopt;
+        };
+    };
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    first.answer = second.answer = size_of("250-backend\r\n250 SIZE 1000\r\n");
+    Client& client = rig.greeted();
+    const auto ask = [&](std::string_view size) {
+        (void)rig.ask(client, "RSET\r\n");
+        EXPECT_TRUE(rig.ask(client, "MAIL FROM:<a@far.example> SIZE=" + std::string(size) + "\r\n")
+                        .starts_with("250"));
+        return rig.ask(client, "RCPT TO:<user@one.example>\r\n");
+    };
+    const std::string accepted = "250 2.1.5 Ok\r\n";
+    EXPECT_EQ(ask("1001"), accepted) << "nothing is known yet";
+    std::size_t sent = 0;
+    while (first.connections == 0 || second.connections == 0) {
+        ASSERT_LT(++sent, 100U);
+        (void)rig.ask(client, "RSET\r\n");
+        const std::string to = "<u" + std::to_string(sent) + "@one.example>";
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n\r\nc\r\n", to).starts_with("250"));
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+        if (first.connections + second.connections == 1) {
+            EXPECT_EQ(ask("1001"), accepted) << "of one it is not known";
+        }
+    }
+    EXPECT_EQ(ask("1000"), accepted);
+    EXPECT_EQ(ask("1001"), "552 5.3.4 Message too large for this recipient\r\n");
+    EXPECT_EQ(rig.ask(client, "RCPT TO:<user@two.example>\r\n"), accepted) << "another pool";
     rig.finish();
 }
 
@@ -281,10 +327,7 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
 TEST(Spool, SegmentsAreUsedRoundAndRound) {
     Rig rig(spooling());
     ScriptedBackend& backend = rig.backend(Rig::third_address);
-    std::string content;
-    while (content.size() < 100'000) {
-        content += "a: " + std::string(900, 'x') + "\r\n";
-    }
+    const std::string content = content_of_100_kb();
     Client& client = rig.greeted();
     constexpr std::size_t messages = 600; // four times what the spool can hold
     for (std::size_t count = 0; count < messages; ++count) {
@@ -296,6 +339,48 @@ TEST(Spool, SegmentsAreUsedRoundAndRound) {
     rig.finish();
 }
 
+TEST(Spool, TheSmallestSpoolTakesMailOnAndOn) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    constexpr std::size_t messages = 600; // seven times what the spool can hold
+    for (std::size_t count = 0; count < messages; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(200ms); // delivered, marked
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), messages);
+    rig.finish();
+}
+
+TEST(Spool, TheSmallestSpoolThatWasFullTakesMailAgain) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    const std::string content = content_of_100_kb();
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    std::size_t accepted = 0;
+    for (int round = 0; round < 5; ++round) {
+        backend.refuse_connections(true);
+        Client& client = rig.greeted();
+        const std::size_t before = accepted;
+        while (send_message(rig, client, content, "<u@two.example>").starts_with("250")) {
+            ++accepted;
+        }
+        EXPECT_GT(accepted, before + 10) << round;
+        EXPECT_EQ(rig.queued(), static_cast<std::int64_t>(accepted - before)) << round;
+        backend.refuse_connections(false);
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+        rig.run_for(1min);
+    }
+    EXPECT_EQ(taken(backend).size(), accepted);
+    rig.finish();
+}
+
 // Held messages would pin every segment after a while.
 TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
     Rig rig(spooling());
@@ -304,10 +389,7 @@ TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
         return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
                                                    : std::nullopt;
     };
-    std::string content;
-    while (content.size() < 100'000) {
-        content += "a: " + std::string(900, 'x') + "\r\n";
-    }
+    const std::string content = content_of_100_kb();
     Client& client = rig.greeted();
     constexpr int messages = 400; // two and a half times what the spool can hold
     for (int count = 0; count < messages; ++count) {

@@ -25,13 +25,13 @@ constexpr std::uint64_t segment_bytes = 2U << 20U;
 class SpoolKeeperTest : public testing::Test {
   protected:
     // `start`: else the test says when.
-    void open(bool start = true, Duration look_every = 5ms) {
+    void open(bool start = true, Duration look_every = 5ms, std::uint64_t bytes_max = UINT64_MAX) {
         auto directory = SpoolDirectory::open(folder.path);
         ASSERT_TRUE(directory.has_value());
         recovery = std::make_unique<SpoolRecovery>(*directory, notices, main_waker);
-        keeper = std::make_unique<SpoolKeeper>(std::move(*directory), SpoolSizes{segment_bytes, 4},
-                                               std::vector<ring::Waker*>{&wakers[0], &wakers[1]},
-                                               notices, look_every);
+        keeper = std::make_unique<SpoolKeeper>(
+            std::move(*directory), SpoolSizes{segment_bytes, 4, bytes_max},
+            std::vector<ring::Waker*>{&wakers[0], &wakers[1]}, notices, look_every);
         if (start) {
             keeper->start();
         }
@@ -230,6 +230,61 @@ TEST_F(SpoolKeeperTest, AdoptedSegmentGoesWithItsLastHoldAndThenItsRun) {
     keeper->stop();
     EXPECT_FALSE(folder.has("00000001"));
     EXPECT_TRUE(folder.has("00000002")) << "the newest stays";
+}
+
+// Five may be there: with two of an earlier run it is three, but no worker has less than two.
+TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftLeavesLessRoom) {
+    std::vector<SegmentImage> earlier;
+    for (std::uint32_t number = 1; number <= 2; ++number) {
+        earlier.emplace_back(1, number);
+        earlier.back().add_message(number, number);
+        earlier.back().octets.resize(segment_bytes);
+        folder.put(earlier.back(), number);
+    }
+    open(true, 5ms, 5 * segment_bytes);
+    for (int count = 0; count < 3; ++count) {
+        const News news = ask(count == 0);
+        ASSERT_EQ(news.kind, News::Kind::segment);
+        EXPECT_EQ(news.error, 0);
+    }
+    const News refused = ask(true);
+    EXPECT_EQ(refused.kind, News::Kind::failed);
+    EXPECT_EQ(refused.error, ENOSPC);
+    for (int count = 0; count < 2; ++count) {
+        const News beyond = ask(true, 1);
+        ASSERT_EQ(beyond.kind, News::Kind::segment) << "its worker must write marks";
+        EXPECT_EQ(beyond.error, ENOSPC);
+    }
+    EXPECT_EQ(ask(true, 1).kind, News::Kind::failed);
+
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 2U);
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
+    for (worker::AdoptedSegment* const segment : segments) {
+        segment->holds.fetch_sub(1);
+    }
+    keeper->supply(0).released();
+    EXPECT_EQ(next().kind, News::Kind::home_gone);
+    EXPECT_EQ(next().kind, News::Kind::home_gone);
+    const News again = ask(true);
+    EXPECT_EQ(again.kind, News::Kind::segment);
+    EXPECT_EQ(again.error, 0) << "nothing of earlier runs is left";
+    keeper->stop();
+    EXPECT_EQ(notices.take().size(), 0U) << "an ordinary full spool is no fault";
+}
+
+TEST_F(SpoolKeeperTest, LostSegmentsAreNotAmongThoseThatEmptyAFullSpool) {
+    SegmentImage earlier(1, 1);
+    earlier.add_message(1, 1);
+    folder.put(earlier, 1);
+    open(true, 5ms, 1);
+    (void)ask(true);
+    (void)ask(true);
+    ASSERT_EQ(ask(true).kind, News::Kind::failed);
+    std::filesystem::remove(folder.path + "/00000002/w0000-000001.seg");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
 }
 
 TEST_F(SpoolKeeperTest, RunsAndSegmentsThatNothingNeedsGoAtOnce) {

@@ -27,14 +27,20 @@ TEST(SpoolSizes, EveryWorkerHasFourSegmentsAsLongAsTheyAreLargeEnough) {
     expect(64 * mebibyte, 8, 2, 4);
 }
 
-TEST(SpoolSizes, WhereThereIsTooLittleEveryWorkerHasTwoSmallOnes) {
-    expect(mebibyte, 1, 2, 2);
-    expect(64 * mebibyte, 64, 2, 2);
+TEST(SpoolSizes, WhereThereIsTooLittleEveryWorkerHasFourSmallOnes) {
+    expect(mebibyte, 1, 2, 4);
+    expect(5 * mebibyte, 1, 2, 4);
+    expect(64 * mebibyte, 64, 2, 4);
+}
+
+TEST(SpoolSizes, WithEarlierRunsTheyMayTakeMaxSizeOrElseTheLeast) {
+    EXPECT_EQ(SpoolSizes::of(100 * mebibyte, 3).bytes_max, 100 * mebibyte);
+    EXPECT_EQ(SpoolSizes::of(mebibyte, 3).bytes_max, 3 * 4 * 2 * mebibyte);
 }
 
 TEST(SpoolSizes, TogetherTheySeldomTakeMoreThanTheSpoolMayHave) {
     for (const std::uint64_t size : {64 * mebibyte, gibibyte, 7 * gibibyte, 1000 * gibibyte}) {
-        for (const std::uint32_t workers : {1U, 2U, 3U, 7U, 16U}) {
+        for (const std::uint32_t workers : {1U, 2U, 3U, 7U, 8U}) {
             const SpoolSizes sizes = SpoolSizes::of(size, workers);
             EXPECT_LE(sizes.segment_bytes * sizes.segments_max * workers, size);
             EXPECT_GE(sizes.segment_bytes * sizes.segments_max * workers, size / 2);

@@ -100,6 +100,72 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_FALSE(table.next_to_discard());
 }
 
+TEST_F(SegmentTableTest, AMarkAboutALifeThatIsGoneNeedsNothing) {
+    const std::uint32_t failed = begin();
+    const SegmentName name = table.at(failed).name;
+    table.seal(failed);
+    ASSERT_EQ(table.next_to_discard(), failed);
+    table.leave(failed);
+    const std::uint32_t early = begin();
+    table.note_mark(early, name);
+    table.close(early);
+    EXPECT_EQ(table.spare_count(), 1U) << "its file may still come back";
+    table.discarded(failed);
+    EXPECT_EQ(table.spare_count(), 2U);
+    const std::uint32_t late = begin();
+    table.note_mark(late, name);
+    table.close(late);
+    EXPECT_EQ(table.spare_count(), 2U) << "no home_gone() will come any more";
+}
+
+TEST_F(SegmentTableTest, ALifeIsGoneWhenTheHeaderOfTheNextOneIsDurableAndNotBefore) {
+    std::vector<SegmentName> names;
+    for (int count = 0; count < 3; ++count) {
+        const std::uint32_t index = begin();
+        names.push_back(table.at(index).name);
+        table.close(index);
+    }
+    const auto reopened = table.open(Nonce{});
+    ASSERT_TRUE(reopened);
+    ASSERT_EQ(table.at(*reopened).previous, names[0]);
+    const std::uint32_t marking = begin();
+    table.note_mark(marking, names[0]);
+    EXPECT_EQ(table.at(marking).marked.size(), 1U);
+    table.opened(*reopened);
+    EXPECT_EQ(table.at(marking).marked.size(), 0U);
+    table.note_mark(marking, names[0]);
+    EXPECT_EQ(table.at(marking).marked.size(), 0U);
+    table.note_mark(marking, names[2]); // a spare one's octets are there
+    EXPECT_EQ(table.at(marking).marked.size(), 1U);
+}
+
+// It may have been written all the same, or not.
+TEST_F(SegmentTableTest, ALifeIsThereAsLongAsTheHeaderThatFailedToReplaceIt) {
+    const std::uint32_t first = begin();
+    const SegmentName name = table.at(first).name;
+    table.close(first);
+    const std::uint32_t marking = begin();
+    (void)begin();
+    ASSERT_EQ(table.open(Nonce{}), first);
+    table.seal(first);
+    table.note_mark(marking, name);
+    table.close(marking);
+    EXPECT_EQ(table.spare_count(), 0U);
+    table.discarded(first);
+    EXPECT_EQ(table.spare_count(), 1U);
+}
+
+TEST_F(SegmentTableTest, WhatIsOnItsWayOutIsNotDiscardedTwiceWhenTheFilesAreLost) {
+    const std::uint32_t failed = begin();
+    table.seal(failed);
+    ASSERT_EQ(table.next_to_discard(), failed);
+    table.leave(failed);
+    table.seal_all();
+    EXPECT_NE(table.next_to_discard(), failed);
+    table.discarded(failed);
+    EXPECT_EQ(table.files_count(), 2U);
+}
+
 TEST_F(SegmentTableTest, WhatWaitsForTheOneBeforeItIsReclaimableUpToTheOldestHeld) {
     const std::uint32_t first = begin();
     table.close(first); // spare: its marks are about nothing, but its life is not over
