@@ -309,9 +309,11 @@ Desks::Options Control::desk_options() {
             .spool_generation =
                 spool_ == nullptr ? std::nullopt : std::optional(spool_->generation()),
             .run = static_cast<std::uint32_t>(random_seed()),
-            .reply = [this](admin::Ticket ticket, const admin::HttpResponse& response) {
-                admin_.reply(ticket, response, loop_.now());
-            }};
+            .reply =
+                [this](admin::Ticket ticket, const admin::HttpResponse& response) {
+                    admin_.reply(ticket, response, loop_.now());
+                },
+            .is_recovering = [this] { return spool_->is_recovering(); }};
 }
 
 void Control::use_snapshot() {

@@ -23,7 +23,8 @@ Desks::Desks(const Options& options)
                       workers_[worker]->post(
                           {.kind = worker::Inbox::Kind::question, .question = std::move(question)});
                   },
-              .reply = options.reply}),
+              .reply = options.reply,
+              .is_recovering = options.is_recovering}),
       cache_({.workers = options.workers_count,
               .run = options.run,
               .post =

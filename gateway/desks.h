@@ -29,6 +29,7 @@ class Desks {
         std::optional<std::uint32_t> spool_generation; // none: there is no spool
         std::uint32_t run = 0;                         // random
         Reply reply;
+        std::function<bool()> is_recovering;
     };
 
     explicit Desks(const Options& options);

@@ -32,7 +32,9 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
         return std::unexpected(directory.error());
     }
     return std::unique_ptr<RunSpool>(new RunSpool(
-        std::move(*directory), SpoolSizes::of(settings.spool.max_size_bytes, workers), workers));
+        std::move(*directory),
+        SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes, workers),
+        workers));
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {
@@ -48,6 +50,7 @@ worker::SpoolOptions RunSpool::options_of(std::uint32_t worker) {
             .generation = generation_,
             .segment_bytes = sizes_.segment_bytes,
             .segments_max = sizes_.segments_max,
+            .held_segments_max = sizes_.held_segments_max,
             .make_nonce = random_nonce};
 }
 

@@ -140,8 +140,15 @@ bool SpoolDirectory::is_there() const {
 }
 
 Expected<void> SpoolDirectory::reopen() {
+    // Never made anew: what is missing may be on a disk that is not mounted, or come back.
     struct stat at_path{};
-    if (::stat(path_.c_str(), &at_path) == 0 && at_path.st_dev != device_) {
+    if (::stat(path_.c_str(), &at_path) != 0) {
+        return std::unexpected(Error{"spool.directory " + path_ +
+                                         ": put it or its file system back, or make a new one for "
+                                         "the user that ringmx runs as",
+                                     errno, ""});
+    }
+    if (at_path.st_dev != device_) {
         return std::unexpected(Error{"spool.directory " + path_ +
                                          ": another file system is there now; mount the spool's "
                                          "again, or restart ringmx to serve from this one",

@@ -119,7 +119,8 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
       adopted_(directory_, notices) {
     RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
     for (ring::Waker* const waker : wakers) {
-        supplies_.push_back(std::make_unique<Supply>(*this, *waker, sizes.segments_max));
+        supplies_.push_back(
+            std::make_unique<Supply>(*this, *waker, sizes.segments_max + sizes.held_segments_max));
     }
 }
 

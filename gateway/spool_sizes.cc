@@ -22,15 +22,20 @@ static_assert(bytes_min >= spool::commit_bytes_max + spool::block_bytes,
 
 } // namespace
 
-SpoolSizes SpoolSizes::of(std::uint64_t max_size_bytes, std::uint32_t workers) {
+SpoolSizes SpoolSizes::of(std::uint64_t max_size_bytes, std::uint64_t held_bytes_max,
+                          std::uint32_t workers) {
     const std::uint64_t share = max_size_bytes / workers;
     std::uint64_t bytes =
         std::clamp(max_size_bytes / segments_of_a_spool, ordinary_bytes_min, ordinary_bytes_max);
     bytes = std::max(std::min(bytes, share / segments_min), bytes_min);
     bytes = bytes / mebibyte * mebibyte;
     const std::uint64_t count = std::clamp<std::uint64_t>(share / bytes, segments_min, UINT32_MAX);
-    return {bytes, static_cast<std::uint32_t>(count),
-            std::max(max_size_bytes, bytes * count * workers)};
+    // A part of one takes a whole one.
+    const std::uint64_t held =
+        held_bytes_max == 0 ? 0
+                            : std::min<std::uint64_t>(held_bytes_max / workers / bytes + 1, count);
+    return {bytes, static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(held),
+            std::max(max_size_bytes, bytes * count * workers) + held_bytes_max};
 }
 
 } // namespace ringmx

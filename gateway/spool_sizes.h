@@ -14,10 +14,14 @@ namespace ringmx {
 struct SpoolSizes {
     std::uint64_t segment_bytes = 0; // whole mebibytes
     std::uint32_t segments_max = 0;  // of each worker
+    // More of each worker, for mail that failed and is kept.
+    std::uint32_t held_segments_max = 0;
     // Of this run's segments and what earlier ones left, together.
     std::uint64_t bytes_max = UINT64_MAX;
 
-    [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint32_t workers);
+    // `held_bytes_max`: spool.held.max_size.
+    [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint64_t held_bytes_max,
+                                       std::uint32_t workers);
 };
 
 } // namespace ringmx

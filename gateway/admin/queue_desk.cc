@@ -20,6 +20,8 @@ HttpResponse retried(std::uint64_t count) {
 }
 
 constexpr std::string_view unknown_message = "no such message";
+constexpr std::string_view still_reading =
+    "no such message so far, and what earlier runs left is still read: ask again";
 
 } // namespace
 
@@ -87,7 +89,8 @@ HttpResponse QueueDesk::respond(const Round& open) const {
         return retried(count);
     }
     if (done == none) {
-        return text_response(404, unknown_message);
+        return options_.is_recovering() ? text_response(503, still_reading)
+                                        : text_response(404, unknown_message);
     }
     std::string body;
     JsonWriter json(body);

@@ -31,6 +31,8 @@ class QueueDesk {
         std::uint32_t run = 0;     // no other one of this spool has the same
         std::function<void(std::uint32_t worker, QueueQuestion question)> post;
         std::function<void(Ticket ticket, HttpResponse response)> reply;
+        // Whether what earlier runs left is still read: no id is unknown until then.
+        std::function<bool()> is_recovering = [] { return false; };
     };
 
     explicit QueueDesk(Options options) : options_(std::move(options)) {}

@@ -290,7 +290,9 @@ void TextLine::seconds(Duration duration) {
 void TextLine::undelivered(std::string_view status) {
     id_or_noqueue();
     angle("to", LogField::recipient);
-    put(out_, ", relay=none, delay=");
+    put(out_, ", ");
+    relay();
+    put(out_, ", delay=");
     seconds(record_.duration());
     put(out_, ", delays=");
     seconds(record_.duration());
@@ -314,8 +316,14 @@ void TextLine::delivered() {
     // Postfix splits the delay in four: before the queue manager, in it, connecting, sending. Here
     // nothing waits in a queue manager, and a connection is mostly there already.
     put(out_, ", delay=");
-    seconds(record_.duration());
-    put(out_, ", delays=0/0/0/");
+    seconds(record_.waited() + record_.duration());
+    put(out_, ", delays=");
+    if (record_.waited() > Duration{0}) {
+        seconds(record_.waited());
+    } else {
+        put(out_, "0");
+    }
+    put(out_, "/0/0/");
     seconds(record_.duration());
     const LogReply reply_given = record_.reply();
     if (reply_given.enhanced_class != 0) {

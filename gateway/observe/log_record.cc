@@ -149,6 +149,7 @@ void LogRecord::clear(LogEvent event, LogLevel level, WallTime time) {
     event_count_ = no_number;
     worker_ = no_number;
     duration_nanoseconds_ = 0;
+    waited_nanoseconds_ = 0;
     client_port_ = 0;
     reply_code_ = 0;
     reply_subject_ = 0;
@@ -232,6 +233,11 @@ LogRecord& LogRecord::recipients(std::uint64_t count) {
 
 LogRecord& LogRecord::count(std::uint64_t count) {
     event_count_ = count;
+    return *this;
+}
+
+LogRecord& LogRecord::waited(Duration before) {
+    waited_nanoseconds_ = before.count();
     return *this;
 }
 

@@ -58,10 +58,11 @@ enum class LogEvent : std::uint8_t {
     message_rejected,
     // id, client, sender, recipients, size, protocol, hello, tls, backend, reply, duration
     accepted,
-    // id, recipient, more_recipients, recipients, backend, backend_address, duration, reply; in JSON
-    // also client, sender, size, tls
+    // id, recipient, more_recipients, recipients, backend, backend_address, duration, waited, reply;
+    // in JSON also client, sender, size, tls
     delivered,
-    // id, recipient, duration (since acceptance), detail (the reply); in JSON also client, sender, size
+    // id, recipient, pool, backend, duration (since acceptance), detail (the reply); in JSON also
+    // client, sender, size
     deferred,     // to be tried again
     failed,       // for good
     reported,     // id, sender, detail: to the sender, and the report's own id
@@ -142,6 +143,7 @@ class LogRecord {
     LogRecord& recipients(std::uint64_t count);
     LogRecord& count(std::uint64_t count);
     LogRecord& duration(Duration duration);
+    LogRecord& waited(Duration before); // in the queue, before what `duration` is of
 
     [[nodiscard]] LogEvent event() const { return event_; }
     [[nodiscard]] LogLevel level() const { return level_; }
@@ -163,6 +165,7 @@ class LogRecord {
     [[nodiscard]] std::uint64_t worker() const { return worker_; }         // likewise
     [[nodiscard]] bool has_duration() const { return has_duration_; }
     [[nodiscard]] Duration duration() const { return Duration(duration_nanoseconds_); }
+    [[nodiscard]] Duration waited() const { return Duration(waited_nanoseconds_); }
 
   private:
     struct Place {
@@ -172,7 +175,7 @@ class LogRecord {
         bool is_cut;
     };
     static constexpr std::size_t fields_count = static_cast<std::size_t>(LogField::count_);
-    static constexpr std::size_t numbers_bytes = 80;
+    static constexpr std::size_t numbers_bytes = 88;
     static constexpr std::size_t text_bytes_max =
         record_bytes - numbers_bytes - fields_count * sizeof(Place);
 
@@ -182,6 +185,7 @@ class LogRecord {
     std::uint64_t event_count_;
     std::uint64_t worker_;
     std::int64_t duration_nanoseconds_;
+    std::int64_t waited_nanoseconds_;
     IpAddress client_;
     std::uint16_t client_port_;
     std::uint16_t reply_code_;

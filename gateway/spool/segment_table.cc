@@ -60,6 +60,15 @@ void SegmentTable::close(std::uint32_t index) {
 
 void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment::State::sealed; }
 
+bool SegmentTable::seal_spare() {
+    if (spares_.empty()) {
+        return false;
+    }
+    seal(spares_.back());
+    spares_.pop_back();
+    return true;
+}
+
 void SegmentTable::seal_all() {
     for (Segment& segment : segments_) {
         if (segment.state != Segment::State::leaving &&

@@ -79,6 +79,7 @@ class SegmentTable {
     void close(std::uint32_t index);  // no more is written to it in this life
     void seal(std::uint32_t index);   // a write failed
     void seal_all();                  // nothing is written to any of those that there are
+    bool seal_spare();                // one fewer; false: there is none
     // A sealed one that is not needed any more: the owner deletes its file, then says discarded();
     // leave() if that takes a while. Nothing: there is none.
     [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;

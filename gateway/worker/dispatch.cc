@@ -28,7 +28,11 @@ std::string line_of(const smtp::Reply& reply) {
 }
 
 Outcome own_outcome(Outcome::Kind kind, std::uint16_t pool, const smtp::Reply& reply) {
-    return {kind, pool, line_of(reply), reply.enhanced, true};
+    return {.kind = kind,
+            .pool = pool,
+            .reply = line_of(reply),
+            .status = reply.enhanced,
+            .is_own = true};
 }
 
 std::size_t bytes_of(const spool::StoredMessage& message) {
@@ -167,9 +171,18 @@ spool::RecordPlace Dispatch::chunk_place(std::uint32_t index) const {
 }
 
 void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
-                           const smtp::Reply& reply, bool is_own) {
-    outcomes_[recipient] = {kind, queue_.pool_number(*snapshot_->pools[pool_index]), line_of(reply),
-                            reply.enhanced, is_own};
+                           std::uint32_t backend_index, const smtp::Reply& reply, bool is_own) {
+    const Pool& pool = *snapshot_->pools[pool_index];
+    Outcome& outcome = outcomes_[recipient];
+    outcome = {.kind = kind,
+               .pool = queue_.pool_number(pool),
+               .reply = line_of(reply),
+               .status = reply.enhanced,
+               .is_own = is_own};
+    if (!is_own) {
+        outcome.pool_name = pool.settings().name;
+        outcome.backend = pool.settings().backends[backend_index].address;
+    }
 }
 
 void Dispatch::forwarding_ended(Forwarding& forwarding) {

@@ -45,6 +45,9 @@ struct Outcome {
     std::string reply = {};              // "550 5.1.1 no such user"
     smtp::EnhancedCode status = {};      // of the reply
     bool is_own = false;                 // the reply is our own word, no backend's
+    // Whose reply it is; of the snapshot.
+    std::string_view pool_name = {};
+    std::string_view backend = {};
 
     [[nodiscard]] std::string_view text() const; // of the reply
 };
@@ -75,8 +78,9 @@ class Dispatch {
     // Where a chunk stands.
     [[nodiscard]] spool::RecordPlace chunk_place(std::uint32_t index) const;
 
+    // `backend_index`: in the pool, whose reply it is; of no meaning where that `is_own`.
     void set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
-                     const smtp::Reply& reply, bool is_own);
+                     std::uint32_t backend_index, const smtp::Reply& reply, bool is_own);
     void forwarding_ended(Forwarding& forwarding);
     // Gives up what waits for a connection, if all of it does: memory is short, or an operator
     // wants it. False: something is under way.

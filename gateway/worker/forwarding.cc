@@ -537,7 +537,7 @@ void Forwarding::content_reply(BackendConnection& from, const smtp::Reply& reply
             recipient.fate = Fate::settled;
             taken_now_.push_back(recipient.index);
             dispatch_.set_outcome(recipient.index, kind_of_success(recipient, from), pool_index_,
-                                  reply, false);
+                                  backend_index_, reply, false);
         } else {
             settle(recipient, reply, "end of data");
         }
@@ -608,14 +608,15 @@ void Forwarding::settle(Recipient& recipient, const smtp::Reply& reply, std::str
     }
     dispatch_.set_outcome(recipient.index,
                           is_final ? Outcome::Kind::failed : Outcome::Kind::deferred, pool_index_,
-                          reply, after.empty());
+                          backend_index_, reply, after.empty());
 }
 
 // For good, by our own word.
 void Forwarding::refuse(Recipient& recipient, const smtp::Reply& reply) {
     recipient.fate = Fate::settled;
     count_failure(ForwardFailure::reject);
-    dispatch_.set_outcome(recipient.index, Outcome::Kind::failed, pool_index_, reply, true);
+    dispatch_.set_outcome(recipient.index, Outcome::Kind::failed, pool_index_, backend_index_,
+                          reply, true);
 }
 
 // RFC 3461, 5.2.2: where NOTIFY can't go on, who wants to hear of success hears of it from here.
@@ -645,7 +646,7 @@ void Forwarding::no_backend(std::optional<ForwardFailure> kind) {
         if (recipient.fate != Fate::settled) {
             recipient.fate = Fate::settled;
             dispatch_.set_outcome(recipient.index, Outcome::Kind::no_backend, pool_index_,
-                                  replies::unavailable, true);
+                                  backend_index_, replies::unavailable, true);
         }
     }
     end();

@@ -6,6 +6,8 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include <algorithm>
+
 namespace ringmx::worker {
 
 using observe::ForwardFailure;
@@ -62,6 +64,8 @@ void Forwarding::log_delivered(const BackendConnection& taker, const smtp::Reply
     record->id(dispatch_.id_text()).pool(pool().settings().name);
     record->backend(pool().settings().backends[backend_index_].address);
     record->backend_address(taker.address().text()).duration(worker_.now() - offered_at_);
+    record->waited(
+        std::max(worker_.wall_time() - message.accepted_at - record->duration(), Duration{0}));
     record->client(message.client_ip, message.client_port).sender(message.reverse_path);
     record->size(message.message_bytes).reply(for_log(reply));
     record->recipients(taken_now_.size());

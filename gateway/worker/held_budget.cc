@@ -10,7 +10,10 @@ namespace ringmx::worker {
 
 void HeldBudget::run() {
     if (!is_looking_) {
-        if (worker_.now() < next_round_ || queue_.index().sum(QueueState::failed).messages == 0) {
+        const spool::QueueIndex::Sum failed = queue_.index().sum(QueueState::failed);
+        const bool is_due =
+            worker_.now() >= (failed.stored_bytes > part_bytes() ? soon_ : next_round_);
+        if (!is_due || failed.messages == 0) {
             return;
         }
         is_looking_ = true;
@@ -20,6 +23,7 @@ void HeldBudget::run() {
         if (!look()) {
             is_looking_ = false;
             next_round_ = worker_.now() + interval;
+            soon_ = worker_.now() + interval_over;
             return;
         }
     }
@@ -36,9 +40,8 @@ bool HeldBudget::look() {
         return true;
     }
     const HeldSettings& held = worker_.snapshot()->settings->spool.held;
-    const std::uint64_t part_bytes = held.max_size_bytes / worker_.workers_count();
     const WallTime since{std::chrono::seconds(entry.expires_from_s)};
-    const bool is_too_much = queue_.index().sum(QueueState::failed).stored_bytes > part_bytes;
+    const bool is_too_much = queue_.index().sum(QueueState::failed).stored_bytes > part_bytes();
     if (!is_too_much && worker_.wall_time() - since <= held.max_age) {
         return true;
     }
@@ -54,11 +57,19 @@ bool HeldBudget::look() {
     return true;
 }
 
+std::uint64_t HeldBudget::part_bytes() const {
+    return worker_.snapshot()->settings->spool.held.max_size_bytes / worker_.workers_count();
+}
+
 Instant HeldBudget::deadline() const {
     if (is_looking_) {
         return worker_.now();
     }
-    return queue_.index().sum(QueueState::failed).messages == 0 ? never : next_round_;
+    const spool::QueueIndex::Sum failed = queue_.index().sum(QueueState::failed);
+    if (failed.messages == 0) {
+        return never;
+    }
+    return failed.stored_bytes > part_bytes() ? soon_ : next_round_;
 }
 
 } // namespace ringmx::worker

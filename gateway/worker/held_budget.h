@@ -4,8 +4,8 @@
 // Age:    from acceptance, or the last time that an operator let the message go.
 // Size:   each worker keeps its part of the budget.
 // What an operator put on hold stays.
-// Paced:  a look through the index each `interval` while there are failed messages, looks_per_turn
-//         entries a turn.
+// Paced:  a look through the index each `interval` while there are failed messages, each
+//         interval_over while they take too much, looks_per_turn entries a turn.
 // Thread: one worker's.
 // Errors: none; each removal is logged and counted.
 #pragma once
@@ -22,12 +22,15 @@ class Worker;
 class HeldBudget {
   public:
     static constexpr Duration interval = 1min;
+    static constexpr Duration interval_over = 1s;
     static constexpr std::uint32_t looks_per_turn = 256;
 
     HeldBudget(Worker& worker, MailQueue& queue) : worker_(worker), queue_(queue) {}
 
     void run(); // once a turn
     [[nodiscard]] Instant deadline() const;
+    // Of the budget, this worker's.
+    [[nodiscard]] std::uint64_t part_bytes() const;
 
   private:
     [[nodiscard]] bool look(); // at the next message; false: the round is over
@@ -35,6 +38,7 @@ class HeldBudget {
     Worker& worker_;
     MailQueue& queue_;
     Instant next_round_{};
+    Instant soon_{};        // the next round while they take too much
     std::uint64_t age_ = 0; // of the last one that was looked at
     bool is_looking_ = false;
 };

@@ -299,6 +299,8 @@ void MailQueue::run() {
     if (reports_.used() > 0) {
         reports_.for_each([](Report& report) { report.advance(); });
     }
+    log_.count_held(
+        std::min(index_.sum(QueueState::failed).stored_bytes, held_budget_.part_bytes()));
     log_.run();
     if (is_cut_ && log_.is_stuck()) {
         intakes_.for_each([](SpoolIntake& intake) { intake.expect_no_removal(); });

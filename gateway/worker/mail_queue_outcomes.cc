@@ -124,6 +124,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             tally.decided.push_back({index, MarkKind::delivered});
             continue;
         case Outcome::Kind::failed:
+            tally.was_refused = tally.was_refused || !outcome.is_own;
             judge_failure(dispatch, index, false, tally);
             continue;
         case Outcome::Kind::none:
@@ -149,6 +150,11 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
         }
     }
     worker_.counters().reports_dropped_total.add(drops_report ? 1 : 0);
+    if (tally.was_tried || tally.was_refused) {
+        spool::QueueEntry& entry = index_.at(slot);
+        const std::uint64_t attempts = entry.attempts + 1;
+        entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
+    }
     return tally;
 }
 
@@ -177,7 +183,7 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
 // When those that still pend are tried again. Whose backends were only unavailable was not tried.
 void MailQueue::schedule(Slot slot, const Tally& tally) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
-    spool::QueueEntry& entry = index_.at(slot);
+    const spool::QueueEntry& entry = index_.at(slot);
     if (tally.held_by != spool::no_pool && !tally.was_tried && tally.waits_for == spool::no_pool) {
         index_.hold_for_pool(slot, tally.held_by);
         return;
@@ -185,10 +191,6 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     if (!tally.was_tried && tally.waits_for == spool::no_pool) {
         index_.set_due(slot, worker_.now()); // given up in favour of others
         return;
-    }
-    if (tally.was_tried) {
-        const std::uint64_t attempts = entry.attempts + 1;
-        entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
     }
     const Instant next = spool::next_attempt(retry, static_cast<std::uint32_t>(entry.attempts),
                                              worker_.random(), worker_.now(), time_left(slot));
@@ -275,6 +277,10 @@ void MailQueue::log_outcome(const Dispatch& dispatch, std::uint32_t recipient, L
         record->id(dispatch.id_text()).client(message.client_ip, message.client_port);
         record->sender(message.reverse_path).recipient(message.recipients[recipient].mailbox);
         record->size(message.message_bytes).detail(reply);
+        const Outcome& outcome = dispatch.outcomes()[recipient];
+        if (!outcome.backend.empty()) {
+            record->pool(outcome.pool_name).backend(outcome.backend);
+        }
         record->duration(worker_.wall_time() - message.accepted_at);
         worker_.log().commit();
     }

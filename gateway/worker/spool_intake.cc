@@ -247,7 +247,7 @@ void SpoolIntake::write_trace_field() {
 spool::StoredMessage SpoolIntake::stored_message() const {
     spool::StoredMessage message;
     message.accepted_at = message.expires_from = accepted_at_;
-    message.content_bytes = chunked_bytes_ + content_.bytes();
+    message.content_bytes = content_bytes_;
     message.message_bytes = message_bytes_;
     message.is_stuffed = form_ == WireForm::stuffed;
     message.smtputf8 = mail_.smtputf8;
@@ -291,6 +291,7 @@ void SpoolIntake::store_message() {
 }
 
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
+    content_bytes_ = chunked_bytes_ + content_.bytes();
     std::string& head = queue_.scratch();
     head.clear();
     spool::append_message_body(head, stored_message());

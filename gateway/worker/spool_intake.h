@@ -136,6 +136,7 @@ class SpoolIntake final : public Transaction {
     std::vector<Chunk> chunks_;
     std::uint32_t chunks_in_flight_ = 0;
     std::uint64_t chunked_bytes_ = 0;
+    std::uint64_t content_bytes_ = 0; // of all of it, once it is stored
     std::uint64_t message_bytes_ = 0;
     std::uint64_t reserved_bytes_ = 0;
     std::size_t envelope_size_ = 0;     // as stored

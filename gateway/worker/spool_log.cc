@@ -55,7 +55,7 @@ std::uint64_t SpoolLog::room_bytes() const {
         return written;
     }
     const std::uint32_t files = table_.files_count();
-    const std::uint32_t growth = options_.segments_max - std::min(files, options_.segments_max);
+    const std::uint32_t growth = segments_max() - std::min(files, segments_max());
     const std::uint32_t kept =
         spool::spares_kept - std::min(table_.spare_count(), spool::spares_kept);
     return written + (growth - std::min(growth, kept)) * each;
@@ -284,9 +284,11 @@ void SpoolLog::write() {
         written_at_[wanted->slot] = loop_.now();
         loop_.queue(operation);
         ++operations_;
+        is_without_room_ = false;
     }
-    const bool may_grow = table_.files_count() < options_.segments_max;
+    const bool may_grow = table_.files_count() < segments_max();
     if (journal_.wants_segment() && (growth_error_ != 0 || !may_grow)) {
+        is_without_room_ = true;
         journal_.give_up(growth_error_ != 0 ? growth_error_ : ENOSPC, observer_);
     }
 }
@@ -294,10 +296,9 @@ void SpoolLog::write() {
 void SpoolLog::request_segments() {
     // The first one is wanted now whoever waits for it.
     const bool at_once = journal_.wants_segment() || table_.count() == 0;
-    if (is_requested_
-            ? is_urgent_ || !at_once
-            : loop_.now() < request_at_ || table_.files_count() >= options_.segments_max ||
-                  (!at_once && !wants_spare())) {
+    if (is_requested_ ? is_urgent_ || !at_once
+                      : loop_.now() < request_at_ || table_.files_count() >= segments_max() ||
+                            (!at_once && !wants_spare())) {
         return;
     }
     is_requested_ = true;
@@ -308,7 +309,16 @@ void SpoolLog::request_segments() {
 // That the spool is not over its size any more is told by a segment alone.
 bool SpoolLog::wants_spare() const { return is_over_ || table_.spare_count() < spares_ahead; }
 
+void SpoolLog::count_held(std::uint64_t bytes) {
+    const std::uint64_t each = options_.segment_bytes - spool::block_bytes;
+    held_segments_ = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>((bytes + each - 1) / each, options_.held_segments_max));
+}
+
 void SpoolLog::discard_segments() {
+    // One too many stays: what failed may grow again.
+    while (table_.files_count() > segments_max() + 1 && table_.seal_spare()) {
+    }
     while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
         options_.supply->discard(table_.at(*index).descriptor);
         table_.leave(*index);
@@ -317,7 +327,7 @@ void SpoolLog::discard_segments() {
 
 Instant SpoolLog::deadline() const {
     const bool wants_more =
-        !is_requested_ && table_.files_count() < options_.segments_max && wants_spare();
+        !is_requested_ && table_.files_count() < segments_max() && wants_spare();
     // What is due already was tried by run(): it waits for a completion or for news.
     const Instant due = std::min(journal_.deadline(), wants_more ? request_at_ : never);
     return due > loop_.now() ? due : never;

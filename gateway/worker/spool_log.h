@@ -40,6 +40,7 @@ struct SpoolOptions {
     std::uint32_t generation = 0;    // of this run
     std::uint64_t segment_bytes = 0;
     std::uint32_t segments_max = 0;
+    std::uint32_t held_segments_max = 0; // beside them, for mail that failed
     std::function<spool::Nonce()> make_nonce;
 };
 
@@ -74,7 +75,12 @@ class SpoolLog {
 
     [[nodiscard]] spool::Journal& journal() { return journal_; }
     [[nodiscard]] const spool::SegmentTable& segments() const { return table_; }
-    [[nodiscard]] std::uint32_t segments_max() const { return options_.segments_max; }
+    [[nodiscard]] std::uint32_t segments_max() const {
+        return options_.segments_max + held_segments_;
+    }
+    // Mail that failed takes so many octets, which have segments of their own in the sum: those of
+    // new mail never get fewer by it.
+    void count_held(std::uint64_t bytes);
     // The record at `segment` is a later one of a message that stood in `home`.
     void note_move(std::uint32_t segment, const spool::SegmentName& home) {
         table_.note_mark(segment, home);
@@ -104,7 +110,9 @@ class SpoolLog {
     // Nothing is gathered, and nothing in flight on the ring.
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
     // Nothing is in flight, and what is to be written can't be.
-    [[nodiscard]] bool is_stuck() const { return operations_ == 0 && write_error_ != 0; }
+    [[nodiscard]] bool is_stuck() const {
+        return operations_ == 0 && (write_error_ != 0 || is_without_room_);
+    }
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
@@ -146,10 +154,12 @@ class SpoolLog {
     bool is_requested_ = false;
     bool is_urgent_ = false; // and it was said that mail waits
     Instant request_at_{};   // not before
-    int growth_error_ = 0;   // of the last request; 0: it was answered by a segment
+    std::uint32_t held_segments_ = 0;
+    int growth_error_ = 0; // of the last request; 0: it was answered by a segment
     bool is_over_ = false;
     int lost_ = 0; // the files are gone
     int write_error_ = 0;
+    bool is_without_room_ = false; // for what was to be written last
     Instant write_error_until_{};
 };
 

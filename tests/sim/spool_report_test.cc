@@ -241,6 +241,23 @@ TEST(SpoolReport, ALargeMessageIsReportedWithTheHeaderFromTheDisk) {
     scene.rig.finish();
 }
 
+TEST(SpoolReport, AMessageThatIsRefusedAtOnceIsReturnedWholeWhereItsSenderWantsThat) {
+    for (const bool is_whole : {true, false}) {
+        Scene scene(reporting(""));
+        scene.third.answer = [](const std::string& command) -> std::optional<std::string> {
+            return command.starts_with("RCPT") ? std::optional("550 5.1.1 no such user\r\n")
+                                               : std::nullopt;
+        };
+        (void)scene.send(is_whole ? "<sender@one.example> RET=FULL" : "<sender@one.example>",
+                         {"<a@two.example>"}, "Subject: small\r\n\r\nthe text\r\n");
+        ASSERT_TRUE(scene.rig.run_until([&] { return scene.taken().size() == 1; }));
+        const std::string& octets = scene.taken()[0]->octets;
+        EXPECT_EQ(octets.find("message/rfc822\r\n") != std::string::npos, is_whole) << octets;
+        EXPECT_EQ(octets.find("the text") != std::string::npos, is_whole);
+        scene.rig.finish();
+    }
+}
+
 TEST(SpoolReport, RecipientsThatFillARecordAreToldInSeveralReports) {
     RigOptions options = reporting("");
     Scene scene(options);

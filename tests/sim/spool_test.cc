@@ -381,6 +381,35 @@ TEST(Spool, TheSmallestSpoolThatWasFullTakesMailAgain) {
     rig.finish();
 }
 
+// They have a budget of their own, which new mail never pays for.
+TEST(Spool, WhatFailedNeverShutsTheDoor) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    options.held_segments_max = 3;
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
+                                                   : std::nullopt;
+    };
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    // What fails takes two segments more than what new mail leaves of four.
+    for (int count = 0; count < 50; ++count) {
+        const std::string reply = send_message(rig, client, content, "<bad@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms);
+    }
+    for (int count = 0; count < 200; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms);
+    }
+    EXPECT_EQ(rig.queued(), 50);
+    EXPECT_EQ(taken(backend).size(), 200U);
+    rig.finish();
+}
+
 // Held messages would pin every segment after a while.
 TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
     Rig rig(spooling());

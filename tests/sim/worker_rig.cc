@@ -141,6 +141,7 @@ void Rig::start(std::uint32_t index) {
                       .generation = segments.generation(),
                       .segment_bytes = options_.segments.segment_bytes,
                       .segments_max = options_.segments_max,
+                      .held_segments_max = options_.held_segments_max,
                       .make_nonce = [this] { return make_nonce(); }};
     }
     one.worker = std::make_unique<worker::Worker>(std::move(made));

@@ -45,6 +45,7 @@ struct RigOptions {
     bool spool = false; // the listener acknowledges from the spool
     SimSegments::Options segments = {};
     std::uint32_t segments_max = 8; // of each worker
+    std::uint32_t held_segments_max = 0;
     std::function<void(Settings&)> settings = [](Settings&) {};
     // Of a backend, by what the settings call it; the others have the one that they are named by.
     std::map<std::string, std::vector<SocketAddress>> addresses;

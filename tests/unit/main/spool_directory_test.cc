@@ -80,13 +80,19 @@ TEST(SpoolDirectory, OneThatItsUserMayNotUseIsAFaultThatSaysWhose) {
         << fault;
 }
 
-TEST(SpoolDirectory, ThatWasDeletedOrMovedIsNoticedAndMadeAnewWithTheSameNumber) {
+TEST(SpoolDirectory, ThatWasDeletedOrMovedIsNoticedAndWaitedFor) {
     const SpoolFolder folder;
     folder.put("00000006/lock", "");
     auto opened = SpoolDirectory::open(folder.path);
     ASSERT_TRUE(opened.has_value());
     std::filesystem::rename(folder.path, folder.path + "-moved");
     EXPECT_FALSE(opened->is_there());
+    const auto missing = opened->reopen();
+    ASSERT_FALSE(missing.has_value());
+    EXPECT_NE(missing.error().message().find("put it or its file system back"), std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(folder.path)); // or what is moved back finds it in its way
+
+    std::filesystem::create_directory(folder.path); // by the operator
     ASSERT_TRUE(opened->reopen().has_value());
     EXPECT_TRUE(opened->is_there());
     EXPECT_EQ(opened->generation(), 7U);

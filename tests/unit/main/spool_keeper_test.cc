@@ -30,7 +30,7 @@ class SpoolKeeperTest : public testing::Test {
         ASSERT_TRUE(directory.has_value());
         recovery = std::make_unique<SpoolRecovery>(*directory, notices, main_waker);
         keeper = std::make_unique<SpoolKeeper>(
-            std::move(*directory), SpoolSizes{segment_bytes, 4, bytes_max},
+            std::move(*directory), SpoolSizes{segment_bytes, 4, 0, bytes_max},
             std::vector<ring::Waker*>{&wakers[0], &wakers[1]}, notices, look_every);
         if (start) {
             keeper->start();
@@ -157,7 +157,7 @@ TEST_F(SpoolKeeperTest, RequestThatFailsLeavesNothingBehindAndIsToldOnce) {
     EXPECT_EQ(ask(true).kind, News::Kind::segment);
 }
 
-TEST_F(SpoolKeeperTest, LostDirectoryIsToldToAllAndMadeAnew) {
+TEST_F(SpoolKeeperTest, LostDirectoryIsToldToAllAndANewOneIsTaken) {
     open();
     (void)ask(true, 0);
     std::filesystem::rename(folder.path, folder.path + "-moved");
@@ -165,6 +165,8 @@ TEST_F(SpoolKeeperTest, LostDirectoryIsToldToAllAndMadeAnew) {
     const News lost = next(1);
     EXPECT_EQ(lost.kind, News::Kind::lost);
     EXPECT_EQ(lost.error, ENOENT);
+    expect_told("put it or its file system back");
+    std::filesystem::create_directory(folder.path);
     expect_told("spool: " + folder.path + " is there again");
     EXPECT_TRUE(is_told("is gone, was moved, or is not mounted any more"));
     EXPECT_FALSE(keeper->is_lost());

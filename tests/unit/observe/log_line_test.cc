@@ -311,6 +311,26 @@ TEST(LogLine, Deliveries) {
               "dsn=2.0.0, status=sent (250 Ok)");
 }
 
+TEST(LogLine, ADeliveryFromTheQueueTellsOfItsTimeThere) {
+    LogRecord record = of(LogEvent::delivered);
+    record.id("4X1").recipient("u@x").backend("h:25").duration(20ms).waited(15s);
+    record.reply({250, 2, 0, 0, "Ok"});
+    EXPECT_EQ(text(record), "4X1: to=<u@x>, relay=h[h]:25, delay=15.020, delays=15.000/0/0/0.020, "
+                            "dsn=2.0.0, status=sent (250 2.0.0 Ok)");
+    EXPECT_THAT(json(record), ::testing::HasSubstr("\"duration_ms\":20.000"));
+}
+
+TEST(LogLine, WhatWasNotDeliveredNamesTheBackendThatSaidSo) {
+    LogRecord record = of(LogEvent::failed);
+    record.id("4X1").recipient("u@x").duration(20ms).detail("550 5.1.1 no such user");
+    EXPECT_EQ(text(record), "4X1: to=<u@x>, relay=none, delay=0.020, delays=0.020/0/0/0, "
+                            "dsn=5.1.1, status=bounced (550 5.1.1 no such user)");
+    record.pool("main").backend("h:25");
+    EXPECT_THAT(text(record), ::testing::HasSubstr(", relay=h[h]:25, delay=0.020, "));
+    EXPECT_THAT(json(record), ::testing::HasSubstr("\"backend\":\"h:25\""));
+    EXPECT_THAT(json(record), ::testing::HasSubstr("\"pool\":\"main\""));
+}
+
 TEST(LogLine, ADeliveryToSeveralNamesThemAsFarAsThereIsRoom) {
     LogRecord record = from_client(LogEvent::delivered);
     record.id("4X1").sender("a@b.example").size(77).recipients(3).backend("h:25").duration(0s);
