@@ -117,7 +117,7 @@ class Spool(EndToEnd):
     def test_a_full_spool_stays_within_its_size_over_restarts_and_empties_itself(self):
         mebibyte = 1 << 20
         dead = free_port()
-        settings = self.settings([f"127.0.0.1:{dead}"], spool={"max_size": "16MiB", "retry": {"initial": "1s", "maximum": "2s"}})
+        settings = self.settings([f"127.0.0.1:{dead}"], spool={"max_size": "16MiB", "held": {"max_size": "1MiB"}, "retry": {"initial": "1s", "maximum": "2s"}})
         gateway = self.gateway(settings)
         body = b"Subject: x\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 3000
         taken = self.fill(gateway, body)

@@ -249,6 +249,7 @@ TEST_F(QueueAnswers, RetryTriesAFailedMessageAgainAndItsTimeStartsAnew) {
     rig.run_for(10 * 24h);
     EXPECT_EQ(show(id).state, QueueState::failed);
     EXPECT_EQ(show(id).recipients.at(0).state, RecipientState::failed);
+    EXPECT_EQ(show(id).attempts, 1U);
     refuse(backend, "450 4.2.0 greylisted\r\n");
     EXPECT_EQ(change(Kind::retry, id), Result::done);
     rig.run_for(1min);
