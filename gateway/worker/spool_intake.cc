@@ -270,7 +270,9 @@ spool::StoredMessage SpoolIntake::stored_message() const {
 // The content is whole: what is left of it goes down, and once every chunk is durable the record
 // that makes the message exist.
 void SpoolIntake::store_message() {
-    if (!chunks_.empty() && content_.bytes() > 0) {
+    // Of a message that came while the journal was full no chunk may be stored yet.
+    const bool has_chunks = !chunks_.empty() || content_.bytes() > inline_bytes_max;
+    if (has_chunks && content_.bytes() > 0) {
         store_chunk();
         if (is_waiting_ || ended_ || content_.bytes() > 0) {
             wait_for_journal();

@@ -299,7 +299,7 @@ class Want(EndToEnd):
         greeted[-1].ehlo()
         greeted[-1].message("a@b.example")
         self.assertEqual(gateway.get("/readyz")[0], 200)
-        self.assertIn("RLIMIT_NOFILE", gateway.log())
+        gateway.wait_log("RLIMIT_NOFILE")
         self.assertEqual(gateway.metric("ringmx_backend_up"), 1)
 
     def test_memory_pressure_refuses_new_mail_and_passes(self):

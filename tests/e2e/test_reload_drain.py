@@ -64,7 +64,7 @@ class Reload(EndToEnd):
             gateway.reload(bad)
             wait_until(lambda: len(gateway.log()) > before, what="a word about the bad config")
             self.client(gateway).message("a@example.com")
-        self.assertIn("/wrokers", gateway.log())
+        gateway.wait_log("/wrokers")
         gateway.config_path.write_text("{")
         gateway.signal(signal.SIGHUP)
         self.client(gateway).message("a@example.com")

@@ -138,6 +138,14 @@ class Spool(EndToEnd):
         self.assertEqual(self.client(gateway).message("user@example.com", body=body).code, 250)
         backend.wait_messages(taken + 1)
 
+    def test_many_large_messages_at_once_go_to_the_disk_in_parts(self):
+        """More than can be under way to the disk: some are whole before a part of them could be written."""
+        sink = self.sink()
+        gateway = self.gateway(self.settings([f"127.0.0.1:{sink.smtp}"], spool={"max_size": "2GiB"}))
+        load = run(BIN / "ringmx-load", "--to", f"127.0.0.1:{gateway.ports[0]}", "--connections", "20", "--messages", "300", "--size", "1MiB", "--timeout", "60s")
+        self.assertEqual(load.returncode, 0, load.stdout + load.stderr + gateway.log()[-1000:])
+        gateway.wait_metric("ringmx_queue_messages", 0)
+
     def kill_and_restart(self, kills, seconds):
         """Killed again and again under load, with changing worker counts: acknowledged = delivered."""
         received = pathlib.Path(self.folder) / "received"
