@@ -39,7 +39,7 @@ std::optional<std::uint32_t> Mover::choose() const {
 
 void Mover::run() {
     moves_.for_each([this](Move& move) { advance(move); });
-    if (worker_.draining() || worker_.now() < rest_until_ || worker_.pressure() != Pressure::none) {
+    if (!may_begin() || worker_.now() < rest_until_) {
         return;
     }
     if (!victim_) {
@@ -257,7 +257,14 @@ void Mover::end(Move& move) {
 }
 
 // What is under way wakes the worker by itself.
+bool Mover::may_begin() const {
+    return !worker_.draining() && worker_.pressure() == Pressure::none;
+}
+
 Instant Mover::deadline() const {
+    if (!may_begin()) {
+        return never; // the end of the pressure is a turn of its own
+    }
     const bool has_more =
         victim_ && (looked_until_ != UINT64_MAX || (!found_.empty() && moves_.used() < moves_max));
     return has_more ? std::max(rest_until_, worker_.now()) : never;

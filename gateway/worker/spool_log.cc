@@ -280,9 +280,11 @@ void SpoolLog::write() {
         written_at_[wanted->slot] = loop_.now();
         loop_.queue(operation);
         ++operations_;
+        has_no_segment_ = false;
     }
     const bool may_grow = table_.files_count() < options_.segments_max;
     if (journal_.wants_segment() && (growth_error_ != 0 || !may_grow)) {
+        has_no_segment_ = true;
         journal_.give_up(growth_error_ != 0 ? growth_error_ : ENOSPC, observer_);
     }
 }

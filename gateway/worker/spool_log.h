@@ -101,7 +101,9 @@ class SpoolLog {
     // Nothing is gathered, and nothing in flight on the ring.
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
     // Nothing is in flight, and what is to be written can't be.
-    [[nodiscard]] bool is_stuck() const { return operations_ == 0 && write_error_ != 0; }
+    [[nodiscard]] bool is_stuck() const {
+        return operations_ == 0 && (write_error_ != 0 || has_no_segment_);
+    }
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
@@ -140,10 +142,11 @@ class SpoolLog {
     std::array<Instant, spool::writes_max + 2> written_at_{}; // by the journal's slot
     std::uint32_t operations_ = 0;                            // in flight
     bool is_requested_ = false;
-    bool is_urgent_ = false; // and it was said that mail waits
-    Instant request_at_{};   // not before
-    int growth_error_ = 0;   // of the last request; 0: it was answered by a segment
-    int lost_ = 0;           // the files are gone
+    bool is_urgent_ = false;      // and it was said that mail waits
+    Instant request_at_{};        // not before
+    int growth_error_ = 0;        // of the last request; 0: it was answered by a segment
+    int lost_ = 0;                // the files are gone
+    bool has_no_segment_ = false; // for what is to be written, and none is to be had
     int write_error_ = 0;
     Instant write_error_until_{};
 };
