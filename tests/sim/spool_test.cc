@@ -357,6 +357,36 @@ TEST(Spool, ADrainWhileMessagesAreMovedIsWaitedForInPeace) {
     rig.finish();
 }
 
+// Even when it has answered some of the transaction: the backend is not left for that.
+TEST(Spool, AReusedConnectionThatDropsIsReplacedByAFreshOne) {
+    for (const char* how : {ScriptedBackend::drop_now, "421 4.3.2 Closing\r\n"}) {
+        Rig rig(spooling());
+        BackendProfile profile;
+        profile.pipelining = profile.chunking = false;
+        ScriptedBackend& backend = rig.backend(Rig::third_address, profile);
+        Client& client = rig.greeted();
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n", "<user@two.example>").starts_with("250"));
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+        ASSERT_EQ(backend.connections, 1U);
+        bool is_first = true;
+        backend.answer = [&](const std::string& command) -> std::optional<std::string> {
+            return command.starts_with("RCPT") && std::exchange(is_first, false)
+                       ? std::optional<std::string>(how)
+                       : std::nullopt;
+        };
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n", "<user@two.example>").starts_with("250"));
+        bool has_waited = false; // for the backend to come back
+        EXPECT_TRUE(rig.run_until([&] {
+            has_waited |= rig.worker->queue()->index().sum(QueueState::parked).messages > 0;
+            return rig.queued() == 0;
+        }));
+        EXPECT_FALSE(has_waited) << how;
+        EXPECT_EQ(backend.connections, 2U);
+        EXPECT_EQ(taken(backend).size(), 2U);
+        rig.finish();
+    }
+}
+
 TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {
     Rig rig(spooling());
     Client& client = rig.greeted();
