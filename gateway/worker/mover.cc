@@ -256,18 +256,15 @@ void Mover::end(Move& move) {
     moves_.destroy(move);
 }
 
-// What is under way wakes the worker by itself.
 bool Mover::may_begin() const {
     return !worker_.draining() && worker_.pressure() == Pressure::none;
 }
 
+// What is under way wakes the worker by itself, and so does the end of the pressure.
 Instant Mover::deadline() const {
-    if (!may_begin()) {
-        return never; // the end of the pressure is a turn of its own
-    }
     const bool has_more =
         victim_ && (looked_until_ != UINT64_MAX || (!found_.empty() && moves_.used() < moves_max));
-    return has_more ? std::max(rest_until_, worker_.now()) : never;
+    return has_more && may_begin() ? std::max(rest_until_, worker_.now()) : never;
 }
 
 } // namespace ringmx::worker
