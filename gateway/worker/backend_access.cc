@@ -45,9 +45,9 @@ BackendAccess::Result BackendAccess::grant(const upstream::Answer& answer) {
 }
 
 void BackendAccess::take_over(const upstream::Answer& answer) {
-    RINGMX_ASSERT(answer.verdict == upstream::Verdict::reuse);
     is_waiting_ = false;
-    (void)take(answer); // as it is asserted
+    const Result result = take(answer);
+    RINGMX_ASSERT(result.has_value() && has_connection());
     worker_.advance_later(exchange_);
 }
 

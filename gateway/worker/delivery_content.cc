@@ -14,7 +14,6 @@
 
 namespace ringmx::worker {
 
-using observe::ForwardFailure;
 using observe::RejectReason;
 
 namespace {
