@@ -132,10 +132,10 @@ void BackendConnection::settle(bool failed) {
 void BackendConnection::leave(Leave how) {
     exchange_ = {};
     if (state_ == State::connecting || state_ == State::greeting) {
-        if (how == Leave::broken) {
-            close();
+        if (how == Leave::broken || worker_.draining()) {
+            close(); // nobody comes any more whom it could serve
         }
-        return; // it goes on without an exchange and ends up idle
+        return; // else it goes on without an exchange and ends up idle
     }
     RINGMX_MUTATE(reused_after_421, if (session_.reply().code == 421) how = Leave::clean);
     ++messages_;
@@ -203,6 +203,12 @@ void BackendConnection::finish_clean() {
 }
 
 void BackendConnection::close_idle() { quit(); }
+
+void BackendConnection::drain() {
+    if (exchange() == nullptr && (state_ == State::connecting || state_ == State::greeting)) {
+        close();
+    }
+}
 
 void BackendConnection::quit() {
     settle(false);

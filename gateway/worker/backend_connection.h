@@ -81,6 +81,7 @@ class BackendConnection {
     [[nodiscard]] upstream::Lease leave_lease();
 
     void close_idle(); // the book let go of it: QUIT, then close
+    void drain();      // nobody comes any more: one that is dialled for nobody closes
     void cut();        // at once
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,

@@ -17,19 +17,18 @@ using observe::ForwardFailure;
 using observe::RejectReason;
 
 Delivery::Delivery(Handle self, Worker& worker, ClientConnection& client)
-    : self_(self), worker_(worker), snapshot_(client.snapshot()), client_(client.handle()),
-      timer_(static_cast<std::uint8_t>(TimerKind::delivery), self.slot),
-      mail_(client.session().mail()), client_key_(client.client_key()),
-      client_ip_(client.client_ip()), client_port_(client.client_port()),
-      hello_name_(client.session().hello_name()), esmtp_(client.session().esmtp()),
-      is_unix_peer_(client.is_unix_peer()), id_(worker.queue_ids().next()) {
+    : self_(self), worker_(worker),
+      access_(worker, exchange_id(), client.snapshot(), client.client_key()),
+      client_(client.handle()), timer_(static_cast<std::uint8_t>(TimerKind::delivery), self.slot),
+      mail_(client.session().mail()), client_ip_(client.client_ip()),
+      client_port_(client.client_port()), hello_name_(client.session().hello_name()),
+      esmtp_(client.session().esmtp()), is_unix_peer_(client.is_unix_peer()),
+      id_(worker.queue_ids().next()) {
     count_envelope(static_cast<std::ptrdiff_t>(sizeof(Delivery) + mail_.reverse_path.size() +
                                                mail_.envelope_id.size() + hello_name_.size()));
 }
 
 ClientConnection* Delivery::client() { return worker_.clients().find(client_); }
-BackendConnection* Delivery::connection() { return worker_.backends().find(connection_); }
-const Pool& Delivery::pool() const { return *snapshot_->pools[pool_index_]; }
 
 // What there is to do next, in whatever state: called after everything that happens. Calls made
 // from inside only ask for another round.
@@ -41,12 +40,12 @@ void Delivery::advance() {
     advancing_ = true;
     do {
         again_ = false;
-        BackendConnection* const current = connection();
+        BackendConnection* const current = access_.connection();
         if (ended_) {
             break;
         }
         if (current == nullptr) {
-            if (!waiting_ && wants_backend()) {
+            if (!access_.is_waiting() && wants_backend()) {
                 acquire();
                 again_ = true;
             }
@@ -85,87 +84,22 @@ void Delivery::acquire() {
         const auto next = std::find_if(
             recipients_.begin() + first_unanswered_, recipients_.end(),
             [](const Recipient& recipient) { return recipient.fate == Fate::waiting; });
-        if (next->pool_index != pool_index_ || next->key_hash != choice_hash_) {
-            tried_.clear();
-            backend_index_ = upstream::no_backend;
-        }
-        pool_index_ = next->pool_index;
-        choice_hash_ = next->key_hash;
+        access_.choose(next->pool_index, next->key_hash);
     }
-    const upstream::Request request{
-        .pool = &pool().upstream,
-        .key_hash = choice_hash_,
-        .client_key = client_key_,
-        .transaction = exchange_id().packed(),
-        .deadline = worker_.now() + snapshot_->settings->timeouts.backend_wait,
-        .preferred = accepted_ > 0 ? backend_index_ : upstream::no_backend};
-    const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
-    if (answer.verdict == upstream::Verdict::wait) {
-        waiting_ = true;
-        waiter_ = answer.waiter;
-        return;
+    if (const auto result = access_.acquire(accepted_ > 0); !result) {
+        unavailable(result.error());
     }
-    take(answer);
 }
 
 void Delivery::granted(const upstream::Answer& answer) {
-    waiting_ = false;
-    if (answer.verdict == upstream::Verdict::refuse) {
-        log_wait();
-        unavailable(ForwardFailure::wait_timeout);
-    } else {
-        take(answer);
+    if (const auto result = access_.grant(answer); !result) {
+        if (result.error() == ForwardFailure::wait_timeout) {
+            log_wait();
+        }
+        unavailable(result.error());
     }
     advance();
 }
-
-void Delivery::handed_over(const upstream::Answer& answer) {
-    waiting_ = false;
-    take(answer);
-    worker_.advance_later(exchange_id());
-}
-
-void Delivery::take(const upstream::Answer& answer) {
-    switch (answer.verdict) {
-    case upstream::Verdict::reuse: {
-        BackendConnection* const reused = worker_.backends().at(answer.connection);
-        RINGMX_ASSERT(reused != nullptr);
-        connection_ = reused->handle();
-        backend_index_ = answer.lease.backend_index;
-        reused->reuse(answer.lease, exchange_id(), snapshot_, pool());
-        offered_at_ = worker_.now();
-        return;
-    }
-    case upstream::Verdict::dial:
-        dial(answer.lease);
-        return;
-    case upstream::Verdict::wait:
-    case upstream::Verdict::refuse:
-        if (!tried_.empty()) {
-            unavailable(std::nullopt);
-        } else {
-            unavailable(first_choice_resolves() ? ForwardFailure::no_backend
-                                                : ForwardFailure::resolve);
-        }
-        return;
-    }
-}
-
-void Delivery::dial(const upstream::Lease& lease) {
-    BackendConnection* const made = worker_.backends().create(worker_, snapshot_, pool());
-    if (made == nullptr) {
-        upstream::Lease unused = lease;
-        worker_.book().retire(unused);
-        unavailable(ForwardFailure::no_backend);
-        return;
-    }
-    connection_ = made->handle();
-    backend_index_ = lease.backend_index;
-    offered_at_ = worker_.now();
-    made->dial(lease, exchange_id());
-}
-
-void Delivery::on_ready() { advance(); }
 
 void Delivery::on_sent(BackendConnection& sender) {
     content_.drop_taken(worker_.pressure() != Pressure::none);
@@ -177,11 +111,11 @@ void Delivery::on_sent(BackendConnection& sender) {
 
 // No backend takes it now. While nobody is accepted this is the verdict on one recipient, and the
 // next one chooses anew.
-void Delivery::unavailable(std::optional<ForwardFailure> kind) {
-    if (kind) { // else the attempts that failed are counted
-        count_failure(*kind);
+void Delivery::unavailable(BackendAccess::Refusal refusal) {
+    if (refusal) {
+        access_.count_failure(*refusal);
     }
-    tried_.clear();
+    access_.forget_tried();
     if (accepted_ > 0) {
         doom(replies::unavailable, RejectReason::backend_unavailable);
         return;
@@ -244,28 +178,17 @@ void Delivery::fail_for_memory() { fail_message(replies::no_memory, RejectReason
 // Leaves the connection in the cleanest way that its state allows: without the final dot nothing of
 // the message may be kept there.
 void Delivery::drop_connection() {
-    if (waiting_) {
-        worker_.book().cancel(waiter_);
-        waiting_ = false;
-    }
-    BackendConnection* const current = connection();
-    connection_ = {};
-    if (current == nullptr) {
-        return;
-    }
     using Leave = BackendConnection::Leave;
-    if (body_begun_ || data_sent_) {
-        current->leave(Leave::broken);
-    } else {
-        current->leave(mail_sent_ ? Leave::resettable : Leave::clean);
-    }
+    access_.stop_waiting();
+    access_.leave(body_begun_ || data_sent_ ? Leave::broken
+                  : mail_sent_              ? Leave::resettable
+                                            : Leave::clean);
 }
 
 void Delivery::start_over() {
     if (mail_sent_) {
         worker_.counters().transactions_replayed_total.add();
     }
-    connection_ = {};
     asked_.clear();
     asked_first_ = 0;
     next_to_ask_ = 0;
@@ -273,7 +196,6 @@ void Delivery::start_over() {
     mail_refusal_ = {};
     mail_sent_ = mail_answered_ = false;
     data_sent_ = data_ready_ = body_begun_ = false;
-    heard_something_ = false;
     refused_here_ = false;
     for (Recipient& recipient : recipients_) {
         if (recipient.fate == Fate::asked) {
@@ -298,30 +220,20 @@ void Delivery::on_lost(BackendConnection& lost, ForwardFailure kind) {
 
 // The connection can't go on: closes it, and tries again where that is safe.
 void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
-    count_failure(kind);
-    log_attempt(kind);
+    access_.note_loss(id_, kind);
     RINGMX_MUTATE(second_backend_after_final_dot, final_submitted_ = false);
     const bool is_final = final_submitted_;
     const bool replayable = !is_final && (!content_begun_ || content_.replayable());
-    const bool dropped = kind == ForwardFailure::dropped || kind == ForwardFailure::unavailable;
-    const bool is_ready = lost.is_ready();
-    connection_ = {};
-    if (dropped && lost.was_reused() && replayable) {
-        // It may have been closed while it was idle: that says nothing about the backend.
-        const upstream::Lease lease = lost.leave_lease();
+    if (const auto lease = access_.lose(lost, kind, replayable)) {
         start_over();
-        dial(lease);
+        if (const auto result = access_.dial(*lease); !result) {
+            unavailable(result.error());
+        }
         return;
-    }
-    if (is_ready && (kind == ForwardFailure::reply_timeout ||
-                     (dropped && !lost.was_reused() && !heard_something_))) {
-        lost.leave_failed();
-    } else {
-        lost.leave(BackendConnection::Leave::broken);
     }
     if (is_final) {
         if (kind != ForwardFailure::unavailable) {
-            count_duplicate();
+            access_.note_duplicate(id_, client_ip_, client_port_);
         }
         refuse_message(replies::unavailable, RejectReason::backend_unavailable);
         end();
@@ -331,10 +243,9 @@ void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
         doom(replies::unavailable, RejectReason::backend_unavailable);
         return;
     }
-    if (is_ready && mail_sent_ && kind != ForwardFailure::unavailable) {
+    if (mail_sent_ && kind != ForwardFailure::unavailable) {
         ++drops_;
     }
-    tried_.push_back(static_cast<std::uint16_t>(backend_index_));
     start_over();
     if (drops_ >= 2) { // nor are the recipients still to come offered to a third
         doom(replies::unavailable, RejectReason::backend_unavailable);
@@ -342,9 +253,9 @@ void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
 }
 
 void Delivery::set_hold_timer() {
-    const Duration hold = snapshot_->settings->timeouts.backend_hold;
+    const Duration hold = access_.settings().timeouts.backend_hold;
     ClientConnection* const owner = client();
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (hold == Duration{0} || owner == nullptr || current == nullptr || !current->is_ready()) {
         return;
     }
@@ -355,11 +266,11 @@ void Delivery::set_hold_timer() {
 // replayed.
 void Delivery::timer_fired() {
     ClientConnection* const owner = client();
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (ended_ || owner == nullptr || current == nullptr || !current->is_ready()) {
         return;
     }
-    const Instant due = owner->last_octet_at() + snapshot_->settings->timeouts.backend_hold;
+    const Instant due = owner->last_octet_at() + access_.settings().timeouts.backend_hold;
     // A client whose reading is paused is silent by our doing, and would never end a hold.
     const bool backend_is_slow = current->unsent_bytes() > 0 ||
                                  current->session().unanswered() > 0 || owner->content_paused();
@@ -396,7 +307,7 @@ void Delivery::abandon(RejectReason reason) {
 
 void Delivery::send_client_away() {
     if (final_submitted_) {
-        count_duplicate();
+        access_.note_duplicate(id_, client_ip_, client_port_);
     }
     client_left();
 }
@@ -406,7 +317,7 @@ void Delivery::cut() {
         return;
     }
     if (final_submitted_) {
-        count_duplicate();
+        access_.note_duplicate(id_, client_ip_, client_port_);
         refuse_message(replies::shutting_down, RejectReason::shutdown);
         drop_connection();
         end();
@@ -417,7 +328,7 @@ void Delivery::cut() {
 
 // Memory is short: what can go up goes up, the rest is kept in no more than its size.
 void Delivery::relieve() {
-    const BackendConnection* const current = connection();
+    const BackendConnection* const current = access_.connection();
     if (current != nullptr && current->unsent_bytes() == 0) {
         content_.drop_taken(true); // no on_sent() will come for it
     }

@@ -35,6 +35,7 @@
 #include "smtp/reply.h"
 #include "smtp/server_session.h"
 #include "upstream/connection_book.h"
+#include "worker/backend_access.h"
 #include "worker/content.h"
 #include "worker/exchange.h"
 #include "worker/tokens.h"
@@ -48,11 +49,8 @@
 
 namespace ringmx::worker {
 
-class BackendConnection;
 class ClientConnection;
 class Worker;
-struct Pool;
-struct Snapshot;
 
 // A message is streamed to its backend from this on; reading from the client pauses above
 // window_bytes_max held.
@@ -93,9 +91,9 @@ class Delivery final : public Transaction, public Exchange {
 
     // Of Exchange.
     void granted(const upstream::Answer& answer) override;
-    void handed_over(const upstream::Answer& answer) override;
+    void handed_over(const upstream::Answer& answer) override { access_.take_over(answer); }
     void advance() override;
-    void on_ready() override;
+    void on_ready() override { advance(); }
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
                   const smtp::Reply& reply) override;
     void on_sent(BackendConnection& connection) override;
@@ -121,11 +119,9 @@ class Delivery final : public Transaction, public Exchange {
 
     // Choosing a backend.
     void acquire();
-    void take(const upstream::Answer& answer);
-    void dial(const upstream::Lease& lease);
     [[nodiscard]] bool wants_backend() const;
     [[nodiscard]] bool same_choice(const Recipient& recipient) const;
-    void unavailable(std::optional<observe::ForwardFailure> kind);
+    void unavailable(BackendAccess::Refusal refusal);
     void drop_connection();   // leaves it in the cleanest way that its state allows
     void start_over();        // forgets the attempt; what was accepted is to be replayed
     void change_connection(); // leaves it in good order, the envelope goes on over another one
@@ -150,7 +146,7 @@ class Delivery final : public Transaction, public Exchange {
     void envelope_changed();
     void forget_refused_mail();
     void refuse_by_backend(Recipient& recipient, const smtp::Reply& reply, std::string_view after);
-    void send_commands(BackendConnection& current);
+    void send_commands();
 
     // The content.
     void request_data();
@@ -183,23 +179,17 @@ class Delivery final : public Transaction, public Exchange {
     void refuse_data(const smtp::Reply& reply, observe::RejectReason reason);
     void end();
 
-    void log_attempt(observe::ForwardFailure kind);
+    void count_refusal(std::string_view after, const smtp::Reply& reply);
     void log_wait();
-    void log_fault(std::string_view after, const smtp::Reply& reply);
     void log_final(const BackendConnection& taker, const smtp::Reply& reply);
     void log_refusal(const Recipient& recipient, const smtp::Reply& reply);
-    [[nodiscard]] std::uint32_t first_choice() const; // of the hash; upstream::no_backend: none
-    [[nodiscard]] bool first_choice_resolves() const;
-    void count_failure(observe::ForwardFailure kind);
-    void count_duplicate();
     void set_hold_timer();
     [[nodiscard]] ClientConnection* client();
-    [[nodiscard]] BackendConnection* connection();
-    [[nodiscard]] const Pool& pool() const;
+    [[nodiscard]] const Pool& pool() const { return access_.pool(); }
 
     Handle self_;
     Worker& worker_;
-    std::shared_ptr<const Snapshot> snapshot_;
+    BackendAccess access_;
     Handle client_;
     Timer timer_;
     smtp::MailCommand mail_;
@@ -208,8 +198,6 @@ class Delivery final : public Transaction, public Exchange {
     // Recipients before it are asked, refused, or skipped in this attempt.
     std::uint32_t next_to_ask_ = 0;
     std::uint32_t accepted_ = 0; // 250 was said to the client
-    std::uint32_t pool_index_ = 0;
-    std::uint64_t client_key_ = 0;
     IpAddress client_ip_;
     std::uint16_t client_port_ = 0;
     std::string hello_name_;
@@ -217,15 +205,10 @@ class Delivery final : public Transaction, public Exchange {
     bool is_unix_peer_ = false;
 
     // The attempt under way.
-    Handle connection_;
-    std::uint32_t waiter_ = 0;
-    std::uint32_t backend_index_ = upstream::no_backend;
-    std::uint64_t choice_hash_ = 0;    // what the backend was chosen by
     std::vector<std::uint32_t> asked_; // recipients whose RCPT reply is due, in order
     std::size_t asked_first_ = 0;
     std::uint32_t accepted_here_ = 0; // in this attempt
     smtp::OwnedReply mail_refusal_;   // code 0: none
-    bool waiting_ = false;            // for a grant
     bool mail_sent_ = false;
     bool mail_answered_ = false;
     bool data_sent_ = false;
@@ -233,11 +216,9 @@ class Delivery final : public Transaction, public Exchange {
     bool by_chunks_ = false;  // this attempt uses BDAT
     bool body_begun_ = false; // octets of the body, or BDAT, were sent
     bool final_submitted_ = false;
-    bool heard_something_ = false; // a reply in this attempt
-    bool refused_here_ = false;    // somebody was, in this attempt
+    bool refused_here_ = false; // somebody was, in this attempt
     Instant offered_at_{};
 
-    std::vector<std::uint16_t> tried_;
     std::uint32_t drops_ = 0;
     bool held_ = false;           // given back for the client's silence
     bool data_requested_ = false; // the client's DATA waits for its answer

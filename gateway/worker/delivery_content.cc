@@ -14,7 +14,6 @@
 
 namespace ringmx::worker {
 
-using observe::ForwardFailure;
 using observe::RejectReason;
 
 namespace {
@@ -70,7 +69,7 @@ void Delivery::settle_empty_data() {
 // DATA goes up with the last RCPT where the backend takes pipelining; BDAT needs no word before the
 // content.
 void Delivery::request_data() {
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (ended_ || current == nullptr || data_sent_ || data_ready_ ||
         !(data_requested_ || content_begun_) || next_to_ask_ < recipients_.size() ||
         mail_refusal_.code != 0) {
@@ -94,7 +93,7 @@ void Delivery::request_data() {
     by_chunks_ = false;
     data_sent_ = true;
     current->session().data();
-    send_commands(*current);
+    send_commands();
 }
 
 void Delivery::let_client_send() {
@@ -124,12 +123,7 @@ void Delivery::data_reply(const smtp::Reply& reply) {
     data_sent_ = false;
     const bool ours = replies::is_our_fault(reply.code);
     const bool passes_on = !ours && (reply.severity() == 4 || reply.severity() == 5);
-    count_failure(ours                    ? ForwardFailure::our_fault
-                  : reply.severity() == 4 ? ForwardFailure::tempfail
-                                          : ForwardFailure::reject);
-    if (ours) {
-        log_fault("DATA", reply);
-    }
+    count_refusal("DATA", reply);
     const smtp::Reply answer = ours ? replies::our_fault : passes_on ? reply : replies::unavailable;
     const RejectReason reason = ours                    ? RejectReason::backend_fault
                                 : reply.severity() == 4 ? RejectReason::backend_tempfail
@@ -195,7 +189,7 @@ Bytes Delivery::write_trace_field() {
     if (!is_unix_peer_) {
         source.client_ip = client_ip_;
     }
-    source.hostname = snapshot_->settings->hostname;
+    source.hostname = access_.settings().hostname;
     source.id = id_;
     if (accepted_ == 1) {
         source.recipient =
@@ -221,7 +215,7 @@ void Delivery::note_content() {
 
 // A small message goes up whole, in one send; a large one as it comes, one send at a time.
 void Delivery::pump() {
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (ended_ || current == nullptr || !data_ready_ || final_submitted_ || !content_begun_) {
         return;
     }
@@ -262,7 +256,7 @@ void Delivery::pump_data(BackendConnection& current) {
     body_begun_ = true;
     send_all(current, worker_.outgoing());
     if (!content_ended_) {
-        current.expect_within(snapshot_->settings->timeouts.backend_reply);
+        current.expect_within(access_.settings().timeouts.backend_reply);
         return;
     }
     current.send(Slice::literal(content_.terminator()));
@@ -283,7 +277,7 @@ void Delivery::submit_final(BackendConnection& current) {
     final_submitted_ = true;
     timer_.cancel();
     current.expect_within(
-        std::min(snapshot_->settings->timeouts.backend_end_of_data, end_of_data_max));
+        std::min(access_.settings().timeouts.backend_end_of_data, end_of_data_max));
     RINGMX_MUTATE(ack_before_backend, answer_client(replies::sender_ok));
     RINGMX_MUTATE(second_backend_after_final_dot, return);
     content_.clear();
@@ -308,12 +302,12 @@ void Delivery::pump_chunk(BackendConnection& current) {
     if (content_ended_) {
         submit_final(current);
     } else {
-        current.expect_within(snapshot_->settings->timeouts.backend_reply);
+        current.expect_within(access_.settings().timeouts.backend_reply);
     }
 }
 
 void Delivery::chunk_reply(const smtp::Reply& reply) {
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     const bool is_last =
         final_submitted_ && current != nullptr && current->session().unanswered() == 0;
     if (is_last || reply.severity() != 2) {
@@ -323,34 +317,28 @@ void Delivery::chunk_reply(const smtp::Reply& reply) {
 
 // The backend's last word on the message.
 void Delivery::final_reply(const smtp::Reply& reply) {
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (current == nullptr) {
         return;
     }
     const bool whole = final_submitted_ && current->session().unanswered() == 0;
-    connection_ = {};
     const bool taken = whole && reply.severity() == 2;
     if (taken) {
         observe::BackendCounters& counted = worker_.counters_of(current->lease(), current->pool());
         counted.messages_forwarded_total.add();
         counted.forward.record(worker_.now() - offered_at_);
         log_final(*current, reply);
-        current->leave(BackendConnection::Leave::clean);
+        access_.leave(BackendConnection::Leave::clean);
         accept_message(reply);
         end();
         return;
     }
     const bool ours = replies::is_our_fault(reply.code);
     const bool temporary = reply.severity() == 4;
-    count_failure(ours        ? ForwardFailure::our_fault
-                  : temporary ? ForwardFailure::tempfail
-                              : ForwardFailure::reject);
-    if (ours) {
-        log_fault("end of data", reply);
-    }
+    count_refusal("end of data", reply);
     const bool passes_on = !ours && (temporary || reply.severity() == 5);
     const smtp::Reply answer = ours ? replies::our_fault : passes_on ? reply : replies::unavailable;
-    current->leave(whole ? BackendConnection::Leave::resettable : BackendConnection::Leave::broken);
+    access_.leave(whole ? BackendConnection::Leave::resettable : BackendConnection::Leave::broken);
     refuse_message(answer, ours        ? RejectReason::backend_fault
                            : temporary ? RejectReason::backend_tempfail
                                        : RejectReason::backend_reject);

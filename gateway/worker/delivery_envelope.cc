@@ -35,7 +35,7 @@ void Delivery::add_recipient(std::string_view mailbox, const smtp::RecipientPara
                              std::uint32_t pool_index, std::string_view key) {
     Recipient& recipient = append_recipient(mailbox, parameters);
     recipient.pool_index = pool_index;
-    recipient.key_hash = choice_key(snapshot_->pools[pool_index]->settings().hash, key,
+    recipient.key_hash = choice_key(access_.snapshot()->pools[pool_index]->settings().hash, key,
                                     mail_.reverse_path, client_ip_);
     held_ = false;
     if (doomed_.code != 0) {
@@ -54,20 +54,20 @@ void Delivery::refuse_recipient(const RecipientRefusal& refusal, std::string_vie
 // Whether the backend that the connection is to would be chosen for this recipient alone. In turn,
 // whoever has refused all others is not chosen again.
 bool Delivery::same_choice(const Recipient& recipient) const {
-    if (recipient.pool_index != pool_index_) {
+    if (recipient.pool_index != access_.pool_index()) {
         return false;
     }
     if (pool().settings().hash == HashKey::none) {
         return !refused_here_ || asked_first_ < asked_.size();
     }
     const std::uint32_t slot = upstream::SlotTable::slot_of(recipient.key_hash);
-    return recipient.key_hash == choice_hash_ ||
-           pool().upstream.table.first(slot) == backend_index_;
+    return recipient.key_hash == access_.key_hash() ||
+           pool().upstream.table.first(slot) == access_.backend_index();
 }
 
 // What this backend offers takes the recipient; else the reply that says why not.
 std::optional<smtp::Reply> Delivery::want_of(const Recipient& recipient) {
-    const smtp::Capabilities& offered = connection()->capabilities();
+    const smtp::Capabilities& offered = access_.connection()->capabilities();
     if (!offered.may_take(mail_.declared_size_bytes.value_or(0))) {
         return replies::too_large;
     }
@@ -91,7 +91,7 @@ bool Delivery::may_ask(Recipient& recipient) {
     }
     if (accepted_ > 0) {
         RINGMX_MUTATE(wrong_pool_asked, return true);
-        if (recipient.pool_index != pool_index_ || is_lmtp) {
+        if (recipient.pool_index != access_.pool_index() || is_lmtp) {
             settle_recipient(recipient, replies::other_pool, AnswerSource::own, false,
                              RecipientReason::other_pool);
             return false;
@@ -102,7 +102,7 @@ bool Delivery::may_ask(Recipient& recipient) {
         }
     } else if (!same_choice(recipient)) {
         change_connection();
-        tried_.clear();
+        access_.forget_tried();
         return false;
     }
     if (want) {
@@ -118,7 +118,7 @@ bool Delivery::may_ask(Recipient& recipient) {
 void Delivery::ask() {
     bool queued = false;
     while (!ended_ && next_to_ask_ < recipients_.size() && !data_sent_) {
-        BackendConnection* const current = connection();
+        BackendConnection* const current = access_.connection();
         if (current == nullptr) {
             return;
         }
@@ -164,22 +164,16 @@ void Delivery::ask() {
         }
         queued = true;
     }
-    BackendConnection* const current = connection();
-    if (queued && current != nullptr) {
-        send_commands(*current);
+    if (queued && access_.has_connection()) {
+        send_commands();
     }
 }
 
-void Delivery::send_commands(BackendConnection& current) {
-    if (!current.send_commands()) {
-        // Part of them may be queued: nothing but its end makes sense of this connection.
-        connection_ = {};
-        current.leave(BackendConnection::Leave::broken);
+void Delivery::send_commands() {
+    if (!access_.send_commands()) {
         start_over();
         doom(replies::no_memory, RejectReason::no_memory);
-        return;
     }
-    current.expect_within(snapshot_->settings->timeouts.backend_reply);
 }
 
 void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command,
@@ -192,12 +186,7 @@ void Delivery::on_reply(BackendConnection& from, smtp::ClientCommand command,
         advance();
         return;
     }
-    if (!std::exchange(heard_something_, true)) {
-        from.transaction_answered();
-    }
-    if (from.session().unanswered() == 0) {
-        from.expect_nothing();
-    }
+    access_.heard(from);
     // What follows a refusal in the pipeline is refused for that one's sake.
     const bool is_consequence =
         (command == smtp::ClientCommand::recipient && mail_refusal_.code != 0) ||
@@ -278,7 +267,7 @@ void Delivery::recipient_reply(const smtp::Reply& reply) {
         if (recipient.fate == Fate::asked) {
             recipient.fate = Fate::accepted;
             if (++accepted_ == 1) {
-                choice_hash_ = recipient.key_hash; // it fixes the backend
+                access_.keep_backend_for(recipient.key_hash);
             }
             recipient.source = AnswerSource::backend;
             recipient.reply = smtp::OwnedReply(reply);
@@ -294,8 +283,7 @@ void Delivery::recipient_reply(const smtp::Reply& reply) {
 void Delivery::refuse_by_backend(Recipient& recipient, const smtp::Reply& reply,
                                  std::string_view after) {
     if (replies::is_our_fault(reply.code)) {
-        log_fault(after, reply);
-        count_failure(ForwardFailure::our_fault);
+        access_.note_fault(id_, after, reply);
         settle_recipient(recipient, replies::our_fault, AnswerSource::own, false,
                          RecipientReason::backend_fault);
         return;

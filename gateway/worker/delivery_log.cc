@@ -2,6 +2,7 @@
 #include "worker/backend_connection.h"
 #include "worker/delivery.h"
 #include "worker/log_reply.h"
+#include "worker/replies.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
@@ -14,48 +15,13 @@ using observe::ForwardFailure;
 using observe::LogEvent;
 using observe::LogRecord;
 
-std::uint32_t Delivery::first_choice() const {
-    return pool().upstream.table.first(upstream::SlotTable::slot_of(choice_hash_));
-}
-
-bool Delivery::first_choice_resolves() const {
-    const std::uint32_t index = first_choice();
-    return index == upstream::no_backend || pool().upstream.states[index]->is_resolved();
-}
-
-void Delivery::count_failure(ForwardFailure kind) {
-    const std::uint32_t index =
-        backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
-            ? backend_index_
-            : first_choice();
-    if (index < pool().rows.size()) {
-        pool().rows[index]->workers[worker_.index()].failures[kind].add();
-    }
-}
-
-void Delivery::count_duplicate() {
-    count_failure(ForwardFailure::possible_duplicate);
-    if (LogRecord* record =
-            worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
-        record->id(id_).pool(pool().settings().name).client(client_ip_, client_port_);
-        record->backend(pool().settings().backends[backend_index_].address);
-        worker_.log().commit();
-    }
-}
-
-void Delivery::log_attempt(ForwardFailure kind) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::backend_failure, worker_.wall_time())) {
-        record->id(id_).pool(pool().settings().name).detail(observe::name_of(kind));
-        record->backend(pool().settings().backends[backend_index_].address);
-        worker_.log().commit();
-    }
-}
-
-void Delivery::log_fault(std::string_view after, const smtp::Reply& reply) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::backend_fault, worker_.wall_time())) {
-        record->id(id_).pool(pool().settings().name).after(after).reply(for_log(reply));
-        record->backend(pool().settings().backends[backend_index_].address);
-        worker_.log().commit();
+// What a backend's refusal of the data or of the message counts as.
+void Delivery::count_refusal(std::string_view after, const smtp::Reply& reply) {
+    if (replies::is_our_fault(reply.code)) {
+        access_.note_fault(id_, after, reply);
+    } else {
+        access_.count_failure(reply.severity() == 4 ? ForwardFailure::tempfail
+                                                    : ForwardFailure::reject);
     }
 }
 
@@ -110,7 +76,7 @@ void Delivery::log_wait() {
 // One line at acceptance, one for the delivery; in `backend` mode both are known at the same
 // moment.
 void Delivery::log_final(const BackendConnection& taker, const smtp::Reply& reply) {
-    const std::string& backend = pool().settings().backends[backend_index_].address;
+    const std::string& backend = access_.backend_address();
     const std::string address = taker.address().text();
     const WallTime now = worker_.wall_time();
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, now)) {

@@ -150,8 +150,8 @@ void Dispatch::route() {
     }
     is_routing_ = true; // one that ends at once does not end the dispatch
     for (auto& [place, part] : parts) {
-        Forwarding* const made = queue_.forwardings().create(
-            worker_, queue_, *this, place.first, part.key_hash, std::move(part.recipients));
+        Forwarding* const made = queue_.forwardings().create(worker_, queue_, *this, place.first,
+                                                             part.key_hash, part.recipients);
         if (made != nullptr) {
             forwardings_.push_back(made->handle());
             made->advance();

@@ -19,15 +19,14 @@
 #include "base/slab.h"
 #include "smtp/reply.h"
 #include "upstream/connection_book.h"
+#include "worker/backend_access.h"
 #include "worker/content.h"
 #include "worker/dispatch.h"
 #include "worker/exchange.h"
 #include "worker/spool_log.h"
 
 #include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -35,30 +34,28 @@ namespace ringmx::worker {
 
 class MailQueue;
 class Worker;
-struct Pool;
-struct Snapshot;
 
 class Forwarding final : public Exchange {
   public:
     // `recipients`: indexes in the dispatch's message.
     Forwarding(Handle self, Worker& worker, MailQueue& queue, Dispatch& dispatch,
                std::uint32_t pool_index, std::uint64_t key_hash,
-               std::vector<std::uint32_t> recipients);
+               std::span<const std::uint32_t> recipients);
     Forwarding(const Forwarding&) = delete;
     Forwarding& operator=(const Forwarding&) = delete;
 
     [[nodiscard]] Handle handle() const { return self_; }
     [[nodiscard]] ExchangeId exchange_id() const { return {ExchangeId::Kind::forwarding, self_}; }
     // No connection yet: it can be given up without a trace.
-    [[nodiscard]] bool is_waiting() const { return is_waiting_; }
+    [[nodiscard]] bool is_waiting() const { return access_.is_waiting(); }
     void give_up(); // ends without an outcome
     void cut();     // the same, in whatever state
-    void on_chunk(std::uint32_t part, ReadRecord record);
+    void on_chunk(std::uint32_t part, const ReadRecord& record);
     void relieve(); // memory may be free again
 
     // Of Exchange.
     void granted(const upstream::Answer& answer) override;
-    void handed_over(const upstream::Answer& answer) override;
+    void handed_over(const upstream::Answer& answer) override { access_.take_over(answer); }
     void advance() override;
     void on_ready() override { advance(); }
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
@@ -74,8 +71,6 @@ class Forwarding final : public Exchange {
     };
 
     void acquire();
-    void take(const upstream::Answer& answer);
-    void dial(const upstream::Lease& lease);
     void start_over();
     void try_another(BackendConnection& lost, observe::ForwardFailure kind);
 
@@ -103,38 +98,30 @@ class Forwarding final : public Exchange {
 
     void settle(Recipient& recipient, const smtp::Reply& reply, std::string_view after);
     void refuse(Recipient& recipient, const smtp::Reply& reply);
+    void set_outcome(Recipient& recipient, Outcome::Kind kind, const smtp::Reply& reply,
+                     bool is_own);
     [[nodiscard]] Outcome::Kind kind_of_success(const Recipient& recipient,
                                                 BackendConnection& taker);
     void settle_rest(const smtp::Reply& reply, std::string_view after);
-    void no_backend(std::optional<observe::ForwardFailure> kind);
+    void no_backend(BackendAccess::Refusal refusal);
     void leave(BackendConnection& current);
     void end();
 
-    void count_failure(observe::ForwardFailure kind);
-    void log_attempt(observe::ForwardFailure kind);
-    void log_fault(std::string_view after, const smtp::Reply& reply);
     void log_delivered(const BackendConnection& taker, const smtp::Reply& reply);
-    void log_duplicate();
-    [[nodiscard]] BackendConnection* connection();
-    [[nodiscard]] const Pool& pool() const;
+    void note_duplicate();
+    [[nodiscard]] const Pool& pool() const { return access_.pool(); }
 
     Handle self_;
     Worker& worker_;
     MailQueue& queue_;
     Dispatch& dispatch_; // which outlives it
-    std::shared_ptr<const Snapshot> snapshot_;
-    std::uint32_t pool_index_;
-    std::uint64_t key_hash_;
+    BackendAccess access_;
     std::vector<Recipient> recipients_;
     Content content_;
     std::uint32_t next_chunk_ = 0;
     bool is_reading_ = false;
 
     // The attempt under way.
-    Handle connection_;
-    std::uint32_t waiter_ = 0;
-    std::uint32_t backend_index_ = upstream::no_backend;
-    std::vector<std::uint16_t> tried_;
     std::uint32_t drops_ = 0;
     std::uint32_t next_to_ask_ = 0;
     std::uint32_t first_unanswered_ = 0;   // of those asked
@@ -142,7 +129,6 @@ class Forwarding final : public Exchange {
     std::vector<std::uint32_t> taken_now_; // whom the last reply to the content is about
     smtp::OwnedReply mail_refusal_;        // code 0: none
     Instant offered_at_{};
-    bool is_waiting_ = false;
     bool is_judged_ = false;
     bool mail_sent_ = false;
     bool mail_answered_ = false;
@@ -153,7 +139,6 @@ class Forwarding final : public Exchange {
     bool final_submitted_ = false;
     bool content_refused_ = false;
     bool is_taken_ = false; // by somebody
-    bool heard_something_ = false;
     bool advancing_ = false;
     bool again_ = false;
     bool ended_ = false;

@@ -10,48 +10,12 @@
 
 namespace ringmx::worker {
 
-using observe::ForwardFailure;
 using observe::LogEvent;
 using observe::LogRecord;
 
-void Forwarding::count_failure(ForwardFailure kind) {
-    const std::uint32_t index =
-        backend_index_ != upstream::no_backend && backend_index_ < pool().rows.size()
-            ? backend_index_
-            : pool().upstream.table.first(upstream::SlotTable::slot_of(key_hash_));
-    if (index < pool().rows.size()) {
-        pool().rows[index]->workers[worker_.index()].failures[kind].add();
-    }
-}
-
-void Forwarding::log_duplicate() {
-    count_failure(ForwardFailure::possible_duplicate);
-    if (LogRecord* record =
-            worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
-        const spool::StoredMessage& message = dispatch_.message();
-        record->id(dispatch_.id_text()).pool(pool().settings().name);
-        record->client(message.client_ip, message.client_port);
-        record->backend(pool().settings().backends[backend_index_].address);
-        worker_.log().commit();
-    }
-}
-
-void Forwarding::log_attempt(ForwardFailure kind) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::backend_failure, worker_.wall_time())) {
-        record->id(dispatch_.id_text()).pool(pool().settings().name);
-        record->backend(pool().settings().backends[backend_index_].address);
-        record->detail(observe::name_of(kind));
-        worker_.log().commit();
-    }
-}
-
-void Forwarding::log_fault(std::string_view after, const smtp::Reply& reply) {
-    if (LogRecord* record = worker_.log().begin(LogEvent::backend_fault, worker_.wall_time())) {
-        record->id(dispatch_.id_text()).pool(pool().settings().name).after(after);
-        record->backend(pool().settings().backends[backend_index_].address);
-        record->reply(for_log(reply));
-        worker_.log().commit();
-    }
+void Forwarding::note_duplicate() {
+    const spool::StoredMessage& message = dispatch_.message();
+    access_.note_duplicate(dispatch_.id_text(), message.client_ip, message.client_port);
 }
 
 // One line for those recipients that this reply is about.
@@ -62,7 +26,7 @@ void Forwarding::log_delivered(const BackendConnection& taker, const smtp::Reply
     }
     const spool::StoredMessage& message = dispatch_.message();
     record->id(dispatch_.id_text()).pool(pool().settings().name);
-    record->backend(pool().settings().backends[backend_index_].address);
+    record->backend(access_.backend_address());
     record->backend_address(taker.address().text()).duration(worker_.now() - offered_at_);
     record->waited(
         std::max(worker_.wall_time() - message.accepted_at - record->duration(), Duration{0}));

@@ -53,7 +53,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
 
-    MailQueue(Worker& worker, SpoolOptions options);
+    MailQueue(Worker& worker, const SpoolOptions& options);
     MailQueue(const MailQueue&) = delete;
     MailQueue& operator=(const MailQueue&) = delete;
 
@@ -100,6 +100,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For queue answers.
     [[nodiscard]] QueueAnswers& answers() { return answers_; }
+    [[nodiscard]] std::uint16_t pools_count() const {
+        return static_cast<std::uint16_t>(pool_names_.size());
+    }
     [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
         return pool_names_[pool];
     }
@@ -219,7 +222,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::vector<Handle> ended_dispatches_;
     std::vector<Handle> ended_forwardings_;
     std::vector<Handle> ended_reports_;
-    std::vector<std::string> pool_names_;     // by number
+    std::vector<std::string> pool_names_;     // by number; fewer than spool::no_pool
     std::vector<std::uint32_t> pool_indexes_; // by number, in the snapshot of now
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;

@@ -27,13 +27,11 @@ void MailQueue::judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool 
     const spool::StoredMessage& message = dispatch.message();
     const bool may_report = worker_.snapshot()->settings->spool.on_failure == OnFailure::bounce &&
                             !message.reverse_path.empty();
-    if (!may_report) {
-        tally.decided.push_back({recipient, MarkKind::failed});
-        ++tally.failed;
-    } else if (!smtp::wants_report(ReportAction::failed, message.recipients[recipient].notify,
-                                   message.reverse_path)) {
+    const bool wants_none = !smtp::wants_report(
+        ReportAction::failed, message.recipients[recipient].notify, message.reverse_path);
+    if (may_report && wants_none) {
         tally.decided.push_back({recipient, MarkKind::removed});
-    } else if (!report_pool(message.reverse_path)) {
+    } else if (!may_report || !report_pool(message.reverse_path)) {
         tally.decided.push_back({recipient, MarkKind::failed});
         ++tally.failed;
     } else if (is_cut_) {

@@ -39,7 +39,7 @@ std::optional<std::uint32_t> Mover::choose() const {
 
 void Mover::run() {
     moves_.for_each([this](Move& move) { advance(move); });
-    if (worker_.draining() || worker_.now() < rest_until_ || worker_.pressure() != Pressure::none) {
+    if (!may_begin() || worker_.now() < rest_until_) {
         return;
     }
     if (!victim_) {
@@ -256,11 +256,15 @@ void Mover::end(Move& move) {
     moves_.destroy(move);
 }
 
-// What is under way wakes the worker by itself.
+bool Mover::may_begin() const {
+    return !worker_.draining() && worker_.pressure() == Pressure::none;
+}
+
+// What is under way wakes the worker by itself, and so does the end of the pressure.
 Instant Mover::deadline() const {
     const bool has_more =
         victim_ && (looked_until_ != UINT64_MAX || (!found_.empty() && moves_.used() < moves_max));
-    return has_more ? std::max(rest_until_, worker_.now()) : never;
+    return has_more && may_begin() ? std::max(rest_until_, worker_.now()) : never;
 }
 
 } // namespace ringmx::worker

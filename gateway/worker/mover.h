@@ -68,6 +68,7 @@ class Mover {
         explicit Move(Handle handle) : self(handle) {}
     };
 
+    [[nodiscard]] bool may_begin() const;
     [[nodiscard]] std::optional<std::uint32_t> choose() const;
     void look_for_messages();
     void begin(spool::QueueIndex::Slot slot);

@@ -80,11 +80,12 @@ void QueueAnswers::change(QueueQuestion question) {
     bool is_changing = false;
     commands_.for_each(
         [&](const Command& other) { is_changing |= other.question.id == question.id; });
-    Command* const command = is_changing ? nullptr : commands_.create(std::move(question));
+    Command* const command = is_changing ? nullptr : commands_.create();
     if (command == nullptr) {
         answer(question, Result::busy);
         return;
     }
+    command->question = std::move(question);
     begin(*command);
 }
 
@@ -249,7 +250,7 @@ bool QueueAnswers::begin_read(Search& search, Slot slot) {
     return true;
 }
 
-void QueueAnswers::on_record(Handle reader, ReadRecord record) {
+void QueueAnswers::on_record(Handle reader, const ReadRecord& record) {
     if (searches_.empty() || searches_.front().number != reader.generation) {
         return; // given up
     }

@@ -45,7 +45,7 @@ class QueueAnswers {
     QueueAnswers& operator=(const QueueAnswers&) = delete;
 
     void ask(QueueQuestion question);
-    void on_record(Handle reader, ReadRecord record);
+    void on_record(Handle reader, const ReadRecord& record);
     // The mark of MailQueue::await_mark() is durable, or could not be written.
     void mark_over(Handle command, int error);
     void run(); // once a turn
@@ -69,7 +69,7 @@ class QueueAnswers {
     struct Command {
         Handle self;
         QueueQuestion question;
-        Command(Handle handle, QueueQuestion asked) : self(handle), question(std::move(asked)) {}
+        explicit Command(Handle handle) : self(handle) {}
     };
 
     void change(QueueQuestion question);

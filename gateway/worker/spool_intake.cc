@@ -48,10 +48,18 @@ constexpr RejectReason reason_of(int error) {
 SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientConnection& client)
     : self_(self), worker_(worker), queue_(queue), snapshot_(client.snapshot()),
       client_(client.handle()), mail_(client.session().mail()),
-      hello_name_(client.session().hello_name()), client_ip_(client.client_ip()),
-      client_port_(client.client_port()), is_esmtp_(client.session().esmtp()),
       is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()) {
-    envelope_size_ = mail_.reverse_path.size() + mail_.envelope_id.size() + hello_name_.size();
+    message_.smtputf8 = mail_.smtputf8;
+    message_.is_esmtp = client.session().esmtp();
+    message_.body = static_cast<spool::StoredBody>(mail_.body);
+    message_.return_content = static_cast<spool::StoredReturn>(mail_.return_content);
+    message_.client_ip = client.client_ip();
+    message_.client_port = client.client_port();
+    message_.hello_name = client.session().hello_name();
+    message_.envelope_id = mail_.envelope_id;
+    message_.reverse_path = mail_.reverse_path;
+    envelope_size_ =
+        mail_.reverse_path.size() + mail_.envelope_id.size() + message_.hello_name.size();
     count_envelope(static_cast<std::ptrdiff_t>(sizeof(SpoolIntake) + envelope_size_));
     reserved_bytes_ = MailQueue::room_for(mail_);
     queue_.add_reserved(reserved_bytes_);
@@ -81,9 +89,10 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     }
     envelope_size_ += size;
     count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
-    recipients_.push_back({.mailbox = std::string(mailbox),
-                           .notify = parameters.notify,
-                           .original_recipient = std::string(parameters.original_recipient)});
+    message_.recipients.push_back(
+        {.mailbox = std::string(mailbox),
+         .notify = parameters.notify,
+         .original_recipient = std::string(parameters.original_recipient)});
     pools_.push_back(queue_.pool_number(*snapshot_->pools[pool_index]));
     worker_.counters().recipients_accepted_total.add();
     client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,
@@ -95,8 +104,12 @@ void SpoolIntake::refuse_recipient(const RecipientRefusal& refusal, std::string_
     worker_.counters().recipients_rejected[reason].add();
     if (LogRecord* record =
             worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
-        record->client(client_ip_, client_port_).sender(mail_.reverse_path).recipient(mailbox);
-        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->client(message_.client_ip, message_.client_port)
+            .sender(mail_.reverse_path)
+            .recipient(mailbox);
+        record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
+            .hello(message_.hello_name)
+            .reply(for_log(reply));
         record->reason(observe::name_of(reason));
         worker_.log().commit();
     }
@@ -104,7 +117,7 @@ void SpoolIntake::refuse_recipient(const RecipientRefusal& refusal, std::string_
 }
 
 void SpoolIntake::begin_data() {
-    if (recipients_.empty()) {
+    if (message_.recipients.empty()) {
         client()->answer_data(smtp::start_data, RejectReason::count_); // the session says 554
         return;
     }
@@ -213,7 +226,9 @@ void SpoolIntake::end_content() {
     note_content();
     content_ended_ = true;
     content_ended_at_ = worker_.now();
-    accepted_at_ = worker_.wall_time();
+    message_.accepted_at = message_.expires_from = worker_.wall_time();
+    message_.content_bytes = chunked_bytes_ + content_.bytes();
+    message_.is_stuffed = form_ == WireForm::stuffed;
     write_trace_field();
     store_message();
 }
@@ -221,50 +236,27 @@ void SpoolIntake::end_content() {
 void SpoolIntake::note_content() {
     if (ClientConnection* const owner = client()) {
         starts_with_space_ = owner->session().content_starts_with_space();
-        message_bytes_ = owner->session().content_bytes();
+        message_.message_bytes = owner->session().content_bytes();
     }
 }
 
 void SpoolIntake::write_trace_field() {
     const std::string id = spool::id_text(id_);
     smtp::TraceSource source;
-    source.hello_name = hello_name_;
+    source.hello_name = message_.hello_name;
     if (!is_unix_peer_) {
-        source.client_ip = client_ip_;
+        source.client_ip = message_.client_ip;
     }
     source.hostname = snapshot_->settings->hostname;
     source.id = id;
-    if (recipients_.size() == 1) {
-        source.recipient = recipients_.front().mailbox;
+    if (message_.recipients.size() == 1) {
+        source.recipient = message_.recipients.front().mailbox;
     }
-    source.received_at = accepted_at_;
-    source.esmtp = is_esmtp_;
+    source.received_at = message_.accepted_at;
+    source.esmtp = message_.is_esmtp;
     source.smtputf8 = mail_.smtputf8;
     source.content_starts_with_space = starts_with_space_;
-    smtp::append_trace_field(trace_field_, source);
-}
-
-spool::StoredMessage SpoolIntake::stored_message() const {
-    spool::StoredMessage message;
-    message.accepted_at = message.expires_from = accepted_at_;
-    message.content_bytes = content_bytes_;
-    message.message_bytes = message_bytes_;
-    message.is_stuffed = form_ == WireForm::stuffed;
-    message.smtputf8 = mail_.smtputf8;
-    message.is_esmtp = is_esmtp_;
-    message.body = static_cast<spool::StoredBody>(mail_.body);
-    message.return_content = static_cast<spool::StoredReturn>(mail_.return_content);
-    message.client_ip = client_ip_;
-    message.client_port = client_port_;
-    message.hello_name = hello_name_;
-    message.envelope_id = mail_.envelope_id;
-    message.reverse_path = mail_.reverse_path;
-    message.trace_field = trace_field_;
-    message.recipients = recipients_;
-    for (const Chunk& chunk : chunks_) {
-        message.chunks.push_back(chunk.place);
-    }
-    return message;
+    smtp::append_trace_field(message_.trace_field, source);
 }
 
 // The content is whole: what is left of it goes down, and once every chunk is durable the record
@@ -283,6 +275,11 @@ void SpoolIntake::store_message() {
     if (chunks_in_flight_ > 0) {
         return; // on_durable() comes back here
     }
+    message_.chunks.clear();
+    message_.chunks.reserve(chunks_.size());
+    for (const Chunk& chunk : chunks_) {
+        message_.chunks.push_back(chunk.place);
+    }
     if (append_message(content_.slices()) != Commit::Append::taken) {
         wait_for_journal();
         return;
@@ -293,10 +290,9 @@ void SpoolIntake::store_message() {
 }
 
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
-    content_bytes_ = chunked_bytes_ + content_.bytes();
     std::string& head = queue_.scratch();
     head.clear();
-    spool::append_message_body(head, stored_message());
+    spool::append_message_body(head, message_);
     return queue_.log().journal().append(
         {.type = spool::RecordType::message, .id = id_, .owner = MailQueue::owner_of(*this)},
         as_bytes(head), content);
@@ -327,14 +323,13 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
         segments.push_back(chunk.segment);
     }
     worker_.counters().messages_accepted_total.add();
-    worker_.counters().message_bytes_accepted_total.add(message_bytes_);
+    worker_.counters().message_bytes_accepted_total.add(message_.message_bytes);
     const std::string text = fmt::format("Ok: queued as {}", spool::id_text(id_));
     const smtp::Reply reply{250, {2, 0, 0}, text};
     log_accepted(reply);
-    spool::StoredMessage message = stored_message();
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
-    queue_.add(id_, std::move(message), pools_, place, std::move(segments), commit, record);
+    queue_.add(id_, std::move(message_), pools_, place, std::move(segments), commit, record);
     end();
 }
 
@@ -453,9 +448,13 @@ void SpoolIntake::end() {
 
 void SpoolIntake::log_accepted(const smtp::Reply& reply) {
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, worker_.wall_time())) {
-        record->id(spool::id_text(id_)).client(client_ip_, client_port_);
-        record->sender(mail_.reverse_path).recipients(recipients_.size()).size(message_bytes_);
-        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
+        record->sender(mail_.reverse_path)
+            .recipients(message_.recipients.size())
+            .size(message_.message_bytes);
+        record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
+            .hello(message_.hello_name)
+            .reply(for_log(reply));
         record->duration(worker_.now() - content_ended_at_);
         worker_.log().commit();
     }
@@ -465,15 +464,17 @@ void SpoolIntake::log_message_refusal(const smtp::Reply& reply, RejectReason rea
                                       std::string_view after) {
     note_content();
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
-        record->id(spool::id_text(id_)).client(client_ip_, client_port_);
-        record->sender(mail_.reverse_path).size(message_bytes_);
-        record->protocol(is_esmtp_ ? "ESMTP" : "SMTP").hello(hello_name_).reply(for_log(reply));
+        record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
+        record->sender(mail_.reverse_path).size(message_.message_bytes);
+        record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
+            .hello(message_.hello_name)
+            .reply(for_log(reply));
         record->reason(observe::name_of(reason));
         if (!after.empty()) {
             record->after(after);
         }
-        if (!recipients_.empty()) {
-            record->recipient(recipients_.front().mailbox);
+        if (!message_.recipients.empty()) {
+            record->recipient(message_.recipients.front().mailbox);
         }
         worker_.log().commit();
     }

@@ -100,7 +100,6 @@ class SpoolIntake final : public Transaction {
     void store_chunk();
     void store_message();
     [[nodiscard]] spool::Commit::Append append_message(std::span<const Slice> content);
-    [[nodiscard]] spool::StoredMessage stored_message() const;
     void wait_for_journal();
     [[nodiscard]] bool reserve(std::uint64_t bytes);
     void note_content();
@@ -122,27 +121,19 @@ class SpoolIntake final : public Transaction {
     std::shared_ptr<const Snapshot> snapshot_;
     Handle client_;
     smtp::MailCommand mail_;
-    std::vector<spool::StoredRecipient> recipients_;
+    spool::StoredMessage message_;     // whole once the content is, and every chunk durable
     std::vector<std::uint16_t> pools_; // of each recipient, by the queue's number
-    std::string hello_name_;
-    IpAddress client_ip_;
-    std::uint16_t client_port_ = 0;
-    bool is_esmtp_ = false;
     bool is_unix_peer_ = false;
     std::uint64_t id_;
-    std::string trace_field_;
     WireForm form_ = WireForm::stuffed;
     SliceList content_; // not yet in a chunk
     std::vector<Chunk> chunks_;
     std::uint32_t chunks_in_flight_ = 0;
     std::uint64_t chunked_bytes_ = 0;
-    std::uint64_t content_bytes_ = 0; // of all of it, once it is stored
-    std::uint64_t message_bytes_ = 0;
     std::uint64_t reserved_bytes_ = 0;
     std::size_t envelope_size_ = 0;     // as stored
     std::ptrdiff_t envelope_bytes_ = 0; // as counted with the worker
     Instant content_ended_at_{};
-    WallTime accepted_at_{};
     bool starts_with_space_ = false;
     bool content_begun_ = false;
     bool content_ended_ = false;

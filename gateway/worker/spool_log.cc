@@ -284,11 +284,11 @@ void SpoolLog::write() {
         written_at_[wanted->slot] = loop_.now();
         loop_.queue(operation);
         ++operations_;
-        is_without_room_ = false;
+        has_no_segment_ = false;
     }
     const bool may_grow = table_.files_count() < segments_max();
     if (journal_.wants_segment() && (growth_error_ != 0 || !may_grow)) {
-        is_without_room_ = true;
+        has_no_segment_ = true;
         journal_.give_up(growth_error_ != 0 ? growth_error_ : ENOSPC, observer_);
     }
 }

@@ -111,7 +111,7 @@ class SpoolLog {
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
     // Nothing is in flight, and what is to be written can't be.
     [[nodiscard]] bool is_stuck() const {
-        return operations_ == 0 && (write_error_ != 0 || is_without_room_);
+        return operations_ == 0 && (write_error_ != 0 || has_no_segment_);
     }
 
     static constexpr std::uint32_t spares_ahead = 2;
@@ -157,9 +157,9 @@ class SpoolLog {
     std::uint32_t held_segments_ = 0;
     int growth_error_ = 0; // of the last request; 0: it was answered by a segment
     bool is_over_ = false;
-    int lost_ = 0; // the files are gone
+    int lost_ = 0;                // the files are gone
+    bool has_no_segment_ = false; // for what is to be written, and none is to be had
     int write_error_ = 0;
-    bool is_without_room_ = false; // for what was to be written last
     Instant write_error_until_{};
 };
 

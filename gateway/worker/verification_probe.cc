@@ -2,7 +2,6 @@
 
 #include "worker/backend_connection.h"
 #include "worker/replies.h"
-#include "worker/snapshot.h"
 #include "worker/verification.h"
 #include "worker/worker.h"
 
@@ -28,22 +27,20 @@ VerificationProbe::VerificationProbe(Handle self, Worker& worker, Verification& 
                                      std::uint32_t pool_index,
                                      const policy::VerificationCache::Key& key,
                                      std::string_view mailbox, std::uint64_t key_hash)
-    : self_(self), worker_(worker), verification_(verification), snapshot_(std::move(snapshot)),
-      pool_index_(pool_index), key_(key), mailbox_(mailbox), key_hash_(key_hash),
+    : self_(self), worker_(worker), verification_(verification),
+      access_(worker, exchange_id(), std::move(snapshot), askers_key), key_(key), mailbox_(mailbox),
       timer_(static_cast<std::uint8_t>(TimerKind::verification), self.slot) {
+    access_.choose(pool_index, key_hash);
     worker_.timers().set(timer_, worker_.now() + answer_within);
 }
-
-BackendConnection* VerificationProbe::connection() { return worker_.backends().find(connection_); }
-const Pool& VerificationProbe::pool() const { return *snapshot_->pools[pool_index_]; }
 
 void VerificationProbe::advance() {
     if (ended_) {
         return;
     }
-    BackendConnection* const current = connection();
+    BackendConnection* const current = access_.connection();
     if (current == nullptr) {
-        if (!is_waiting_) {
+        if (!access_.is_waiting()) {
             acquire();
         }
     } else if (current->is_ready()) {
@@ -52,69 +49,24 @@ void VerificationProbe::advance() {
 }
 
 void VerificationProbe::acquire() {
-    const upstream::Request request{.pool = &pool().upstream,
-                                    .key_hash = key_hash_,
-                                    .client_key = askers_key,
-                                    .transaction = exchange_id().packed(),
-                                    .deadline =
-                                        worker_.now() + snapshot_->settings->timeouts.backend_wait};
-    const upstream::Answer answer = worker_.book().acquire(request, tried_, worker_.now());
-    if (answer.verdict == upstream::Verdict::wait) {
-        is_waiting_ = true;
-        waiter_ = answer.waiter;
-        return;
-    }
-    take(answer);
-    advance();
+    const bool is_refused = !access_.acquire();
+    go_on(is_refused);
 }
 
 void VerificationProbe::granted(const upstream::Answer& answer) {
-    is_waiting_ = false;
-    take(answer);
-    advance();
+    const bool is_refused = !access_.grant(answer);
+    go_on(is_refused);
 }
 
-void VerificationProbe::handed_over(const upstream::Answer& answer) {
-    is_waiting_ = false;
-    take(answer);
-    worker_.advance_later(exchange_id());
-}
-
-void VerificationProbe::take(const upstream::Answer& answer) {
-    switch (answer.verdict) {
-    case upstream::Verdict::reuse: {
-        BackendConnection* const reused = worker_.backends().at(answer.connection);
-        RINGMX_ASSERT(reused != nullptr);
-        connection_ = reused->handle();
-        reused->reuse(answer.lease, exchange_id(), snapshot_, pool());
-        return;
-    }
-    case upstream::Verdict::dial:
-        dial(answer.lease);
-        return;
-    case upstream::Verdict::wait:
-    case upstream::Verdict::refuse:
+void VerificationProbe::go_on(bool is_refused) {
+    if (is_refused) {
         end(VerificationResult::unavailable, {});
-        return;
+    } else {
+        advance();
     }
 }
 
-void VerificationProbe::dial(const upstream::Lease& lease) {
-    BackendConnection* const made = worker_.backends().create(worker_, snapshot_, pool());
-    if (made == nullptr) {
-        upstream::Lease unused = lease;
-        worker_.book().retire(unused);
-        end(VerificationResult::unavailable, {});
-        return;
-    }
-    connection_ = made->handle();
-    made->dial(lease, exchange_id());
-}
-
-void VerificationProbe::start_over() {
-    connection_ = {};
-    mail_sent_ = mail_refused_ = recipient_sent_ = heard_something_ = false;
-}
+void VerificationProbe::start_over() { mail_sent_ = mail_refused_ = recipient_sent_ = false; }
 
 // What may go up now.
 void VerificationProbe::speak(BackendConnection& current) {
@@ -124,8 +76,7 @@ void VerificationProbe::speak(BackendConnection& current) {
         smtp::MailCommand mail;
         mail.smtputf8 = !is_ascii(mailbox_);
         if (mail.smtputf8 && !offered.smtputf8) {
-            connection_ = {};
-            current.leave(BackendConnection::Leave::clean);
+            access_.leave(BackendConnection::Leave::clean);
             end(VerificationResult::unavailable, {});
             return;
         }
@@ -139,13 +90,9 @@ void VerificationProbe::speak(BackendConnection& current) {
     if (session.output().empty()) {
         return;
     }
-    if (!current.send_commands()) {
-        connection_ = {};
-        current.leave(BackendConnection::Leave::broken);
+    if (!access_.send_commands()) {
         end(VerificationResult::unavailable, {});
-        return;
     }
-    current.expect_within(snapshot_->settings->timeouts.backend_reply);
 }
 
 void VerificationProbe::on_reply(BackendConnection& from, smtp::ClientCommand command,
@@ -157,28 +104,25 @@ void VerificationProbe::on_reply(BackendConnection& from, smtp::ClientCommand co
         on_lost(from, ForwardFailure::unavailable);
         return;
     }
-    if (!std::exchange(heard_something_, true)) {
-        from.transaction_answered();
-    }
+    access_.heard(from);
     if (reply.severity() >= 4 && !mail_refused_) {
         from.count_rejection();
     }
     if (command == smtp::ClientCommand::mail) {
         mail_refused_ = reply.severity() != 2;
         if (mail_refused_ && !recipient_sent_) {
-            judge(from, reply);
+            judge(reply);
         } else {
             advance();
         }
     } else if (command == smtp::ClientCommand::recipient) {
-        judge(from, reply);
+        judge(reply);
     }
 }
 
-void VerificationProbe::judge(BackendConnection& from, const smtp::Reply& reply) {
+void VerificationProbe::judge(const smtp::Reply& reply) {
     const smtp::OwnedReply kept(reply); // `reply` goes with the connection
-    connection_ = {};
-    from.leave(BackendConnection::Leave::resettable);
+    access_.leave(BackendConnection::Leave::resettable);
     const bool says = !mail_refused_ && !replies::is_our_fault(kept.code);
     if (says && kept.view().severity() == 2) {
         end(VerificationResult::exists, kept.view());
@@ -190,28 +134,14 @@ void VerificationProbe::judge(BackendConnection& from, const smtp::Reply& reply)
 }
 
 void VerificationProbe::on_lost(BackendConnection& lost, ForwardFailure kind) {
-    const bool dropped = kind == ForwardFailure::dropped || kind == ForwardFailure::unavailable;
-    const bool is_ready = lost.is_ready();
-    const auto backend = static_cast<std::uint16_t>(lost.lease().backend_index);
-    const bool was_idle = dropped && lost.was_reused() && !heard_something_;
-    const bool is_failure = is_ready && (kind == ForwardFailure::reply_timeout ||
-                                         (dropped && !lost.was_reused() && !heard_something_));
+    const auto lease = access_.lose(lost, kind, true);
     start_over();
-    if (was_idle) { // it may have been closed meanwhile: that says nothing about the backend
-        const upstream::Lease lease = lost.leave_lease();
-        dial(lease);
-        return;
-    }
-    if (is_failure) {
-        lost.leave_failed();
+    if (lease) {
+        if (!access_.dial(*lease)) {
+            end(VerificationResult::unavailable, {});
+        }
     } else {
-        lost.leave(BackendConnection::Leave::broken);
-    }
-    tried_.push_back(backend);
-    if (tried_.size() < attempts_max) {
-        advance();
-    } else {
-        end(VerificationResult::unavailable, {});
+        go_on(access_.tried_count() >= attempts_max);
     }
 }
 
@@ -219,17 +149,8 @@ void VerificationProbe::give_up() {
     if (ended_) {
         return;
     }
-    if (is_waiting_) {
-        worker_.book().cancel(waiter_);
-        is_waiting_ = false;
-    }
-    if (BackendConnection* const current = connection()) {
-        connection_ = {};
-        // One that has just been dialled may serve others, unless nobody comes any more.
-        const bool is_of_use = !mail_sent_ && !worker_.draining();
-        current->leave(is_of_use ? BackendConnection::Leave::clean
-                                 : BackendConnection::Leave::broken);
-    }
+    access_.stop_waiting();
+    access_.leave(mail_sent_ ? BackendConnection::Leave::broken : BackendConnection::Leave::clean);
     end(VerificationResult::unavailable, {});
 }
 

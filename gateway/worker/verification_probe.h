@@ -17,6 +17,7 @@
 #include "observe/counters.h"
 #include "policy/verification_cache.h"
 #include "upstream/connection_book.h"
+#include "worker/backend_access.h"
 #include "worker/exchange.h"
 
 #include <cstdint>
@@ -29,8 +30,6 @@ namespace ringmx::worker {
 
 class Verification;
 class Worker;
-struct Pool;
-struct Snapshot;
 
 class VerificationProbe final : public Exchange {
   public:
@@ -52,14 +51,16 @@ class VerificationProbe final : public Exchange {
     [[nodiscard]] ExchangeId exchange_id() const { return {ExchangeId::Kind::verification, self_}; }
     [[nodiscard]] const policy::VerificationCache::Key& key() const { return key_; }
     [[nodiscard]] const std::string& mailbox() const { return mailbox_; }
-    [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
+    [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const {
+        return access_.snapshot();
+    }
     [[nodiscard]] std::vector<Asker>& askers() { return askers_; }
     void timer_fired() { give_up(); }
     void give_up(); // leaves what is under way: unavailable
 
     // Of Exchange.
     void granted(const upstream::Answer& answer) override;
-    void handed_over(const upstream::Answer& answer) override;
+    void handed_over(const upstream::Answer& answer) override { access_.take_over(answer); }
     void advance() override;
     void on_ready() override { advance(); }
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
@@ -69,34 +70,24 @@ class VerificationProbe final : public Exchange {
 
   private:
     void acquire();
-    void take(const upstream::Answer& answer);
-    void dial(const upstream::Lease& lease);
+    void go_on(bool is_refused);
     void start_over();
     void speak(BackendConnection& current);
-    void judge(BackendConnection& current, const smtp::Reply& reply);
+    void judge(const smtp::Reply& reply);
     void end(observe::VerificationResult result, const smtp::Reply& reply);
-    [[nodiscard]] BackendConnection* connection();
-    [[nodiscard]] const Pool& pool() const;
 
     Handle self_;
     Worker& worker_;
     Verification& verification_;
-    std::shared_ptr<const Snapshot> snapshot_;
-    std::uint32_t pool_index_;
+    BackendAccess access_;
     policy::VerificationCache::Key key_;
     std::string mailbox_;
-    std::uint64_t key_hash_;
     std::vector<Asker> askers_;
     Timer timer_;
 
-    Handle connection_;
-    std::uint32_t waiter_ = 0;
-    std::vector<std::uint16_t> tried_;
-    bool is_waiting_ = false; // for a grant
     bool mail_sent_ = false;
     bool mail_refused_ = false;
     bool recipient_sent_ = false;
-    bool heard_something_ = false;
     bool ended_ = false;
 };
 

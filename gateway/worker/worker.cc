@@ -331,6 +331,7 @@ void Worker::begin_drain() {
         queue_->drain();
     }
     close_idle_backends();
+    backends_.for_each([](BackendConnection& backend) { backend.drain(); });
 }
 
 void Worker::begin_cut() {

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <gtest/gtest.h>
+#include <map>
+#include <optional>
 #include <set>
+#include <utility>
 
 namespace ringmx::sim {
 namespace {
@@ -434,6 +437,88 @@ TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
     EXPECT_EQ(rig.queued(), messages / 20);
     EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(messages - messages / 20));
     rig.finish();
+}
+
+TEST(Spool, ADrainWhileMessagesAreMovedIsWaitedForInPeace) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
+                                                   : std::nullopt;
+    };
+    std::string content;
+    while (content.size() < 100'000) {
+        content += "a: " + std::string(900, 'x') + "\r\n";
+    }
+    // Held messages lie in many segments; where the first one that is moved lay, others still lie.
+    const spool::QueueIndex& index = rig.worker->queue()->index();
+    std::map<std::uint64_t, std::uint32_t> segment_of;
+    std::optional<std::uint32_t> victim;
+    const auto look = [&] {
+        for (auto slot = index.first_after(0); slot && !victim;
+             slot = index.first_after(index.at(*slot).age)) {
+            const spool::QueueEntry& entry = index.at(*slot);
+            const auto [known, is_new] = segment_of.emplace(entry.id, entry.segment);
+            victim = known->second == entry.segment ? std::nullopt : std::optional(known->second);
+        }
+        return victim.has_value();
+    };
+    Client& busy = rig.with_recipient("<good@two.example>");
+    Client& client = rig.greeted();
+    for (int count = 0; !victim; ++count) {
+        ASSERT_LT(count, 400);
+        for (int held = 0; count % 20 == 0 && held < 12; ++held) {
+            (void)send_message(rig, client, "a: b\r\n", "<bad@two.example>");
+        }
+        (void)send_message(rig, client, content, "<good@two.example>");
+        (void)rig.ask(busy, "NOOP\r\n");               // it is there still when it is drained
+        const Instant end = rig.network.now() + 500ms; // delivered, marked
+        (void)rig.run_until([&] { return look() || rig.network.now() >= end; });
+    }
+    int left = 0;
+    for (auto slot = index.first_after(0); slot; slot = index.first_after(index.at(*slot).age)) {
+        left += index.at(*slot).segment == *victim ? 1 : 0;
+    }
+    ASSERT_GT(left, 4) << "more than are moved at a time";
+    rig.post(worker::Inbox::Kind::drain);
+    const Instant begun = rig.network.now();
+    for (int turns = 0; turns < 2000 && rig.network.now() < begun + 5s; ++turns) {
+        rig.turn();
+    }
+    ASSERT_GE(rig.network.now(), begun + 5s) << "it runs without end";
+    EXPECT_TRUE(rig.ask(busy, "DATA\r\n").starts_with("354"));
+    EXPECT_TRUE(rig.ask(busy, "x: y\r\n.\r\n").starts_with("250"));
+    rig.finish();
+}
+
+// Even when it has answered some of the transaction: the backend is not left for that.
+TEST(Spool, AReusedConnectionThatDropsIsReplacedByAFreshOne) {
+    for (const char* how : {ScriptedBackend::drop_now, "421 4.3.2 Closing\r\n"}) {
+        Rig rig(spooling());
+        BackendProfile profile;
+        profile.pipelining = profile.chunking = false;
+        ScriptedBackend& backend = rig.backend(Rig::third_address, profile);
+        Client& client = rig.greeted();
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n", "<user@two.example>").starts_with("250"));
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+        ASSERT_EQ(backend.connections, 1U);
+        bool is_first = true;
+        backend.answer = [&](const std::string& command) -> std::optional<std::string> {
+            return command.starts_with("RCPT") && std::exchange(is_first, false)
+                       ? std::optional<std::string>(how)
+                       : std::nullopt;
+        };
+        EXPECT_TRUE(send_message(rig, client, "a: b\r\n", "<user@two.example>").starts_with("250"));
+        bool has_waited = false; // for the backend to come back
+        EXPECT_TRUE(rig.run_until([&] {
+            has_waited |= rig.worker->queue()->index().sum(QueueState::parked).messages > 0;
+            return rig.queued() == 0;
+        }));
+        EXPECT_FALSE(has_waited) << how;
+        EXPECT_EQ(backend.connections, 2U);
+        EXPECT_EQ(taken(backend).size(), 2U);
+        rig.finish();
+    }
 }
 
 TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {

@@ -20,6 +20,28 @@ TEST(WorkerLife, DrainTellsIdleClientsAndLetsTransactionsFinish) {
     EXPECT_TRUE(pair.rig.run_until([&] { return pair.rig.worker->finished(); }, 20s));
 }
 
+// The backend takes the connection and says nothing: with nobody to serve it is not waited for.
+TEST(WorkerLife, ADrainDoesNotWaitForABackendThatIsDialledForNobody) {
+    for (const bool leaves_first : {true, false}) {
+        Single single;
+        single.backend.answer = always("connect", ScriptedBackend::say_nothing);
+        Client& client = single.rig.greeted();
+        single.rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<user@one.example>\r\n");
+        single.rig.run_for(1s);
+        ASSERT_EQ(single.open_now(), 1U);
+        if (leaves_first) {
+            client.socket->reset();
+            single.rig.run_for(1s);
+        }
+        single.rig.post(Inbox::Kind::drain);
+        single.rig.run_for(1s);
+        client.socket->reset();
+        EXPECT_TRUE(single.rig.run_until([&] { return single.rig.finished(); }, 5s))
+            << (leaves_first ? "left before the drain" : "left in the drain");
+        single.rig.finish();
+    }
+}
+
 TEST(WorkerLife, CutTellsEachClientOnceAndEndsEverything) {
     Pair pair;
     pair.both(always(".", ScriptedBackend::say_nothing));
