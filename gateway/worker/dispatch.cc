@@ -145,9 +145,9 @@ void Dispatch::route() {
         part.recipients.push_back(index);
     }
     is_routing_ = true; // one that ends at once does not end the dispatch
-    for (auto& [place, part] : parts) {
-        Forwarding* const made = queue_.forwardings().create(
-            worker_, queue_, *this, place.first, part.key_hash, std::move(part.recipients));
+    for (const auto& [place, part] : parts) {
+        Forwarding* const made = queue_.forwardings().create(worker_, queue_, *this, place.first,
+                                                             part.key_hash, part.recipients);
         if (made != nullptr) {
             forwardings_.push_back(made->handle());
             made->advance();

@@ -26,7 +26,7 @@ constexpr std::uint32_t drops_max = 2;
 
 Forwarding::Forwarding(Handle self, Worker& worker, MailQueue& queue, Dispatch& dispatch,
                        std::uint32_t pool_index, std::uint64_t key_hash,
-                       std::vector<std::uint32_t> recipients)
+                       const std::vector<std::uint32_t>& recipients)
     : self_(self), worker_(worker), queue_(queue), dispatch_(dispatch),
       snapshot_(dispatch.snapshot()), pool_index_(pool_index), key_hash_(key_hash) {
     for (const std::uint32_t index : recipients) {
@@ -343,7 +343,7 @@ void Forwarding::read_next_chunk() {
                                     next_chunk_ + 1);
 }
 
-void Forwarding::on_chunk(std::uint32_t part, ReadRecord record) {
+void Forwarding::on_chunk(std::uint32_t part, const ReadRecord& record) {
     is_reading_ = false;
     if (ended_) {
         return;

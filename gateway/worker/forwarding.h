@@ -43,7 +43,7 @@ class Forwarding final : public Exchange {
     // `recipients`: indexes in the dispatch's message.
     Forwarding(Handle self, Worker& worker, MailQueue& queue, Dispatch& dispatch,
                std::uint32_t pool_index, std::uint64_t key_hash,
-               std::vector<std::uint32_t> recipients);
+               const std::vector<std::uint32_t>& recipients);
     Forwarding(const Forwarding&) = delete;
     Forwarding& operator=(const Forwarding&) = delete;
 
@@ -53,7 +53,7 @@ class Forwarding final : public Exchange {
     [[nodiscard]] bool is_waiting() const { return is_waiting_; }
     void give_up(); // ends without an outcome
     void cut();     // the same, in whatever state
-    void on_chunk(std::uint32_t part, ReadRecord record);
+    void on_chunk(std::uint32_t part, const ReadRecord& record);
     void relieve(); // memory may be free again
 
     // Of Exchange.

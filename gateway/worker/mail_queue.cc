@@ -49,7 +49,7 @@ std::uint32_t seconds(WallTime time) {
 
 } // namespace
 
-MailQueue::MailQueue(Worker& worker, SpoolOptions options)
+MailQueue::MailQueue(Worker& worker, const SpoolOptions& options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
@@ -283,7 +283,7 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
             dispatch->start(std::move(record));
         }
     } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
-        forwarding->on_chunk(part, std::move(record));
+        forwarding->on_chunk(part, record);
     }
 }
 
@@ -330,7 +330,8 @@ void MailQueue::watch_pools() {
         return;
     }
     watch_at_ = worker_.now() + watch_interval;
-    for (std::uint16_t pool = 0; pool < pool_names_.size(); ++pool) {
+    const auto pools = static_cast<std::uint16_t>(pool_names_.size());
+    for (std::uint16_t pool = 0; pool < pools; ++pool) {
         if (has_backend(pool)) {
             index_.wake(pool);
         }
@@ -480,7 +481,8 @@ void MailQueue::count_pools() {
     const auto messages = [this](QueueState state, std::uint16_t pool) {
         return static_cast<std::int64_t>(index_.sum(state, pool).messages);
     };
-    for (std::uint16_t pool = 0; pool < pool_names_.size(); ++pool) {
+    const auto pools = static_cast<std::uint16_t>(pool_names_.size());
+    for (std::uint16_t pool = 0; pool < pools; ++pool) {
         if (pool_indexes_[pool] == no_index) {
             continue;
         }

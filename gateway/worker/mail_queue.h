@@ -53,7 +53,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
 
-    MailQueue(Worker& worker, SpoolOptions options);
+    MailQueue(Worker& worker, const SpoolOptions& options);
     MailQueue(const MailQueue&) = delete;
     MailQueue& operator=(const MailQueue&) = delete;
 

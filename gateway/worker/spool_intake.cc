@@ -319,6 +319,7 @@ void SpoolIntake::on_durable(const Commit::Record& record, const spool::RecordPl
 void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
                         const Commit::Record& record) {
     std::vector<std::uint32_t> segments;
+    segments.reserve(chunks_.size());
     for (const Chunk& chunk : chunks_) {
         segments.push_back(chunk.segment);
     }
