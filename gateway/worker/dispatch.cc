@@ -149,7 +149,7 @@ void Dispatch::route() {
         part.recipients.push_back(index);
     }
     is_routing_ = true; // one that ends at once does not end the dispatch
-    for (auto& [place, part] : parts) {
+    for (const auto& [place, part] : parts) {
         Forwarding* const made = queue_.forwardings().create(worker_, queue_, *this, place.first,
                                                              part.key_hash, part.recipients);
         if (made != nullptr) {

@@ -23,7 +23,7 @@ RigOptions spooling(std::uint32_t workers = 1) {
 // EHLO, MAIL and RCPT are over; the reply to the whole message.
 std::string send_message(Rig& rig, Client& client, std::string_view content,
                          std::string_view recipient = "<user@one.example>") {
-    const std::string mail = rig.ask(client, "MAIL FROM:<sender@far.example>\r\n");
+    std::string mail = rig.ask(client, "MAIL FROM:<sender@far.example>\r\n");
     if (!mail.starts_with("250")) {
         return mail;
     }
