@@ -154,16 +154,18 @@ void ConnectionBook::yield_idle(std::vector<IdleConnection>& closing) {
     }
     for (std::uint32_t id = 0; id < lanes_.size(); ++id) {
         Lane& lane = lanes_[id];
-        if (lane.idle.empty()) {
+        // While one of ours ends there the others wait for that: asked for more they would be woken
+        // by us, and we by them, until it has ended. Then we look again.
+        if (lane.idle.empty() || lane.ending > 0) {
             continue;
         }
+        // Whoever woke us took us out. Before the look, as in give_back().
+        lane.state->idle_holders().insert(worker_);
         if (is_wanted_elsewhere(lane)) {
+            lane.state->idle_holders().erase(worker_);
             closing.push_back({id, lane.idle.front().connection});
             forget_idle(lane, 0);
             ++lane.ending;
-        }
-        if (!lane.idle.empty()) { // whoever woke us took us out
-            lane.state->idle_holders().insert(worker_);
         }
     }
 }

@@ -98,6 +98,44 @@ TEST(Spool, ALargeMessageGoesToTheDiskInParts) {
     rig.finish();
 }
 
+// More than can be under way to the disk: each is read on when there is room again.
+TEST(Spool, ManyLargeMessagesAtOnceAreAllTaken) {
+    RigOptions options = spooling();
+    options.segments_max = 40;
+    options.memory_bytes_max = 256UL << 20U;
+    Rig rig(options);
+    rig.reload([](Settings& settings) { settings.limits.minimum_data_rate_bytes = 0; });
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    std::string content;
+    while (content.size() < 1'048'000) {
+        content += "a line of this message that is fairly long, " + std::to_string(content.size()) +
+                   "\r\n";
+    }
+    std::vector<Client*> clients;
+    for (int count = 0; count < 20; ++count) {
+        Client& client = rig.greeted();
+        clients.push_back(&client);
+        EXPECT_TRUE(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").starts_with("250"));
+        EXPECT_TRUE(rig.ask(client, "RCPT TO:<u@two.example>\r\n").starts_with("250"));
+        EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    }
+    rig.disk.stall();
+    for (Client* const client : clients) {
+        rig.send(*client, content + ".\r\n");
+    }
+    rig.run_for(1s);
+    rig.disk.resume();
+    for (Client* const client : clients) {
+        const std::string reply = rig.reply(*client);
+        EXPECT_TRUE(reply.starts_with("250 2.0.0")) << reply;
+    }
+    ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == clients.size(); }));
+    for (const std::string& octets : taken(backend)) {
+        EXPECT_TRUE(octets.ends_with(content));
+    }
+    rig.finish();
+}
+
 // What a backend takes is known once it was connected to; the pool takes what one of its backends
 // takes.
 TEST(Spool, ASizeThatNoBackendOfThePoolTakesIsRefusedAtRcpt) {

@@ -383,6 +383,30 @@ TEST_F(ConnectionBookTest, OneConnectionIsClosedForAWaitingWorkerAtATime) {
     EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
 }
 
+// Else two workers wake one another until it has ended.
+TEST_F(ConnectionBookTest, WhoClosesOneForTheOthersIsNotAskedAgainMeanwhile) {
+    settings.max_connections = 2;
+    Lease one = dialled(here, 0);
+    Lease two = dialled(here, 0);
+    ASSERT_EQ(here.give_back(one, 4, start).kept, Kept::idle);
+    ASSERT_EQ(here.give_back(two, 5, start).kept, Kept::idle);
+    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
+    ASSERT_EQ(wakes(there), std::vector<std::uint32_t>{0});
+    here.expire_idle(start, closing);
+    ASSERT_EQ(closing.size(), 1U);
+    EXPECT_FALSE(there.next_grant(start));
+    EXPECT_TRUE(wakes(there).empty()) << "it has done what it can";
+    here.expire_idle(start, closing);
+    EXPECT_EQ(closing.size(), 1U);
+
+    here.connection_ended(pool->states[0]->id());
+    EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
+    EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
+    here.expire_idle(start, closing); // and it may be asked for the other one
+    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
+    EXPECT_EQ(wakes(there), std::vector<std::uint32_t>{0});
+}
+
 TEST_F(ConnectionBookTest, AConnectionThatWasLetGoCountsUntilItHasEnded) {
     settings.max_connections = 1;
     Lease lease = dialled(here, 0);
