@@ -135,6 +135,13 @@ std::string one_line(std::string text) {
     return text;
 }
 
+// A check of CLI11: the fault, or nothing. What is no number at all it says itself.
+std::string is_a_count(const std::string& given) {
+    return given.starts_with('-') || given.find_first_not_of('0') == std::string::npos
+               ? "expected 1 or more"
+               : "";
+}
+
 struct CommandLine {
     CLI::App app{"ringmx: the front door for inbound mail", "ringmx"};
     std::string config_path;
@@ -181,7 +188,11 @@ struct CommandLine {
         queue->add_flag("--all", all, "with retry: every message that is not held");
         const auto selects = [this](const char* name, std::string& value, const char* type,
                                     const char* text) {
-            queue->add_option(name, value, text)->type_name(type);
+            queue->add_option(name, value, text)
+                ->type_name(type)
+                ->check([](const std::string& given) {
+                    return given.empty() ? std::string("expected some text") : std::string();
+                });
         };
         selects("--recipient", recipient, "ADDRESS", "list: to this address or domain");
         selects("--sender", sender, "ADDRESS", "list: from this address or domain; <> for none");
@@ -190,11 +201,15 @@ struct CommandLine {
         selects("--state", state, "STATE",
                 "list: active, deferred, parked, held, pool_hold or failed");
         selects("--older-than", older_than, "TIME", "list: queued for longer (30s, 5m, 2h, 4d)");
-        queue->add_option("--limit", limit, "list: at most so many, the oldest")->type_name("N");
+        queue->add_option("--limit", limit, "list: at most so many, the oldest")
+            ->type_name("N")
+            ->check(is_a_count);
         queue->add_option("command", rest,
                           "list | show ID | retry ID | retry --all | hold ID | release ID | "
                           "remove ID");
-        cache->add_option("--limit", limit, "show: at most so many")->type_name("N");
+        cache->add_option("--limit", limit, "show: at most so many")
+            ->type_name("N")
+            ->check(is_a_count);
         cache->add_option("command", rest, "show [ADDRESS] | purge [ADDRESS]");
         spool->add_option("command", rest, "inspect DIR: what is in this spool.directory");
     }

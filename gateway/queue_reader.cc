@@ -1,6 +1,7 @@
 #include "queue_reader.h"
 
 #include "spool/gaps.h"
+#include "spool/zeros.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -15,10 +16,6 @@ using spool::block_bytes;
 using Kind = SegmentReport::Kind;
 
 constexpr std::size_t zeros_piece_bytes = 1024 * 1024;
-
-bool is_zero(Bytes octets) {
-    return std::ranges::all_of(octets, [](std::byte octet) { return octet == std::byte{0}; });
-}
 
 // All of `out`, or as much as there is.
 std::int64_t read_all(const spool::SegmentReader& reader, std::uint64_t offset,
@@ -37,18 +34,21 @@ std::int64_t read_all(const spool::SegmentReader& reader, std::uint64_t offset,
     return static_cast<std::int64_t>(filled);
 }
 
-// Whether nothing but zeros is in the whole file. What can't be read is not known to be zero.
+// Whether nothing was ever written to the file: the header comes first, and records from there on.
+// What can't be read is not known to be zero.
 bool is_zero_throughout(const spool::SegmentReader& reader) {
     std::vector<std::byte> piece(zeros_piece_bytes);
-    for (std::uint64_t offset = 0;; offset += piece.size()) {
+    std::uint64_t offset = 0;
+    for (; offset < spool::zeros_max; offset += piece.size()) {
         const std::int64_t got = read_all(reader, offset, piece);
-        if (got < 0 || !is_zero(Bytes(piece).first(static_cast<std::size_t>(got)))) {
+        if (got < 0 || !spool::is_zero(Bytes(piece).first(static_cast<std::size_t>(got)))) {
             return false;
         }
         if (got < static_cast<std::int64_t>(piece.size())) {
             return true;
         }
     }
+    return !spool::end_of_zeros(reader, offset);
 }
 
 } // namespace
@@ -94,9 +94,9 @@ SegmentReport QueueReader::judge(const File& file, const spool::SegmentReader& r
     block.resize(static_cast<std::size_t>(got));
     const auto header = spool::decode_segment_header(block);
     if (!header) {
-        report.kind = is_zero(block) && is_zero_throughout(reader) ? Kind::unused
-                      : spool::is_other_version(block)             ? Kind::other_version
-                                                                   : Kind::foreign;
+        report.kind = spool::is_zero(block) && is_zero_throughout(reader) ? Kind::unused
+                      : spool::is_other_version(block)                    ? Kind::other_version
+                                                                          : Kind::foreign;
         return report;
     }
     report.header = *header;

@@ -31,10 +31,16 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
     if (!directory) {
         return std::unexpected(directory.error());
     }
-    return std::unique_ptr<RunSpool>(new RunSpool(
-        std::move(*directory),
-        SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes, workers),
-        workers));
+    const SpoolSizes sizes =
+        SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes, workers);
+    std::unique_ptr<RunSpool> made(new RunSpool(std::move(*directory), sizes, workers));
+    const std::uint64_t least = sizes.segment_bytes * sizes.segments_max * workers;
+    if (least > settings.spool.max_size_bytes) {
+        made->notices_.add(LogLevel::warning,
+                           fmt::format("/spool/max_size: too little for {} worker{}: {} MiB counts",
+                                       workers, workers == 1 ? "" : "s", least >> 20U));
+    }
+    return made;
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {

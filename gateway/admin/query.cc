@@ -48,6 +48,7 @@ QueryFault unknown_parameter(std::string_view name) {
 QueryResult
 read_query(std::string_view query,
            const std::function<QueryResult(std::string_view name, std::string value)>& take) {
+    std::vector<std::string_view> known;
     while (!query.empty()) {
         const std::string_view one = query.substr(0, query.find('&'));
         query.remove_prefix(std::min(one.size() + 1, query.size()));
@@ -55,6 +56,10 @@ read_query(std::string_view query,
             continue;
         }
         const std::string_view name = one.substr(0, one.find('='));
+        if (std::ranges::find(known, name) != known.end()) {
+            return bad_parameter(name, "it only once");
+        }
+        known.push_back(name);
         std::optional<std::string> value =
             percent_decoded(one.substr(std::min(name.size() + 1, one.size())));
         if (!value) {

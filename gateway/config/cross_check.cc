@@ -214,6 +214,17 @@ void warn_of_backend_mode(const Settings& settings, const Sources& sources,
 }
 
 // Whom a spool listener takes on a domain's word alone, it may have to hold or to report later.
+void warn_of_retries(const Settings& settings, std::vector<std::string>& warnings) {
+    const RetrySettings& retry = settings.spool.retry;
+    if (retry.initial > retry.maximum) {
+        warnings.emplace_back("/spool/retry/initial: above maximum, which counts");
+    }
+    if (retry.expire < std::min(retry.initial, retry.maximum)) {
+        warnings.emplace_back("/spool/retry/expire: before the first retry is due: mail that a "
+                              "backend puts off fails at once");
+    }
+}
+
 void warn_of_unknown_users(const Settings& settings, std::vector<std::string>& warnings) {
     const bool spools = std::ranges::any_of(settings.listeners, [](const auto& listener) {
         return listener.acknowledge != Acknowledge::backend;
@@ -302,6 +313,7 @@ std::vector<std::string> settings_warnings(const Settings& settings, const Sourc
             warnings.push_back(pointer + ": every weight is 0, so the pool takes no mail");
         }
     }
+    warn_of_retries(settings, warnings);
     warn_of_backend_mode(settings, sources, warnings);
     warn_of_unknown_users(settings, warnings);
     warn_of_what_is_not_built(settings, sources, warnings);

@@ -1,6 +1,7 @@
 #include "spool/scanner.h"
 
 #include "base/mutation.h"
+#include "spool/zeros.h"
 
 #include <algorithm>
 #include <cstring>
@@ -80,6 +81,7 @@ ScanResult SegmentScanner::scan(const SegmentReader& read, const RecordVisitor& 
     }
     const Nonce& nonce = result_.header->nonce;
     std::uint64_t offset = block_bytes;
+    std::uint64_t zeros = 0; // octets in a row
     while (true) {
         const Bytes octets = window_at(offset, record_header_bytes);
         if (octets.size() < record_header_bytes) {
@@ -89,13 +91,25 @@ ScanResult SegmentScanner::scan(const SegmentReader& read, const RecordVisitor& 
         const auto peeked = peek_record(octets, nonce, offset);
         if (!peeked) {
             RINGMX_MUTATE(hole_ends_segment, if (offset % block_bytes == 0) return result_);
+            const Bytes rest =
+                octets.first(std::min<std::uint64_t>(octets.size(), next_block - offset));
+            zeros = is_zero(rest) ? zeros + rest.size() : 0;
             offset = next_block;
+            if (zeros >= zeros_max) {
+                const auto next = end_of_zeros(read, offset);
+                if (!next) {
+                    return result_;
+                }
+                offset = *next;
+                zeros = 0;
+            }
             continue;
         }
         const bool fits = peeked->record_bytes <= record_bytes_max;
         const auto header =
             fits ? decode_record(window_at(offset, peeked->record_bytes), nonce, offset)
                  : std::nullopt;
+        zeros = 0;
         if (!header) {
             ++result_.torn;
             offset = next_block;

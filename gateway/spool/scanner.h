@@ -1,12 +1,12 @@
 // Finds the records of one segment file, whatever a crash left of it.
 //
-// Every 4 KiB position is looked at, to the file's end: with several writes under way a later one
-// may be there and an earlier one torn. A record is visited once; behind it the next is looked for
+// Every 4 KiB position is looked at: with several writes under way a later one may be there and an
+// earlier one torn. Only behind many zeros are there steps (zeros.h). A record is visited once; behind it the next is looked for
 // where a commit would have put it, then at the next 4 KiB position. Octets inside a record that
 // is whole are not looked at, and those of one that is not can hold none of ours but by knowing the
 // nonce (see format.h).
 //
-// In:   a reader of the file, called with rising offsets; each octet is read once.
+// In:   a reader of the file; each octet is read once, but for blocks that end many zeros.
 // Out:  the visitor is called for each record, in order of offset.
 // Memory: one window of window_bytes.
 // Thread: any.

@@ -511,7 +511,7 @@ void MailQueue::count_queue() {
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
     const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
     counters.spool_room_bytes.set(
-        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_)));
+        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_ + room_kept_bytes)));
     counters.spool_error.set(log_.error());
     counters.spool_takes_mail.set(log_.error() == 0 && has_room(room_unstated_bytes) ? 1 : 0);
 }

@@ -32,6 +32,8 @@ namespace {
 constexpr std::size_t chunks_max = 12'000;
 // What a recipient takes in a record beside its texts.
 constexpr std::size_t recipient_overhead_bytes = 8;
+// Our Received field beside the names in it; generous, since it is not known yet.
+constexpr std::uint64_t trace_text_bytes = 200;
 // Asked for at a time when a message grows beyond what was reserved for it.
 constexpr std::uint64_t reserve_step_bytes = 256 * 1024;
 
@@ -78,7 +80,13 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
                          mailbox);
         return;
     }
-    if (!snapshot_->pools[pool_index]->may_take(mail_.declared_size_bytes.value_or(0))) {
+    // With our Received field, or what a backend just takes would be refused by it later.
+    const std::uint64_t size_bytes = mail_.declared_size_bytes
+                                         ? *mail_.declared_size_bytes + trace_text_bytes +
+                                               message_.hello_name.size() + mailbox.size() +
+                                               snapshot_->settings->hostname.size()
+                                         : 0;
+    if (!snapshot_->pools[pool_index]->may_take(size_bytes)) {
         refuse_recipient({replies::too_large, RecipientReason::size}, mailbox);
         return;
     }

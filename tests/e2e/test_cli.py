@@ -34,7 +34,8 @@ class CommandLine(EndToEnd):
             self.assertIn("--config", self.ringmx(command, "--help").stdout)
 
     def test_a_bad_command_line_is_exit_2_with_one_line_on_stderr(self):
-        for arguments in ((), ("frobnicate",), ("serve",), ("check",), ("serve", "--config"), ("serve", "--confg", "x"), ("check", "--config", "x", "--frob")):
+        for arguments in ((), ("frobnicate",), ("serve",), ("check",), ("serve", "--config"), ("serve", "--confg", "x"), ("check", "--config", "x", "--frob"),
+                          ("queue", "list", "--sender", ""), ("queue", "list", "--limit", "0"), ("queue", "list", "--limit", "-1"), ("cache", "show", "--limit", "0")):
             with self.subTest(arguments=arguments):
                 result = self.ringmx(*arguments)
                 self.assertEqual(result.returncode, 2, result)

@@ -168,8 +168,9 @@ TEST(Spool, ASizeThatNoBackendOfThePoolTakesIsRefusedAtRcpt) {
             EXPECT_EQ(ask("1001"), accepted) << "of one it is not known";
         }
     }
-    EXPECT_EQ(ask("1000"), accepted);
-    EXPECT_EQ(ask("1001"), "552 5.3.4 Message too large for this recipient\r\n");
+    EXPECT_EQ(ask("700"), accepted);
+    EXPECT_EQ(ask("1000"), "552 5.3.4 Message too large for this recipient\r\n")
+        << "with our Received field";
     EXPECT_EQ(rig.ask(client, "RCPT TO:<user@two.example>\r\n"), accepted) << "another pool";
     rig.finish();
 }

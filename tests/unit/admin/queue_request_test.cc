@@ -58,6 +58,10 @@ TEST(QueueRequest, AListHasALimitOfItsOwnAndUpToTheMost) {
     }
 }
 
+TEST(QueueRequest, AParameterIsGivenOnce) {
+    EXPECT_EQ(fault_of("limit=1&state=held&limit=2"), "limit: expected it only once\n");
+}
+
 TEST(QueueRequest, FiltersAreDecodedAndMadeComparable) {
     EXPECT_EQ(filter_of("recipient=User+tag@Example.COM").recipient, "user+tag@example.com");
     EXPECT_EQ(filter_of("recipient=%3Ca%40b.example%3e").recipient, "a@b.example");

@@ -56,6 +56,19 @@ TEST(SettingsWarnings, NobodyTrustedToSpeakProxy) {
     EXPECT_THAT(warnings(R"(, "proxy_protocol": {"trusted": ["10.0.0.0/8"]})", "", ""), IsEmpty());
 }
 
+TEST(SettingsWarnings, RetriesThatDontFitTogether) {
+    const std::string routes = R"({"recipients": ["a.example"], "pool": "p"})";
+    const std::string pools = R"("p": )" + std::string(one_backend);
+    const auto of = [&](const std::string& retry) {
+        return warnings("", routes, pools, R"(, "spool": {"retry": )" + retry + "}");
+    };
+    EXPECT_THAT(of(R"({"initial": "2h", "maximum": "1h"})"),
+                ElementsAre(HasSubstr("/spool/retry/initial: above maximum")));
+    EXPECT_THAT(of(R"({"initial": "1m", "expire": "30s"})"),
+                ElementsAre(HasSubstr("/spool/retry/expire: before the first retry")));
+    EXPECT_THAT(of(R"({"initial": "1m", "expire": "1m"})"), IsEmpty());
+}
+
 TEST(SettingsWarnings, BackendListenerThatReachesLmtpOrSeveralPools) {
     const std::string lmtp = R"({"protocol": "lmtp", "backends": [{"address": "a:24"}]})";
     EXPECT_THAT(warnings("", R"({"recipients": ["a.example"], "pool": "l"})",

@@ -250,6 +250,27 @@ TEST(QueueReader, SegmentWithUnreadableBlocksGivesTheRestAndMarksAboutItsRunStay
     EXPECT_EQ(adopted.marked[0].size(), 1U) << "its home may be what can't be read";
 }
 
+TEST(QueueReader, AFreshSegmentIsNotReadWholeAndOneWithALostBeginningIsNone) {
+    constexpr std::uint64_t size_bytes = 64UL * 1024 * 1024;
+    for (const bool is_fresh : {true, false}) {
+        std::uint64_t octets_read = 0;
+        const spool::SegmentReader reader = [&](std::uint64_t offset,
+                                                std::span<std::byte> out) -> std::int64_t {
+            const std::uint64_t there = std::min(size_bytes, offset + out.size());
+            const std::uint64_t got = there - std::min(there, offset);
+            const bool is_used = !is_fresh && offset >= 40UL * 1024 * 1024;
+            std::ranges::fill(out.first(got),
+                              std::byte{is_used ? std::uint8_t{7} : std::uint8_t{0}});
+            octets_read += got;
+            return static_cast<std::int64_t>(got);
+        };
+        QueueReader queue;
+        EXPECT_EQ(queue.read({-1, size_bytes, 1}, reader).kind,
+                  is_fresh ? SegmentReport::Kind::unused : SegmentReport::Kind::foreign);
+        EXPECT_LT(octets_read, size_bytes / 4);
+    }
+}
+
 TEST(QueueReader, HeaderThatCantBeReadIsNoVerdictOnTheFile) {
     QueueReader queue;
     const SegmentReport report = queue.read(

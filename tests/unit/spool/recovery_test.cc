@@ -80,6 +80,30 @@ TEST(Scanner, ContentThatIsACopyOfARecordIsNone) {
     }
 }
 
+TEST(Scanner, BehindManyZerosStepsAreTakenAndWhatIsThereIsFoundAllTheSame) {
+    constexpr std::uint64_t blocks_of_a_mebibyte = (1024UL * 1024) / block_bytes;
+    Image image(1, 1, 0, 64 * blocks_of_a_mebibyte);
+    (void)image.add_message(1, 1);
+    image.at_block(40 * blocks_of_a_mebibyte); // the disk has lost what was between
+    for (std::uint64_t id = 2; id < 10; ++id) {
+        (void)image.add(RecordType::chunk, id, id, std::string(200'000, 'x'));
+    }
+    std::uint64_t octets_read = 0;
+    const SegmentReader whole = image.reader();
+    const SegmentReader counting = [&](std::uint64_t offset, std::span<std::byte> out) {
+        const std::int64_t got = whole(offset, out);
+        octets_read += static_cast<std::uint64_t>(got);
+        return got;
+    };
+    SegmentScanner scanner;
+    std::uint64_t records = 0;
+    const ScanResult result =
+        scanner.scan(counting, [&](const RecordHeader&, Bytes) { ++records; });
+    EXPECT_EQ(records, 9U);
+    EXPECT_EQ(result.torn, 0U);
+    EXPECT_LT(octets_read, image.octets.size() / 2);
+}
+
 TEST(Scanner, WhatIsNoSegmentIsNotLookedAt) {
     Image image(1, 1);
     (void)image.add_message(1, 1);
