@@ -100,16 +100,16 @@ class Looking(Queue):
     def test_a_waiting_message_is_listed_and_shown(self):
         gateway = self.spooling()
         queue_id = self.send(gateway, "user@example.com", "other@example.com")
-        wait_until(lambda: self.entry(gateway, queue_id)["state"] == "parked", what="a parked message")
-        entry = self.entry(gateway, queue_id)
+        # Whenever its backend may be dialled again, it is active for a moment and its next attempt another one.
+        entry = wait_until(lambda: next((entry for entry in [self.entry(gateway, queue_id)] if entry["state"] == "parked"), None), what="a parked message")
         self.assertEqual(set(entry), FIELDS)
         self.assertEqual([entry[key] for key in ("id", "sender", "attempts", "state", "pool", "size")], [queue_id, "sender@example.net", 0, "parked", "main", 21])
         self.assertEqual([(each["address"], each["state"]) for each in entry["recipients"]], [("user@example.com", "pending"), ("other@example.com", "pending")])
         self.assertRegex(entry["created"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
         self.assertEqual(self.ids(gateway), [queue_id])
-        self.assertRegex(self.do(gateway, "list"), rf"(?m)^{queue_id}  parked  .* sender@example\.net  user@example\.com")
-        self.assertRegex(self.do(gateway, "show", queue_id), r"(?m)^state +parked$")
-        self.assertEqual(json.loads(self.do(gateway, "show", queue_id, "--json")), self.entry(gateway, queue_id))
+        wait_until(lambda: re.search(rf"(?m)^{queue_id}  parked  .* sender@example\.net  user@example\.com", self.do(gateway, "list")), what="its row in the list")
+        wait_until(lambda: re.search(r"(?m)^state +parked$", self.do(gateway, "show", queue_id)), what="its state")
+        wait_until(lambda: json.loads(self.do(gateway, "show", queue_id, "--json")) == self.entry(gateway, queue_id), what="the same from the command as from the page")
 
     def test_status_counts_the_queue_by_state_and_pool(self):
         gateway = self.spooling()
