@@ -312,6 +312,7 @@ void SpoolKeeper::step(std::uint32_t worker) {
 void SpoolKeeper::give(std::uint32_t worker) {
     Supply& supply = *supplies_[worker];
     std::string name = supply.making->name();
+    const bool is_written = supply.making->is_written();
     Expected<OwnedDescriptor> file = supply.making->finish();
     supply.making.reset();
     if (!file) {
@@ -324,7 +325,8 @@ void SpoolKeeper::give(std::uint32_t worker) {
     supply.tell({.kind = News::Kind::segment,
                  .descriptor = descriptor,
                  .size_bytes = sizes_.segment_bytes,
-                 .error = supply.is_over ? ENOSPC : 0});
+                 .error = supply.is_over ? ENOSPC : 0,
+                 .is_written = is_written});
 }
 
 void SpoolKeeper::fail(std::uint32_t worker, const Error& error) {

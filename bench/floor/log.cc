@@ -1,20 +1,24 @@
 // The least durable log on bare io_uring: what this machine's disk allows to a program that must
 // have each message on stable storage before it says so.
 //
-//   floor_log FILE MESSAGES SIZE BATCH IN_FLIGHT
+//   floor_log FILE MESSAGES SIZE BATCH IN_FLIGHT [COMMITS_A_SECOND]
 //
 // Writes FILE once from end to end before it begins (a segment; overwritten blocks need no new
 // metadata), then appends MESSAGES of SIZE octets to it, from its beginning again when it is full.
 // A commit is one O_DIRECT|O_DSYNC write of up to BATCH messages, each copied once into an aligned
-// buffer; IN_FLIGHT of them are under way at a time. Nothing is framed, checked or ever read.
+// buffer; IN_FLIGHT of them are under way at a time, one after the other or, with a rate, at instants
+// as independent callers have them (a Poisson process); a commit's time then counts from its instant.
+// Nothing is framed, checked or ever read.
 // Prints one JSON object; the CPU is this process's from the first commit to the last, that of
 // kernel threads that work for it is not in it.
 #include "bare_ring.h"
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <fcntl.h>
 #include <memory>
+#include <random>
 #include <string>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -63,13 +67,15 @@ double cpu_seconds() {
 class Program {
   public:
     Program(const char* path, std::size_t messages, std::size_t message_bytes, std::size_t batch,
-            std::size_t in_flight)
+            std::size_t in_flight, double rate)
         : message_(message_bytes, 'm'), batch_(batch),
           commit_bytes_(rounded_up(batch * message_bytes)),
           segment_bytes_(std::max(segment_bytes_min, in_flight * commit_bytes_)),
-          messages_(messages), messages_left_(messages), commits_(in_flight) {
+          messages_(messages), messages_left_(messages), commits_(in_flight),
+          gap_seconds_(rate > 0 ? rate : 1), is_paced_(rate > 0) {
         for (Commit& commit : commits_) {
             commit.buffer = aligned(commit_bytes_);
+            free_.push_back(&commit);
         }
         prepare(path);
     }
@@ -77,11 +83,12 @@ class Program {
     void run() {
         const double cpu = cpu_seconds();
         const Clock::time_point start = Clock::now();
-        for (Commit& commit : commits_) {
-            append(commit);
-        }
+        due_.assign(is_paced_ ? 0 : commits_.size(), start);
+        next_ = start;
+        append_due();
+        pace();
         ring_.run([this](const io_uring_cqe& completion) { complete(completion); },
-                  [this] { return in_flight_ > 0; });
+                  [this] { return in_flight_ > 0 || is_waiting_; });
         report(std::chrono::duration<double>(Clock::now() - start).count(), cpu_seconds() - cpu);
     }
 
@@ -105,11 +112,31 @@ class Program {
         }
     }
 
-    void append(Commit& commit) {
-        commit.messages = std::min(batch_, messages_left_);
-        if (commit.messages == 0) {
+    // Waits for the next instant at which somebody wants a commit.
+    void pace() {
+        is_waiting_ = is_paced_ && messages_left_ > due_.size() * batch_;
+        if (!is_waiting_) {
             return;
         }
+        next_ += std::chrono::nanoseconds(static_cast<long>(gap_seconds_(random_) * 1e9));
+        const auto nanoseconds = next_.time_since_epoch().count();
+        timeout_ = {.tv_sec = nanoseconds / 1'000'000'000, .tv_nsec = nanoseconds % 1'000'000'000};
+        io_uring_sqe* const entry = ring_.next();
+        io_uring_prep_timeout(entry, &timeout_, 0, IORING_TIMEOUT_ABS);
+        io_uring_sqe_set_data64(entry, 0);
+    }
+
+    void append_due() {
+        while (!due_.empty() && !free_.empty() && messages_left_ > 0) {
+            free_.back()->start = is_paced_ ? due_.front() : Clock::now();
+            due_.pop_front();
+            append(*free_.back());
+            free_.pop_back();
+        }
+    }
+
+    void append(Commit& commit) {
+        commit.messages = std::min(batch_, messages_left_);
         messages_left_ -= commit.messages;
         for (std::size_t index = 0; index < commit.messages; ++index) {
             std::memcpy(commit.buffer.get() + (index * message_.size()), message_.data(),
@@ -119,7 +146,6 @@ class Program {
         if (at_ + bytes > segment_bytes_) {
             at_ = 0;
         }
-        commit.start = Clock::now();
         io_uring_sqe* const entry = ring_.next();
         io_uring_prep_write(entry, descriptor_, commit.buffer.get(), static_cast<unsigned>(bytes),
                             at_);
@@ -129,6 +155,12 @@ class Program {
     }
 
     void complete(const io_uring_cqe& completion) {
+        if (completion.user_data == 0) {
+            due_.push_back(next_);
+            append_due();
+            pace();
+            return;
+        }
         auto& commit = *reinterpret_cast<Commit*>(completion.user_data);
         if (completion.res != static_cast<int>(rounded_up(commit.messages * message_.size()))) {
             fail("write", completion.res < 0 ? -completion.res : EIO);
@@ -136,7 +168,11 @@ class Program {
         --in_flight_;
         commit_us_.push_back(
             std::chrono::duration<double, std::micro>(Clock::now() - commit.start).count());
-        append(commit);
+        free_.push_back(&commit);
+        if (!is_paced_) {
+            due_.push_back({});
+        }
+        append_due();
     }
 
     void report(double seconds, double cpu) {
@@ -161,6 +197,14 @@ class Program {
     std::size_t messages_;
     std::size_t messages_left_;
     std::vector<Commit> commits_;
+    std::vector<Commit*> free_;
+    std::deque<Clock::time_point> due_; // commits that somebody wants
+    std::mt19937_64 random_{1};
+    std::exponential_distribution<double> gap_seconds_;
+    Clock::time_point next_;
+    __kernel_timespec timeout_{};
+    bool is_paced_;
+    bool is_waiting_ = false; // for the next instant
     std::vector<double> commit_us_;
     std::size_t at_ = 0;
     std::size_t in_flight_ = 0;
@@ -171,12 +215,17 @@ class Program {
 
 int main(int argument_count, char** arguments) {
     std::array<std::size_t, 4> numbers{};
-    for (std::size_t index = 0; argument_count == 6 && index < numbers.size(); ++index) {
+    const bool has_rate = argument_count == 7;
+    for (std::size_t index = 0; (argument_count == 6 || has_rate) && index < numbers.size();
+         ++index) {
         numbers[index] = std::strtoul(arguments[index + 2], nullptr, 10);
     }
-    if (std::ranges::find(numbers, 0UL) != numbers.end()) {
-        std::fprintf(stderr, "usage: floor_log FILE MESSAGES SIZE BATCH IN_FLIGHT\n");
+    const double rate = has_rate ? std::strtod(arguments[6], nullptr) : 0;
+    if (std::ranges::find(numbers, 0UL) != numbers.end() || (has_rate && rate <= 0)) {
+        std::fprintf(stderr,
+                     "usage: floor_log FILE MESSAGES SIZE BATCH IN_FLIGHT [COMMITS_A_SECOND]\n");
         return 2;
     }
-    std::make_unique<Program>(arguments[1], numbers[0], numbers[1], numbers[2], numbers[3])->run();
+    std::make_unique<Program>(arguments[1], numbers[0], numbers[1], numbers[2], numbers[3], rate)
+        ->run();
 }

@@ -307,6 +307,14 @@ void Journal::give_up(int error, JournalObserver& observer) {
     }
 }
 
+void Journal::leave_unwritten_segment() {
+    if (current_ && !segments_.at(*current_).is_written &&
+        segments_.at(*current_).state == Segment::State::writing) {
+        segments_.close(*current_);
+        current_.reset();
+    }
+}
+
 void Journal::forsake_segments() {
     segments_.seal_all();
     current_.reset();

@@ -100,6 +100,8 @@ class Journal {
     // waits is told as failed.
     void give_up(int error, JournalObserver& observer);
 
+    // What comes next goes to another segment, if the one that is written to is merely allocated.
+    void leave_unwritten_segment();
     // The segments that there are can't be relied on any more: nothing new is written to them.
     void forsake_segments();
 

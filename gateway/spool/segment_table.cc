@@ -8,11 +8,12 @@
 
 namespace ringmx::spool {
 
-std::uint32_t SegmentTable::add(int descriptor, std::uint64_t size_bytes) {
+std::uint32_t SegmentTable::add(int descriptor, std::uint64_t size_bytes, bool is_written) {
     RINGMX_ASSERT(size_bytes % block_bytes == 0 && size_bytes > block_bytes);
     Segment& added = segments_.emplace_back();
     added.descriptor = descriptor;
     added.size_bytes = size_bytes;
+    added.is_written = is_written;
     spares_.push_back(count() - 1);
     return count() - 1;
 }
@@ -67,6 +68,21 @@ bool SegmentTable::seal_spare() {
     seal(spares_.back());
     spares_.pop_back();
     return true;
+}
+
+void SegmentTable::seal_spares_not_written() {
+    std::erase_if(spares_, [this](std::uint32_t index) {
+        const bool is_sealed = !segments_[index].is_written && segments_[index].name.life != 0;
+        if (is_sealed) {
+            seal(index);
+        }
+        return is_sealed;
+    });
+}
+
+bool SegmentTable::has_written_spare() const {
+    return std::ranges::any_of(spares_,
+                               [this](std::uint32_t index) { return segments_[index].is_written; });
 }
 
 void SegmentTable::seal_all() {

@@ -41,6 +41,7 @@ struct Segment {
 
     int descriptor = -1;
     std::uint64_t size_bytes = 0;
+    bool is_written = true; // through; one that is merely allocated takes half the commits a second
     State state = State::spare;
     Nonce nonce{};
     SegmentName name;     // of this life
@@ -58,7 +59,7 @@ class SegmentTable {
         : generation_(generation), worker_(worker) {}
 
     // A file of `size_bytes` octets, all of them allocated; its index from now on.
-    std::uint32_t add(int descriptor, std::uint64_t size_bytes);
+    std::uint32_t add(int descriptor, std::uint64_t size_bytes, bool is_written = true);
     // A segment of an earlier run, which is only read: as if sealed.
     std::uint32_t adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,
                         std::vector<Segment::Marked> marked);
@@ -70,6 +71,7 @@ class SegmentTable {
     [[nodiscard]] std::uint32_t spare_count() const {
         return static_cast<std::uint32_t>(spares_.size());
     }
+    [[nodiscard]] bool has_written_spare() const;
     // Files that there are.
     [[nodiscard]] std::uint32_t files_count() const;
 
@@ -80,6 +82,7 @@ class SegmentTable {
     void seal(std::uint32_t index);   // a write failed
     void seal_all();                  // nothing is written to any of those that there are
     bool seal_spare();                // one fewer; false: there is none
+    void seal_spares_not_written();   // of those that had a life
     // A sealed one that is not needed any more: the owner deletes its file, then says discarded();
     // leave() if that takes a while. Nothing: there is none.
     [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;

@@ -46,6 +46,7 @@ class SegmentSupply {
         int descriptor = -1;
         std::uint64_t size_bytes = 0;
         int error = 0;
+        bool is_written = true; // the segment: through; writes to it change no metadata
         spool::SegmentName home = {};
     };
 

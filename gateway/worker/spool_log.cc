@@ -231,6 +231,7 @@ ReadRecord SpoolLog::judge(const Reading& reading) const {
 
 void SpoolLog::run() {
     take_news();
+    leave_unwritten_segments();
     write();
     request_segments();
     discard_segments();
@@ -244,7 +245,7 @@ void SpoolLog::take_news() {
             is_requested_ = false;
             growth_error_ = lost_ = 0;
             is_over_ = news.error != 0;
-            table_.add(news.descriptor, news.size_bytes);
+            table_.add(news.descriptor, news.size_bytes, news.is_written);
             break;
         case SegmentSupply::News::Kind::failed:
             is_requested_ = false;
@@ -271,6 +272,19 @@ void SpoolLog::take_news() {
             break;
         }
     }
+}
+
+// Mail outran the writing through of its segment, as it does after a start: that is made good as soon
+// as there is a better one, at the cost of the room in it until its messages are gone.
+void SpoolLog::leave_unwritten_segments() {
+    if (growth_error_ != 0 || is_over_ ||
+        table_.files_count() * segments_that_are_few > segments_max()) {
+        return;
+    }
+    if (table_.has_written_spare()) {
+        journal_.leave_unwritten_segment();
+    }
+    table_.seal_spares_not_written(); // another file takes its place
 }
 
 void SpoolLog::write() {

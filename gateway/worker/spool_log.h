@@ -116,6 +116,9 @@ class SpoolLog {
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
+    // A segment that is merely allocated is left, with what room it has, in a spool of at least so
+    // many times the segments that there are.
+    static constexpr std::uint32_t segments_that_are_few = 4;
 
   private:
     struct Reading {
@@ -131,6 +134,7 @@ class SpoolLog {
     };
 
     void take_news();
+    void leave_unwritten_segments();
     [[nodiscard]] bool wants_spare() const;
     void request_segments();
     void discard_segments();

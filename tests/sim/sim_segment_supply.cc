@@ -24,9 +24,9 @@ class SimSegments::Supply final : public SegmentSupply {
             is_answered_ = false;
         }
         const Duration time = segments_.options_.request_time / (at_once ? 10 : 1);
-        segments_.later(time, [this] {
+        segments_.later(time, [this, at_once] {
             if (!std::exchange(is_answered_, true)) {
-                segments_.create(worker_);
+                segments_.create(worker_, !at_once);
             }
         });
     }
@@ -87,7 +87,7 @@ void SimSegments::later(Duration time, std::function<void()> action) {
     });
 }
 
-void SimSegments::create(std::uint32_t worker) {
+void SimSegments::create(std::uint32_t worker, bool is_written) {
     if (request_error != 0 || disk_.files().size() >= options_.files_max) {
         tell(worker,
              {.kind = News::Kind::failed, .error = request_error != 0 ? request_error : ENOSPC});
@@ -95,8 +95,10 @@ void SimSegments::create(std::uint32_t worker) {
     }
     const int file = disk_.create(options_.segment_bytes);
     own_[file] = worker;
-    tell(worker,
-         {.kind = News::Kind::segment, .descriptor = file, .size_bytes = options_.segment_bytes});
+    tell(worker, {.kind = News::Kind::segment,
+                  .descriptor = file,
+                  .size_bytes = options_.segment_bytes,
+                  .is_written = is_written});
 }
 
 void SimSegments::discard(int file) {

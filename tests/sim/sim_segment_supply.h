@@ -67,7 +67,7 @@ class SimSegments {
 
   private:
     class Supply;
-    void create(std::uint32_t worker);
+    void create(std::uint32_t worker, bool is_written);
     void discard(int file);
     void delete_unneeded();
     void tell(std::uint32_t worker, const worker::SegmentSupply::News& news);

@@ -399,6 +399,23 @@ TEST(Spool, TheSmallestSpoolTakesMailOnAndOn) {
     rig.finish();
 }
 
+// The first segment is given out before it is written through, since mail may wait for it.
+TEST(Spool, ASegmentThatIsMerelyAllocatedGivesWayToABetterOne) {
+    RigOptions options = spooling();
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    EXPECT_TRUE(rig.run_until([&] { return !rig.disk.files().empty(); }));
+    const int first = rig.disk.files().front();
+    EXPECT_TRUE(send_message(rig, client, "one\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    EXPECT_TRUE(send_message(rig, client, "two\r\n", "<u@two.example>").starts_with("250"));
+    ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == 2 && rig.queued() == 0; }));
+    rig.run_for(1s);
+    EXPECT_EQ(std::ranges::count(rig.disk.files(), first), 0);
+    rig.finish();
+}
+
 TEST(Spool, TheSmallestSpoolThatWasFullTakesMailAgain) {
     RigOptions options = spooling();
     options.segments_max = 4;

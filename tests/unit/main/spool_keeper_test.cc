@@ -82,6 +82,7 @@ TEST_F(SpoolKeeperTest, SegmentIsWholeWrittenThroughAndSynchronous) {
     const News news = ask(false);
     ASSERT_EQ(news.kind, News::Kind::segment);
     EXPECT_EQ(news.size_bytes, segment_bytes);
+    EXPECT_TRUE(news.is_written);
     struct stat status{};
     ASSERT_EQ(::fstat(news.descriptor, &status), 0);
     EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), segment_bytes);
@@ -105,6 +106,7 @@ TEST_F(SpoolKeeperTest, WhoseMailWaitsIsServedFirst) {
     ASSERT_EQ(::fstat(hurried.descriptor, &status), 0);
     EXPECT_GE(static_cast<std::uint64_t>(status.st_blocks) * 512, segment_bytes)
         << "a full disk is met now, not by a commit";
+    EXPECT_FALSE(hurried.is_written);
     EXPECT_EQ(next(0).kind, News::Kind::segment);
     EXPECT_EQ(folder.all(), (Names{"00000001/w0000-000001.seg", "00000001/w0001-000001.seg"}));
 }

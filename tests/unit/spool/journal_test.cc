@@ -103,6 +103,29 @@ TEST_F(JournalTest, WhatIsAppendedWhileAWriteIsUnderWayGoesTogether) {
     EXPECT_EQ(told.take(), "durable 2\n");
 }
 
+TEST_F(JournalTest, ASegmentThatIsMerelyAllocatedCanBeLeft) {
+    SegmentTable other{1, 0};
+    (void)other.add(disk.create(segment_bytes), segment_bytes, false);
+    (void)other.add(disk.create(segment_bytes), segment_bytes);
+    Journal leaving{pool, other, [] { return Nonce{std::byte{1}}; }};
+    const auto append_and_write = [&](std::uint64_t id) {
+        EXPECT_EQ(leaving.append({.type = RecordType::message, .id = id}, as_bytes("head"), {}),
+                  Commit::Append::taken);
+        while (writes.begin(leaving, now) > 0) {
+            writes.end(0, leaving, now, told);
+        }
+    };
+    append_and_write(1);
+    leaving.leave_unwritten_segment();
+    append_and_write(2);
+    leaving.leave_unwritten_segment();
+    append_and_write(3);
+    EXPECT_EQ(told.take(), "durable 1\ndurable 2\ndurable 3\n");
+    EXPECT_EQ(told.places[1].segment, 0U);
+    EXPECT_EQ(told.places[2].segment, 1U);
+    EXPECT_EQ(told.places[3].segment, 1U) << "only those are left";
+}
+
 TEST_F(JournalTest, AtMostSoManyWritesAreUnderWay) {
     begin();
     for (std::uint64_t id = 2; id < 2 + writes_max; ++id) {

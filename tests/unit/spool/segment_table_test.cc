@@ -43,6 +43,22 @@ TEST_F(SegmentTableTest, WhatIsHeldIsNotUsedAgain) {
     EXPECT_EQ(table.spare_count(), 3U);
 }
 
+TEST_F(SegmentTableTest, OneThatIsMerelyAllocatedIsNotUsedAgain) {
+    SegmentTable allocated{7, 2};
+    (void)allocated.add(100, 1024 * 1024, false);
+    (void)allocated.add(101, 1024 * 1024, false);
+    EXPECT_FALSE(allocated.has_written_spare());
+    allocated.seal_spares_not_written();
+    EXPECT_EQ(allocated.spare_count(), 2U) << "they were not used yet";
+    const auto first = allocated.open(Nonce{});
+    ASSERT_TRUE(first);
+    allocated.opened(*first);
+    allocated.close(*first);
+    allocated.seal_spares_not_written();
+    EXPECT_EQ(allocated.next_to_discard(), first);
+    EXPECT_EQ(allocated.spare_count(), 1U);
+}
+
 TEST_F(SegmentTableTest, AMarkIsKeptUntilTheHeaderOfItsHomesNextLifeIsDurable) {
     const std::uint32_t home = begin();
     const SegmentName home_name = table.at(home).name;
