@@ -176,7 +176,8 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
         }
         std::size_t over = 0;
         for (const spool::RecoveredMessage::Recipient& recipient : message.settled) {
-            index_.settle(slot, recipient.index, recipient.state, recipient.reply, recipient.reply);
+            index_.settle(slot, recipient.index, recipient.state, recipient.reply,
+                          recipient.reply.substr(0, 3));
             ++over;
         }
         if (message.is_on_hold) {
