@@ -89,6 +89,8 @@ std::vector<worker::Inbox> RunSpool::recovered() {
     return parts;
 }
 
+std::optional<std::uint64_t> RunSpool::unread_bytes() const {
+    return recovery_ != nullptr ? std::optional(recovery_->bytes_left()) : std::nullopt;
 std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> workers) const {
     for (const observe::WorkerCounters* worker : workers) {
         if (worker->spool_takes_mail.value() != 0) {
