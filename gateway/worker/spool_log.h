@@ -7,6 +7,9 @@
 // Segments: own ones by their number in the SegmentTable, those of earlier runs (adopt()) by a number
 //           with adopted_segment set. Spare ones are asked for ahead of need, in the background; when
 //           mail waits for one, at once.
+// Too full: where no segment has room for marks (many were written, or writes failed in all of them),
+//           the spool could not empty itself: more are asked for, beyond segments_max. New mail gets
+//           nothing of these.
 // Room:     what new mail may still take: what is left in segments, and in those that may still be
 //           made. One segment is kept for marks, so that a full spool can empty itself.
 // Bound:    reads by their callers; each holds the record's size in pool memory.
@@ -131,6 +134,7 @@ class SpoolLog {
     };
 
     void take_news();
+    [[nodiscard]] bool may_request() const;
     [[nodiscard]] bool wants_spare() const;
     void request_segments();
     void discard_segments();
