@@ -323,8 +323,10 @@ void SpoolLog::count_held(std::uint64_t bytes) {
 }
 
 void SpoolLog::discard_segments() {
-    // One too many stays: what failed may grow again.
-    while (table_.files_count() > segments_max() + 1 && table_.seal_spare()) {
+    // One too many stays: what failed may grow again. So does the last spare one: it may be all that
+    // marks can be written to.
+    while (table_.files_count() > segments_max() + 1 && table_.spare_count() > spool::spares_kept &&
+           table_.seal_spare()) {
     }
     while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
         options_.supply->discard(table_.at(*index).descriptor);

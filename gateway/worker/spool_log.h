@@ -8,8 +8,8 @@
 //           with adopted_segment set. Spare ones are asked for ahead of need, in the background; when
 //           mail waits for one, at once.
 // Too full: where no segment has room for marks (many were written, or writes failed in all of them),
-//           the spool could not empty itself: more are asked for, beyond segments_max. New mail gets
-//           nothing of these.
+//           the spool could not empty itself: more are asked for, one by one, at most as many again as
+//           segments_max. New mail gets nothing of these.
 // Room:     what new mail may still take: what is left in segments, and in those that may still be
 //           made. One segment is kept for marks, so that a full spool can empty itself.
 // Bound:    reads by their callers; each holds the record's size in pool memory.
