@@ -98,6 +98,7 @@ struct List {
     std::string_view key; // of its entries in JSON
     std::string (*heading)();
     std::optional<admin::ListPage> (*read)(std::string_view json);
+    std::string_view partial_note = {}; // what a list says that isn't complete; empty: each one is
 };
 
 // Page after page, printed as they come. `limit` 0: all.
@@ -106,6 +107,7 @@ int show_pages(const HttpTarget& admin, const List& list, std::string_view param
     std::uint64_t printed = 0;
     std::string cursor;
     bool is_first = true;
+    bool is_complete = true;
     do {
         const std::uint64_t wanted = limit == 0 ? page_rows : std::min(limit - printed, page_rows);
         std::string path = fmt::format("{}?limit={}{}", list.path, wanted, parameters);
@@ -136,11 +138,21 @@ int show_pages(const HttpTarget& admin, const List& list, std::string_view param
             text += page->lines;
         }
         cursor = page->cursor;
+        is_complete = is_complete && page->is_complete;
         if (!print(text)) {
             return 1;
         }
     } while (!cursor.empty() && printed != limit);
-    return !as_json || print("\n]}\n") ? end_of_output() : 1;
+    const std::string_view end = list.partial_note.empty() ? "\n]}\n"
+                                 : is_complete             ? "\n],\"complete\":true}\n"
+                                                           : "\n],\"complete\":false}\n";
+    if ((as_json && !print(end)) || end_of_output() != 0) {
+        return 1;
+    }
+    if (!is_complete) {
+        fmt::print(stderr, "ringmx: {}\n", list.partial_note);
+    }
+    return 0;
 }
 
 } // namespace
@@ -157,8 +169,14 @@ int ask_queue_list(const HttpTarget& admin, const QueueFilters& filters, std::ui
             fmt::format_to(std::back_inserter(rest), "&{}={}", name, percent_encoded(value));
         }
     }
-    constexpr List list{"/api/queue", "queue list", "messages", admin::queue_heading,
-                        admin::read_queue_page};
+    constexpr List list{
+        "/api/queue",
+        "queue list",
+        "messages",
+        admin::queue_heading,
+        admin::read_queue_page,
+        "the list is not complete: what earlier runs left is still read, see ringmx "
+        "status; ask again"};
     return show_pages(admin, list, rest, limit, as_json);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "config/config.h"
+#include "spool_sizes.h"
+#include "startup.h"
 
 namespace ringmx {
 
@@ -60,6 +62,12 @@ read_configuration(const std::string& path, config::Purpose purpose) {
     }
     for (std::string& warning : config::machine_warnings(*configuration.settings, purpose)) {
         configuration.warnings.push_back(std::move(warning));
+    }
+    if (spools(*configuration.settings)) {
+        for (std::string& warning :
+             spool_size_warnings(*configuration.settings, workers_count(*configuration.settings))) {
+            configuration.warnings.push_back(std::move(warning));
+        }
     }
     configuration.routes = std::make_shared<const policy::Routes>(std::move(*routes));
     return configuration;

@@ -88,6 +88,7 @@ void Control::append_metrics(std::string& out) const {
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
     source.started_at = started_at_;
     source.wall_now = port_->wall_time();
+    source.spool_unread_bytes = spool_ != nullptr ? spool_->unread_bytes() : std::nullopt;
     source.log_records_dropped_total = log_.dropped_total();
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         source.log_records_dropped_total += worker->log().dropped_total();
@@ -105,6 +106,7 @@ void Control::append_status(std::string& out) const {
     source.wall_now = port_->wall_time();
     source.now = loop_.now();
     source.unready = unready();
+    source.unread_bytes = spool_ != nullptr ? spool_->unread_bytes() : std::nullopt;
     source.workers = counters_;
     source.backends = &lasting_.counters;
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };

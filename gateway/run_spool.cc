@@ -33,14 +33,7 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
     }
     const SpoolSizes sizes =
         SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes, workers);
-    std::unique_ptr<RunSpool> made(new RunSpool(std::move(*directory), sizes, workers));
-    const std::uint64_t least = sizes.segment_bytes * sizes.segments_max * workers;
-    if (least > settings.spool.max_size_bytes) {
-        made->notices_.add(LogLevel::warning,
-                           fmt::format("/spool/max_size: too little for {} worker{}: {} MiB counts",
-                                       workers, workers == 1 ? "" : "s", least >> 20U));
-    }
-    return made;
+    return std::unique_ptr<RunSpool>(new RunSpool(std::move(*directory), sizes, workers));
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {
@@ -87,6 +80,10 @@ std::vector<worker::Inbox> RunSpool::recovered() {
                         bytes >> 20U, count, count == 1 ? "" : "s"));
     }
     return parts;
+}
+
+std::optional<std::uint64_t> RunSpool::unread_bytes() const {
+    return recovery_ != nullptr ? std::optional(recovery_->bytes_left()) : std::nullopt;
 }
 
 std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> workers) const {

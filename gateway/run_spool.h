@@ -40,6 +40,8 @@ class RunSpool {
     [[nodiscard]] std::vector<worker::Inbox> recovered();
     [[nodiscard]] std::uint32_t generation() const { return generation_; }
     [[nodiscard]] bool is_recovering() const { return recovery_ != nullptr; }
+    // What is still to be read of what earlier runs left; nothing: that is with the workers.
+    [[nodiscard]] std::optional<std::uint64_t> unread_bytes() const;
     [[nodiscard]] std::vector<SpoolNotice> take_notices() { return notices_.take(); }
     // Why no worker takes mail into it; empty: one does.
     [[nodiscard]] std::string

@@ -119,8 +119,8 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
       adopted_(directory_, notices) {
     RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
     for (ring::Waker* const waker : wakers) {
-        supplies_.push_back(
-            std::make_unique<Supply>(*this, *waker, sizes.segments_max + sizes.held_segments_max));
+        supplies_.push_back(std::make_unique<Supply>(
+            *this, *waker, 2 * (sizes.segments_max + sizes.held_segments_max)));
     }
 }
 
@@ -258,7 +258,7 @@ void SpoolKeeper::begin(std::uint32_t worker) {
 // By one segment more. Earlier runs' files only get fewer.
 bool SpoolKeeper::would_be_over() {
     if (!has_earlier_) {
-        return false; // no worker asks for more than its part
+        return false; // no worker asks for more than its part but for marks
     }
     const std::uint64_t earlier =
         bytes_of_runs_before(directory_.generation(), directory_.directory());

@@ -17,7 +17,7 @@
 // Life:   construct, supply() to the workers, start(); adopt() once; stop() when every worker has left
 //         its loop, before its ring ends: a waker is the ring's. Supplies may be called until the
 //         keeper is destroyed.
-// Bound:  at most segments_max discards on their way.
+// Bound:  at most as many discards on their way as a worker may have segments.
 // Thread: main's, save supplies (their worker's) and the work itself.
 // Errors: News::failed and notices.
 #pragma once

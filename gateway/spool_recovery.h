@@ -16,6 +16,7 @@
 #include "spool_directory.h"
 #include "spool_notices.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -69,6 +70,9 @@ class SpoolRecovery {
     // How far it is; the total is known once all folders have been listed.
     [[nodiscard]] std::uint64_t bytes_read() const { return bytes_read_.load(relaxed); }
     [[nodiscard]] std::uint64_t bytes_total() const { return bytes_total_.load(relaxed); }
+    [[nodiscard]] std::uint64_t bytes_left() const {
+        return bytes_total() - std::min(bytes_read(), bytes_total());
+    }
 
   private:
     static constexpr auto relaxed = std::memory_order_relaxed;

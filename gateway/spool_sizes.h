@@ -7,7 +7,11 @@
 // Errors: none; a max_size too small for four segments a worker is exceeded.
 #pragma once
 
+#include "base/settings/settings.h"
+
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace ringmx {
 
@@ -22,6 +26,13 @@ struct SpoolSizes {
     // `held_bytes_max`: spool.held.max_size.
     [[nodiscard]] static SpoolSizes of(std::uint64_t max_size_bytes, std::uint64_t held_bytes_max,
                                        std::uint32_t workers);
+    // What a worker takes of new mail while it has none: a message that is larger gets 452 at MAIL for
+    // ever.
+    [[nodiscard]] std::uint64_t room_bytes() const;
 };
+
+// What an operator should know of a spool's size, "POINTER: what".
+[[nodiscard]] std::vector<std::string> spool_size_warnings(const Settings& settings,
+                                                           std::uint32_t workers);
 
 } // namespace ringmx

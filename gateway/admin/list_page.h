@@ -12,6 +12,7 @@ struct ListPage {
     std::vector<std::string> entries; // each one's object, as it came
     std::string lines;                // a line for each
     std::string cursor;               // empty: this was the last page
+    bool is_complete = true;          // else what earlier runs left was still being read
 };
 
 } // namespace ringmx::admin

@@ -44,6 +44,7 @@ std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket t
     if (rounds_.is_full()) {
         return text_response(503, Rounds::too_many);
     }
+    open.is_partial = options_.is_recovering();
     const Round& begun = rounds_.begin(std::move(open), options_.workers, options_.workers);
     for (std::uint32_t worker = 0; worker < options_.workers; ++worker) {
         QueueQuestion question = begun.question;
@@ -89,8 +90,8 @@ HttpResponse QueueDesk::respond(const Round& open) const {
         return retried(count);
     }
     if (done == none) {
-        return options_.is_recovering() ? text_response(503, still_reading)
-                                        : text_response(404, unknown_message);
+        return open.is_partial ? text_response(503, still_reading)
+                               : text_response(404, unknown_message);
     }
     std::string body;
     JsonWriter json(body);
@@ -148,6 +149,7 @@ HttpResponse QueueDesk::list_page(const Round& open) const {
     } else {
         json.text("cursor", cursor_of(std::move(next)));
     }
+    json.boolean("complete", !open.is_partial);
     json.close('}');
     return json_response(std::move(body));
 }

@@ -2,6 +2,8 @@
 //
 //   ask(request, ticket) ─▶ post() to each worker ··· take(answer) from each ─▶ reply(ticket, response)
 //
+// Earlier: what earlier runs left is not in the queue until all of it has been read. Who was asked before
+//          that does not know: no id is unknown then (503), and a list says that it isn't complete.
 // Lists:   merged in order of acceptance. A cursor names a place in each worker's part, and the run: after
 //          a restart an old one is refused, since ages have begun anew.
 // Bound:   of Rounds; more are refused with 503.
@@ -31,7 +33,7 @@ class QueueDesk {
         std::uint32_t run = 0;     // no other one of this spool has the same
         std::function<void(std::uint32_t worker, QueueQuestion question)> post;
         std::function<void(Ticket ticket, HttpResponse response)> reply;
-        // Whether what earlier runs left is still read: no id is unknown until then.
+        // Whether what earlier runs left is still read.
         std::function<bool()> is_recovering = [] { return false; };
     };
 

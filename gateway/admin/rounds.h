@@ -33,6 +33,7 @@ template <typename Question, typename Answer> class Rounds {
         std::vector<std::uint64_t> after = {}; // of a list, by worker
         std::vector<Answer> answers = {};      // by worker
         std::uint32_t missing = 0;
+        bool is_partial = false; // when it was asked there was more that nobody could know of
     };
 
     [[nodiscard]] bool is_full() const { return open_.size() == rounds_max; }

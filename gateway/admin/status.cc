@@ -52,6 +52,8 @@ void append_queue(JsonWriter& json, const StatusSource& source) {
     json.number("bytes", sum([](const auto& each) { return each.queue_bytes.value(); }));
     json.seconds("oldest_seconds", oldest == 0 ? Duration{} : std::max(age, Duration{}));
     json.number("room_bytes", sum([](const auto& each) { return each.spool_room_bytes.value(); }));
+    json.boolean("complete", !source.unread_bytes);
+    json.number("unread_bytes", source.unread_bytes.value_or(0));
     json.open('{', "states");
     for (std::size_t state = 0; state < queue_states_count; ++state) {
         json.number(name_of(static_cast<QueueState>(state)), sum([state](const auto& each) {

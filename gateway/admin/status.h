@@ -8,7 +8,9 @@
 #include "base/instant.h"
 #include "observe/counters.h"
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +24,8 @@ struct StatusSource {
     WallTime wall_now{};
     Instant now{};
     std::string unready; // empty: ready
+    // Of what earlier runs left, while it is read: their messages are not counted yet.
+    std::optional<std::uint64_t> unread_bytes = {};
     std::span<const observe::WorkerCounters* const> workers;
     const observe::BackendRegistry* backends = nullptr;
     std::function<bool(const observe::BackendRow&)> backend_up; // unset: all are up

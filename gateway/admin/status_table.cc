@@ -45,6 +45,13 @@ void append_queue(std::string& out, const element& root) {
     if (root["queue"].get(queue) != simdjson::SUCCESS) {
         return; // of a version that had none
     }
+    bool is_complete = true;
+    if (queue["complete"].get(is_complete) == simdjson::SUCCESS && !is_complete) {
+        fmt::format_to(std::back_inserter(out),
+                       "queue        what earlier runs left is still read, {} to go, and not "
+                       "counted here\n",
+                       size_text(number_at(queue, "unread_bytes")));
+    }
     const std::uint64_t messages = count_at(queue, "messages");
     fmt::format_to(std::back_inserter(out), "queue        {} messages, {}", messages,
                    size_text(number_at(queue, "bytes")));

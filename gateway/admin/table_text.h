@@ -95,6 +95,8 @@ template <typename LineOf>
     if (root["cursor"].get(cursor) == simdjson::SUCCESS) {
         page.cursor = cursor;
     }
+    bool is_complete = true;
+    page.is_complete = root["complete"].get(is_complete) != simdjson::SUCCESS || is_complete;
     return page;
 }
 

@@ -22,7 +22,16 @@ std::string_view cut(std::string_view text) {
 } // namespace
 
 std::uint16_t ReplyTable::take(std::string_view text, std::string_view fallback) {
-    const std::uint16_t index = take_if_room(cut(text), texts_max - fallbacks_reserved);
+    return take_within(text, fallback, texts_max - fallbacks_reserved);
+}
+
+std::uint16_t ReplyTable::take_lesser(std::string_view text, std::string_view fallback) {
+    return take_within(text, fallback, lesser_max);
+}
+
+std::uint16_t ReplyTable::take_within(std::string_view text, std::string_view fallback,
+                                      std::size_t room) {
+    const std::uint16_t index = take_if_room(cut(text), room);
     return index != 0 || text.empty() ? index : take_if_room(cut(fallback), texts_max);
 }
 

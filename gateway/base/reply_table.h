@@ -21,10 +21,13 @@ class ReplyTable {
   public:
     static constexpr std::size_t texts_max = 4096;
     static constexpr std::size_t fallbacks_reserved = 64; // a code and a phase each
+    static constexpr std::size_t lesser_max = texts_max / 2;
     static constexpr std::size_t text_bytes_max = 256;
 
     // 0: no text.
     [[nodiscard]] std::uint16_t take(std::string_view text, std::string_view fallback);
+    // What is less wanted than why something failed: half of the places are not for it.
+    [[nodiscard]] std::uint16_t take_lesser(std::string_view text, std::string_view fallback);
     void release(std::uint16_t index); // one take()
     [[nodiscard]] std::string_view text(std::uint16_t index) const;
 
@@ -40,6 +43,8 @@ class ReplyTable {
     };
     using Texts = std::unordered_map<std::string, Use, Hash, std::equal_to<>>;
 
+    [[nodiscard]] std::uint16_t take_within(std::string_view text, std::string_view fallback,
+                                            std::size_t room);
     [[nodiscard]] std::uint16_t take_if_room(std::string_view text, std::size_t room);
 
     Texts texts_;

@@ -221,7 +221,7 @@ void warn_of_retries(const Settings& settings, std::vector<std::string>& warning
     }
     if (retry.expire < std::min(retry.initial, retry.maximum)) {
         warnings.emplace_back("/spool/retry/expire: before the first retry is due: mail that a "
-                              "backend puts off fails at once");
+                              "backend puts off is tried once more, when it expires");
     }
 }
 

@@ -246,6 +246,11 @@ void append_queue(Page& page, const MetricsSource& source) {
                  &WorkerCounters::spool_failures_total);
     append_gauge(page, workers, "ringmx_spool_room_bytes", "What new mail may still take.",
                  &WorkerCounters::spool_room_bytes);
+    page.begin("ringmx_spool_recovering", "gauge",
+               "1 while what earlier runs left is read: it is not in the queue yet.");
+    page.sample({}, source.spool_unread_bytes ? 1 : 0);
+    page.begin("ringmx_spool_unread_bytes", "gauge", "What is still to be read of that.");
+    page.sample({}, source.spool_unread_bytes.value_or(0));
     page.begin("ringmx_spool_commit_seconds", "histogram",
                "From handing a write to the kernel to its end.");
     HistogramSum sum;

@@ -10,7 +10,9 @@
 #include "base/instant.h"
 #include "observe/counters.h"
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +29,8 @@ struct MetricsSource {
         backend_up; // asked for configured backends only; unset: all are up
     WallTime started_at{};
     WallTime wall_now{};
+    // Of what earlier runs left in the spool, while it is read.
+    std::optional<std::uint64_t> spool_unread_bytes = {};
     std::uint64_t log_records_dropped_total = 0; // of logs that belong to no worker
     std::uint64_t config_reloads_total = 0;
     std::uint64_t config_reload_failures_total = 0;

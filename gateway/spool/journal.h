@@ -42,6 +42,10 @@ namespace ringmx::spool {
 inline constexpr std::size_t writes_max = 4; // 2 to 4 scale; more gain nothing
 inline constexpr Duration lazy_time = 100ms;
 inline constexpr std::uint32_t spares_kept = 1;
+// New mail leaves free what commits that are gathered or under way may still take.
+inline constexpr std::uint64_t room_kept_bytes = 2 * commit_bytes_max;
+// What a message takes beside its content, with padding.
+inline constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 
 // Where a record stands.
 struct RecordPlace {

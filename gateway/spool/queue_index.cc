@@ -243,7 +243,10 @@ void QueueIndex::settle(Slot slot, std::uint32_t recipient, RecipientState state
     std::vector<QueueExtra::Settled>& settled = make_extra(slot).settled;
     const auto place = std::ranges::lower_bound(settled, recipient, {}, //
                                                 &QueueExtra::Settled::recipient);
-    const std::uint16_t reply = replies_.take(text, fallback);
+    // Each message that was delivered may have a text of its own, its number there.
+    const std::uint16_t reply = state == RecipientState::delivered
+                                    ? replies_.take_lesser(text, fallback)
+                                    : replies_.take(text, fallback);
     if (place != settled.end() && place->recipient == recipient) {
         replies_.release(place->reply);
         *place = {recipient, state, reply};

@@ -44,7 +44,7 @@ struct StoredRecipient {
     RecipientState state = RecipientState::pending;
     std::uint8_t notify = 0;             // NOTIFY's bits, see smtp/envelope.h; 0: unstated
     std::string original_recipient = {}; // ORCPT as given
-    std::string last_reply = {};         // of a failed one
+    std::string last_reply = {};         // of one that does not pend
 };
 
 struct ChunkPlace {

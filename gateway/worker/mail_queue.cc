@@ -25,9 +25,6 @@ constexpr std::uint32_t slots_max = (1U << 24U) - 1;
 constexpr std::uint32_t no_index = UINT32_MAX;
 // Reserved where MAIL doesn't say the size: with its padding any small message has room.
 constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
-constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
-// What commits that are gathered or under way may still take.
-constexpr std::uint64_t room_kept_bytes = 2 * spool::commit_bytes_max;
 
 // Of Commit::Record::owner and the owner of a mark, above a Handle.
 enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command, report };
@@ -79,12 +76,12 @@ std::uint64_t MailQueue::next_id() {
 }
 
 std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
-    return mail.declared_size_bytes ? *mail.declared_size_bytes + room_overhead_bytes
+    return mail.declared_size_bytes ? *mail.declared_size_bytes + spool::room_overhead_bytes
                                     : room_unstated_bytes;
 }
 
 bool MailQueue::has_room(std::uint64_t bytes) const {
-    return !log_.is_over() && log_.room_bytes() >= reserved_bytes_ + bytes + room_kept_bytes;
+    return !log_.is_over() && log_.room_bytes() >= reserved_bytes_ + bytes + spool::room_kept_bytes;
 }
 
 std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
@@ -131,7 +128,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
 // failed.
 bool MailQueue::has_room_for_report(std::uint64_t bytes) const {
     return log_.error() == 0 &&
-           log_.room_bytes() + spool::commit_bytes_max >= bytes + room_kept_bytes;
+           log_.room_bytes() + spool::commit_bytes_max >= bytes + spool::room_kept_bytes;
 }
 
 // At once and from memory, unless it would only wait there.
@@ -176,7 +173,8 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
         }
         std::size_t over = 0;
         for (const spool::RecoveredMessage::Recipient& recipient : message.settled) {
-            index_.settle(slot, recipient.index, recipient.state, recipient.reply, recipient.reply);
+            index_.settle(slot, recipient.index, recipient.state, recipient.reply,
+                          recipient.reply.substr(0, 3));
             ++over;
         }
         if (message.is_on_hold) {
@@ -511,7 +509,7 @@ void MailQueue::count_queue() {
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
     const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
     counters.spool_room_bytes.set(
-        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_ + room_kept_bytes)));
+        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_ + spool::room_kept_bytes)));
     counters.spool_error.set(log_.error());
     counters.spool_takes_mail.set(log_.error() == 0 && has_room(room_unstated_bytes) ? 1 : 0);
 }

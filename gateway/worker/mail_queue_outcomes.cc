@@ -173,8 +173,7 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
             end_message(slot, one.kind, one.recipient);
             return;
         }
-        const bool has_failed = one.kind == MarkKind::failed;
-        const std::string reply = has_failed ? dispatch.outcomes()[one.recipient].reply : "";
+        const std::string_view reply = dispatch.outcomes()[one.recipient].reply;
         append_mark(slot, one.kind, one.recipient, reply);
         index_.settle(slot, one.recipient, state_after(one.kind), reply, reply.substr(0, 3));
     }

@@ -50,11 +50,12 @@ SpoolLog::~SpoolLog() {
 
 std::uint64_t SpoolLog::room_bytes() const {
     const std::uint64_t each = options_.segment_bytes - spool::block_bytes;
-    const std::uint64_t written = journal_.room_bytes() + table_.reclaimable_count() * each;
+    const std::uint32_t files = table_.files_count();
+    std::uint64_t written = journal_.room_bytes() + table_.reclaimable_count() * each;
+    written -= std::min(written, (files - std::min(files, segments_max())) * each);
     if (growth_error_ != 0) {
         return written;
     }
-    const std::uint32_t files = table_.files_count();
     const std::uint32_t growth = segments_max() - std::min(files, segments_max());
     const std::uint32_t kept =
         spool::spares_kept - std::min(table_.spare_count(), spool::spares_kept);
@@ -244,6 +245,7 @@ void SpoolLog::take_news() {
         case SegmentSupply::News::Kind::segment:
             is_requested_ = false;
             growth_error_ = lost_ = 0;
+            has_no_segment_ = false;
             is_over_ = news.error != 0;
             table_.add(news.descriptor, news.size_bytes, news.is_written);
             break;
@@ -309,15 +311,20 @@ void SpoolLog::write() {
 
 void SpoolLog::request_segments() {
     // The first one is wanted now whoever waits for it.
-    const bool at_once = journal_.wants_segment() || table_.count() == 0;
-    if (is_requested_ ? is_urgent_ || !at_once
-                      : loop_.now() < request_at_ || table_.files_count() >= segments_max() ||
-                            (!at_once && !wants_spare())) {
+    const bool at_once = journal_.wants_segment() || has_no_segment_ || table_.count() == 0;
+    if (is_requested_
+            ? is_urgent_ || !at_once
+            : loop_.now() < request_at_ || !may_request() || (!at_once && !wants_spare())) {
         return;
     }
     is_requested_ = true;
     is_urgent_ = at_once;
     options_.supply->request(at_once);
+}
+
+// As many again as there may be are for marks, so that a spool that is too full empties itself.
+bool SpoolLog::may_request() const {
+    return table_.files_count() < (has_no_segment_ ? 2 : 1) * segments_max();
 }
 
 // That the spool is not over its size any more is told by a segment alone.
@@ -330,8 +337,10 @@ void SpoolLog::count_held(std::uint64_t bytes) {
 }
 
 void SpoolLog::discard_segments() {
-    // One too many stays: what failed may grow again.
-    while (table_.files_count() > segments_max() + 1 && table_.seal_spare()) {
+    // One too many stays: what failed may grow again. So does the last spare one: it may be all that
+    // marks can be written to.
+    while (table_.files_count() > segments_max() + 1 && table_.spare_count() > spool::spares_kept &&
+           table_.seal_spare()) {
     }
     while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
         options_.supply->discard(table_.at(*index).descriptor);
@@ -340,8 +349,7 @@ void SpoolLog::discard_segments() {
 }
 
 Instant SpoolLog::deadline() const {
-    const bool wants_more =
-        !is_requested_ && table_.files_count() < segments_max() && wants_spare();
+    const bool wants_more = !is_requested_ && may_request() && (has_no_segment_ || wants_spare());
     // What is due already was tried by run(): it waits for a completion or for news.
     const Instant due = std::min(journal_.deadline(), wants_more ? request_at_ : never);
     return due > loop_.now() ? due : never;

@@ -7,6 +7,9 @@
 // Segments: own ones by their number in the SegmentTable, those of earlier runs (adopt()) by a number
 //           with adopted_segment set. Spare ones are asked for ahead of need, in the background; when
 //           mail waits for one, at once.
+// Too full: where no segment has room for marks (many were written, or writes failed in all of them),
+//           the spool could not empty itself: more are asked for, one by one, at most as many again as
+//           segments_max. New mail gets nothing of these.
 // Room:     what new mail may still take: what is left in segments, and in those that may still be
 //           made. One segment is kept for marks, so that a full spool can empty itself.
 // Bound:    reads by their callers; each holds the record's size in pool memory.
@@ -135,6 +138,7 @@ class SpoolLog {
 
     void take_news();
     void leave_unwritten_segments();
+    [[nodiscard]] bool may_request() const;
     [[nodiscard]] bool wants_spare() const;
     void request_segments();
     void discard_segments();

@@ -127,6 +127,17 @@ class CommandLine(EndToEnd):
             self.assertEqual(result.returncode, 0, result)
             self.assertRegex(result.stderr + result.stdout, word)
 
+    def test_check_warns_of_messages_that_the_spool_can_not_take(self):
+        def warned(acknowledge, **limits):
+            settings = self.valid(workers=2, listeners=[{"address": f"127.0.0.1:{free_port()}", "tls": "none", "acknowledge": acknowledge}],
+                                  spool={"directory": str(self.folder / "spool"), "max_size": "64MiB"}, limits=limits)
+            result = self.check(settings)
+            self.assertEqual(result.returncode, 0, result)
+            return "/limits/message_size: a message of 50.0 MiB can never be taken" in result.stderr + result.stdout
+        self.assertTrue(warned("spool", message_size="50MiB"))
+        self.assertFalse(warned("spool", message_size="5MiB"))
+        self.assertFalse(warned("backend", message_size="50MiB"))
+
     def test_check_opens_no_port(self):
         running, _ = self.simple()
         result = self.check(running.settings)

@@ -1,5 +1,6 @@
 """The queue as an operator sees and changes it: `ringmx queue`, /api/queue, `ringmx status`, and that changes outlive the process."""
 
+import fcntl
 import json
 import re
 import signal
@@ -24,11 +25,16 @@ class Queue(EndToEnd):
         self.killed = []
 
     def again(self, gateway, **changes):
-        """The same gateway after it was killed."""
+        """The same gateway after it was killed, with what it had."""
+        self.kill(gateway)
+        started = self.gateway({**gateway.settings, **changes})
+        wait_until(lambda: json.loads(started.get("/api/queue")[1])["complete"], what="a complete queue")
+        return started
+
+    def kill(self, gateway):
         gateway.signal(signal.SIGKILL)
         gateway.wait()
         self.killed.append(gateway)
-        return self.gateway({**gateway.settings, **changes})
 
     def _end(self, gateway):
         if gateway not in self.killed:
@@ -66,7 +72,7 @@ class Queue(EndToEnd):
 class WithoutASpool(Queue):
     def test_the_queue_is_empty(self):
         gateway, _ = self.simple()
-        self.assertEqual(gateway.get("/api/queue"), (200, '{"messages":[],"cursor":null}\n'))
+        self.assertEqual(gateway.get("/api/queue"), (200, '{"messages":[],"cursor":null,"complete":true}\n'))
         self.assertEqual(gateway.get("/api/queue/BBBBBBBBBBBBB")[0], 404)
         self.assertEqual(self.post(gateway, "/api/queue/BBBBBBBBBBBBB/remove")[0], 404)
         self.assertEqual(self.post(gateway, "/api/queue/retry"), (200, '{"retried":0}\n'))
@@ -170,6 +176,40 @@ class Looking(Queue):
                 client.sendall(b"GET /api/queue?recipient=example.com HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: self.queue(gateway, "list").returncode == 0, what="an end of the questions that nobody waits for")
         self.assertEqual(len(self.ids(gateway)), 20)
+
+
+class Recovering(Queue):
+    def leased(self, path):
+        """Whoever opens the file waits (at most 45 s) until the lease is given up."""
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGIO, before)
+        file = open(path, "r+b")
+        self.addCleanup(file.close)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        return file
+
+    def test_while_what_earlier_runs_left_is_read_it_is_said_that_the_queue_is_not_complete(self):
+        gateway = self.spooling()
+        earlier = self.send(gateway)
+        self.kill(gateway)
+        segments = sorted((self.folder / "spool").glob("*/*.seg"))
+        lease = self.leased(segments[0])
+        gateway = self.gateway(gateway.settings)
+        later = self.send(gateway)
+
+        def said():
+            page = json.loads(gateway.get("/api/queue")[1])
+            status = json.loads(gateway.get("/api/status")[1])["queue"]
+            table = run(BIN / "ringmx", "status", "--admin", f"127.0.0.1:{gateway.admin_port}").stdout
+            listed = self.queue(gateway, "list", "--json")
+            return [entry["id"] for entry in page["messages"]], page["complete"], status["complete"], gateway.metric("ringmx_spool_recovering"), \
+                "what earlier runs left is still read" in table, listed.returncode, json.loads(listed.stdout)["complete"], "the list is not complete" in listed.stderr
+        self.assertEqual(said(), ([later], False, False, 1, True, 0, False, True))
+        self.assertRegex(self.queue(gateway, "show", earlier).stderr, "still read: ask again")
+        fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        wait_until(lambda: json.loads(gateway.get("/api/queue")[1])["complete"], what="a complete queue")
+        self.assertEqual(said(), ([earlier, later], True, True, 0, False, 0, True, False))
+        self.assertEqual(gateway.metric("ringmx_spool_unread_bytes"), 0)
 
 
 class Changing(Queue):

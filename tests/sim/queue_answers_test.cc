@@ -147,6 +147,7 @@ TEST_F(QueueAnswers, ARowSaysWhatAnOperatorWantsToKnow) {
     rig.finish();
 }
 
+// And its own last reply, that of who took it too; after a restart those that pend begin anew.
 TEST_F(QueueAnswers, EachRecipientHasItsOwnState) {
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     backend.answer = [](const std::string& command) -> std::optional<std::string> {
@@ -157,15 +158,46 @@ TEST_F(QueueAnswers, EachRecipientHasItsOwnState) {
                                                           : std::nullopt;
     };
     const std::uint64_t id = send("<>", "<good@two.example> <bad@two.example> <slow@two.example>");
+    for (const bool is_restarted : {false, true}) {
+        if (is_restarted) {
+            backend.refuse_connections(true);
+            rig.restart(1, true);
+        }
+        rig.run_for(5s);
+        const QueueRow row = show(id);
+        EXPECT_EQ(row.sender, "");
+        ASSERT_EQ(row.recipients.size(), 3U);
+        EXPECT_EQ(row.recipients[0].state, RecipientState::delivered);
+        EXPECT_EQ(row.recipients[0].last_reply, "250 2.0.0 Taken by the backend");
+        EXPECT_EQ(row.recipients[1].state, RecipientState::failed);
+        EXPECT_EQ(row.recipients[1].last_reply, "550 5.1.1 no such user");
+        EXPECT_EQ(row.recipients[2].state, RecipientState::pending);
+        EXPECT_EQ(row.recipients[2].last_reply,
+                  is_restarted ? "451 4.4.1 No backend takes this message now, try again later"
+                               : "450 4.2.1 busy");
+    }
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
+    rig.reload([](Settings& settings) { settings.spool.on_failure = OnFailure::bounce; });
+    (void)rig.backend(Rig::first_address);
+    (void)rig.backend(Rig::second_address);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        if (command.starts_with("RCPT")) {
+            return command.find("bad@") != std::string::npos ? "550 5.1.1 no such user\r\n"
+                                                             : "450 4.2.1 busy\r\n";
+        }
+        return std::nullopt;
+    };
+    const std::uint64_t id = send("<s@one.example>", "<bad@two.example> <slow@two.example>");
     rig.run_for(5s);
     const QueueRow row = show(id);
-    EXPECT_EQ(row.sender, "");
-    ASSERT_EQ(row.recipients.size(), 3U);
-    EXPECT_EQ(row.recipients[0].state, RecipientState::delivered);
-    EXPECT_EQ(row.recipients[1].state, RecipientState::failed);
-    EXPECT_EQ(row.recipients[1].last_reply, "550 5.1.1 no such user");
-    EXPECT_EQ(row.recipients[2].state, RecipientState::pending);
-    EXPECT_EQ(row.recipients[2].last_reply, "450 4.2.1 busy");
+    ASSERT_EQ(row.recipients.size(), 2U);
+    EXPECT_EQ(row.recipients[0].state, RecipientState::removed);
+    EXPECT_EQ(row.recipients[0].last_reply, "550 5.1.1 no such user");
+    EXPECT_EQ(row.recipients[1].last_reply, "450 4.2.1 busy");
     rig.finish();
 }
 

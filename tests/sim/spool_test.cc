@@ -294,6 +294,30 @@ TEST(Spool, AMessageThatNobodyTakesExpires) {
     rig.finish();
 }
 
+// The time is used up: the last attempt is when it ends, not the one whose next would be too late.
+TEST(Spool, TheLastAttemptIsWhenTheMessageExpires) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.spool.retry.expire = 10min; };
+    Rig rig(options);
+    std::vector<WallTime> attempts;
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [&](const std::string& command) -> std::optional<std::string> {
+        if (!command.starts_with("RCPT")) {
+            return std::nullopt;
+        }
+        attempts.push_back(rig.port.wall_time());
+        return "450 4.2.0 later\r\n";
+    };
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1h);
+    ASSERT_GT(attempts.size(), 3U);                            // at 0, 30 s, 90 s, …
+    EXPECT_GE(attempts.back() - attempts.front(), 10min - 2s); // times are kept in seconds
+    EXPECT_LE(attempts.back() - attempts.front(), 10min + 1s);
+    rig.finish();
+}
+
 TEST(Spool, WhatWasPromisedOutlivesTheMachine) {
     for (const bool machine_stops : {false, true}) {
         Rig rig(spooling(2));

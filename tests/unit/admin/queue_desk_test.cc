@@ -77,10 +77,10 @@ class QueueDeskTest : public ::testing::Test {
             }
             const std::size_t place = body.find("\"cursor\":\"");
             if (place == std::string::npos) {
-                EXPECT_THAT(body, HasSubstr("\"cursor\":null}\n"));
+                EXPECT_THAT(body, HasSubstr("\"cursor\":null,\"complete\":true}\n"));
                 return ids;
             }
-            cursor = body.substr(place + 10, body.rfind('"') - place - 10);
+            cursor = body.substr(place + 10, body.find('"', place + 10) - place - 10);
         }
         ADD_FAILURE() << "no end";
         return ids;
@@ -94,7 +94,8 @@ class QueueDeskTest : public ::testing::Test {
 
 TEST_F(QueueDeskTest, WithoutASpoolTheQueueIsEmpty) {
     open(0);
-    EXPECT_EQ(desk->ask(request(Kind::list), {})->body, "{\"messages\":[],\"cursor\":null}\n");
+    EXPECT_EQ(desk->ask(request(Kind::list), {})->body,
+              "{\"messages\":[],\"cursor\":null,\"complete\":true}\n");
     EXPECT_EQ(desk->ask(request(Kind::retry_all), {})->body, "{\"retried\":0}\n");
     EXPECT_EQ(desk->ask(request(Kind::show), {})->status, 404);
     EXPECT_EQ(desk->ask(request(Kind::remove), {})->status, 404);
@@ -140,6 +141,21 @@ TEST_F(QueueDeskTest, WhoHasTheMessageDecidesAndWhoDoesNotKnowMakesA503) {
     EXPECT_THAT(replies.back().second.body, HasSubstr("make it again"));
     EXPECT_EQ(status(Kind::list, Result::done, Result::busy), 503);
     EXPECT_EQ(status(Kind::retry_all, Result::done, Result::busy), 503);
+}
+
+// What a worker did not have when it was asked it may have when the answers are there.
+TEST_F(QueueDeskTest, WhatWasAskedWhileEarlierRunsWereReadIsNotComplete) {
+    open(2);
+    for (const Kind kind : {Kind::list, Kind::show}) {
+        is_recovering = true;
+        EXPECT_FALSE(desk->ask(request(kind), {}).has_value());
+        is_recovering = false;
+        const Result result = kind == Kind::list ? Result::done : Result::unknown;
+        desk->take(answer(0, result));
+        desk->take(answer(1, result));
+    }
+    EXPECT_EQ(replies.at(0).second.body, "{\"messages\":[],\"cursor\":null,\"complete\":false}\n");
+    EXPECT_EQ(replies.at(1).second.status, 503);
 }
 
 TEST_F(QueueDeskTest, RetriedMessagesAreAddedUp) {

@@ -38,6 +38,13 @@ TEST(QueueTable, TheLastPageHasNoCursor) {
     EXPECT_EQ(page->lines, "");
 }
 
+TEST(QueueTable, APageIsCompleteUnlessItSaysOtherwise) {
+    const auto is_complete = [](const char* json) { return read_queue_page(json)->is_complete; };
+    EXPECT_TRUE(is_complete(R"({"messages":[],"cursor":null})"));
+    EXPECT_TRUE(is_complete(R"({"messages":[],"cursor":null,"complete":true})"));
+    EXPECT_FALSE(is_complete(R"({"messages":[],"cursor":null,"complete":false})"));
+}
+
 TEST(QueueTable, OneMessageWithEachRecipient) {
     EXPECT_EQ(queue_entry_table(entry).value_or("none"),
               "id            BBBCFBBBBBBBG\n"

@@ -51,6 +51,20 @@ TEST(StatusTable, ShowsWhatTheStatusSays) {
               "m      unix:/run/lmtp  up               0          0         0\n");
 }
 
+TEST(StatusTable, SaysThatWhatEarlierRunsLeftIsStillRead) {
+    observe::WorkerCounters worker;
+    const std::vector<const observe::WorkerCounters*> workers = {&worker};
+    StatusSource source;
+    source.workers = workers;
+    source.unread_bytes = 3U << 20U;
+    std::string json;
+    append_status(json, source);
+    EXPECT_NE(status_table(json).value_or("none").find(
+                  "queue        what earlier runs left is still read, 3.0 MiB to go, and not "
+                  "counted here\nqueue        0 messages, 0 B\n"),
+              std::string::npos);
+}
+
 TEST(StatusTable, AnEmptyQueueIsOneLine) {
     observe::WorkerCounters worker;
     const std::vector<const observe::WorkerCounters*> workers = {&worker};

@@ -43,6 +43,7 @@ TEST(Status, IsOneJsonObject) {
     source.wall_now = WallTime(160s + 250ms);
     source.now = Instant(10s);
     source.unready = "draining";
+    source.unread_bytes = 65536;
     source.workers = workers;
     source.backends = &backends;
     source.backend_up = [](const observe::BackendRow&) { return false; };
@@ -59,6 +60,7 @@ TEST(Status, IsOneJsonObject) {
         R"("connections":{"open":3,"total":9,"refused":0},)"
         R"("messages":{"accepted":5,"rejected":3,"bytes_received":0},)"
         R"("queue":{"messages":7,"bytes":4096,"oldest_seconds":10.250,"room_bytes":100,)"
+        R"("complete":false,"unread_bytes":65536,)"
         R"("states":{"active":0,"deferred":0,"parked":4,"held":3,"pool_hold":0,"failed":0},)"
         R"("pools":[{"pool":"st\"ore","parked":4,"pool_hold":0}]},)"
         R"("backends":[{"pool":"st\"ore","backend":"10.0.1.1:25","up":false,"connections_open":0,)"
@@ -75,6 +77,7 @@ TEST(Status, IsWholeWithoutWorkersAndBackends) {
         R"("connections":{"open":0,"total":0,"refused":0},)"
         R"("messages":{"accepted":0,"rejected":0,"bytes_received":0},)"
         R"("queue":{"messages":0,"bytes":0,"oldest_seconds":0.000,"room_bytes":0,)"
+        R"("complete":true,"unread_bytes":0,)"
         R"("states":{"active":0,"deferred":0,"parked":0,"held":0,"pool_hold":0,"failed":0},)"
         R"("pools":[]},"backends":[]})"
         "\n");

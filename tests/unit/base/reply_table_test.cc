@@ -52,6 +52,16 @@ TEST(ReplyTable, KeepsTheFallbackWhenFull) {
     EXPECT_EQ(table.text(table.take("450 new", "450")), "450");
 }
 
+TEST(ReplyTable, WhatIsLessWantedLeavesHalfOfThePlaces) {
+    ReplyTable table;
+    for (std::size_t number = 0; number < ReplyTable::lesser_max; ++number) {
+        EXPECT_EQ(table.text(table.take_lesser(numbered(number), "250")), numbered(number));
+    }
+    EXPECT_EQ(table.text(table.take_lesser("250 2.0.0 new", "250")), "250");
+    EXPECT_EQ(table.text(table.take_lesser(numbered(7), "250")), numbered(7));
+    EXPECT_EQ(table.text(table.take("450 4.2.0 new", "450")), "450 4.2.0 new");
+}
+
 TEST(ReplyTable, ALongTextIsCutBetweenCharacters) {
     ReplyTable table;
     const std::string start(ReplyTable::text_bytes_max - 1, 'x');

@@ -64,8 +64,10 @@ TEST(SettingsWarnings, RetriesThatDontFitTogether) {
     };
     EXPECT_THAT(of(R"({"initial": "2h", "maximum": "1h"})"),
                 ElementsAre(HasSubstr("/spool/retry/initial: above maximum")));
-    EXPECT_THAT(of(R"({"initial": "1m", "expire": "30s"})"),
-                ElementsAre(HasSubstr("/spool/retry/expire: before the first retry")));
+    EXPECT_THAT(
+        of(R"({"initial": "1m", "expire": "30s"})"),
+        ElementsAre(HasSubstr("/spool/retry/expire: before the first retry is due: mail that a "
+                              "backend puts off is tried once more")));
     EXPECT_THAT(of(R"({"initial": "1m", "expire": "1m"})"), IsEmpty());
 }
 

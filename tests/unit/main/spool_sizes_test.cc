@@ -1,5 +1,7 @@
 #include "spool_sizes.h"
 
+#include "spool/journal.h"
+
 #include <gtest/gtest.h>
 
 namespace ringmx {
@@ -55,6 +57,43 @@ TEST(SpoolSizes, WhatFailedHasSegmentsBesideTheOthers) {
     EXPECT_LE((sizes.held_segments_max - 1) * sizes.segment_bytes * 2, 100 * mebibyte);
     EXPECT_EQ(sizes.bytes_max, 1124 * mebibyte);
     EXPECT_EQ(SpoolSizes::of(1024 * mebibyte, 0, 2).held_segments_max, 0U);
+}
+
+std::vector<std::string> warnings(std::uint64_t max_size_bytes, std::uint64_t message_size_bytes,
+                                  std::uint32_t workers) {
+    Settings settings;
+    settings.spool.max_size_bytes = max_size_bytes;
+    settings.limits.message_size_bytes = message_size_bytes;
+    return spool_size_warnings(settings, workers);
+}
+
+TEST(SpoolSizes, AnOrdinarySpoolHasNoWarning) {
+    EXPECT_EQ(warnings(10 * gibibyte, 50 * mebibyte, 1), std::vector<std::string>());
+    EXPECT_EQ(warnings(10 * gibibyte, 50 * mebibyte, 32), std::vector<std::string>());
+}
+
+TEST(SpoolSizes, AMessageThatCanNeverBeTakenOrHardlyIsWarnedOf) {
+    const SpoolSizes sizes = SpoolSizes::of(64 * mebibyte, gibibyte, 2);
+    EXPECT_EQ(sizes.room_bytes(), 7 * (4 * mebibyte - 4096) - 2 * spool::commit_bytes_max);
+    const std::uint64_t largest = sizes.room_bytes() - spool::room_overhead_bytes;
+    const std::vector<std::string> never = warnings(64 * mebibyte, largest + 1, 2);
+    ASSERT_EQ(never.size(), 1U);
+    EXPECT_TRUE(never[0].starts_with("/limits/message_size: a message of ")) << never[0];
+    EXPECT_NE(never[0].find("can never be taken, it gets 452: a worker's part of /spool/max_size "
+                            "(there are 2 workers) takes "),
+              std::string::npos)
+        << never[0];
+    const std::vector<std::string> hardly = warnings(64 * mebibyte, largest, 2);
+    ASSERT_EQ(hardly.size(), 1U);
+    EXPECT_TRUE(hardly[0].starts_with("/limits/message_size: one message of ")) << hardly[0];
+    EXPECT_EQ(warnings(64 * mebibyte, sizes.room_bytes() / 3 - spool::room_overhead_bytes, 2),
+              std::vector<std::string>());
+}
+
+TEST(SpoolSizes, ASpoolThatIsTooSmallForItsWorkersIsWarnedOf) {
+    EXPECT_EQ(
+        warnings(16 * mebibyte, mebibyte, 4),
+        (std::vector<std::string>{"/spool/max_size: too little for 4 workers: 32 MiB counts"}));
 }
 
 } // namespace

@@ -24,11 +24,13 @@ class Exposition : public ::testing::Test {
         source.backend_up = [](const BackendRow& row) { return row.backend != "down:25"; };
         source.started_at = WallTime(1'700'000'000s + 500ms);
         source.log_records_dropped_total = 2;
+        source.spool_unread_bytes = unread_bytes;
         std::string out;
         append_metrics(out, source);
         return out;
     }
 
+    std::optional<std::uint64_t> unread_bytes;
     WorkerCounters first;
     WorkerCounters second;
     BackendRegistry registry{2};
@@ -48,6 +50,15 @@ TEST_F(Exposition, SumsOverTheWorkers) {
     EXPECT_THAT(text, HasSubstr("\nringmx_log_records_dropped_total 2\n"));
     EXPECT_THAT(text, HasSubstr("ringmx_build_info{version=\"1.2\\\"3\"} 1\n"));
     EXPECT_THAT(text, HasSubstr("\nprocess_start_time_seconds 1700000000.5\n"));
+}
+
+TEST_F(Exposition, WhatEarlierRunsLeftIsReadOrDone) {
+    EXPECT_THAT(page(), HasSubstr("\nringmx_spool_recovering 0\n"));
+    EXPECT_THAT(page(), HasSubstr("\nringmx_spool_unread_bytes 0\n"));
+    unread_bytes = 0; // listing, or putting together what was read
+    EXPECT_THAT(page(), HasSubstr("\nringmx_spool_recovering 1\n"));
+    unread_bytes = 4096;
+    EXPECT_THAT(page(), HasSubstr("\nringmx_spool_unread_bytes 4096\n"));
 }
 
 TEST_F(Exposition, HistogramsAreCumulative) {

@@ -344,6 +344,20 @@ TEST_F(QueueIndexTest, SettledRecipientsAreKeptInOrderAndTheLaterCounts) {
     EXPECT_EQ(index.extra(again)->settled.size(), 1U);
 }
 
+TEST_F(QueueIndexTest, RepliesOfThoseThatWereDeliveredLeaveRoomForTheOthers) {
+    const Slot slot = add(1);
+    for (std::uint32_t number = 0; number < ReplyTable::texts_max; ++number) {
+        const std::string text = "250 2.0.0 taken as " + std::to_string(number);
+        index.settle(slot, number, RecipientState::delivered, text, "250");
+    }
+    const std::uint32_t last = ReplyTable::texts_max;
+    index.settle(slot, last, RecipientState::failed, "550 5.1.1 no", "550");
+    const std::vector<QueueExtra::Settled>& settled = index.extra(slot)->settled;
+    EXPECT_EQ(index.reply(settled[0].reply), "250 2.0.0 taken as 0");
+    EXPECT_EQ(index.reply(settled[last - 1].reply), "250");
+    EXPECT_EQ(index.reply(settled[last].reply), "550 5.1.1 no");
+}
+
 TEST_F(QueueIndexTest, AReleaseMakesFailedRecipientsPendAgain) {
     const Slot slot = add(1);
     index.unsettle_failed(slot);
