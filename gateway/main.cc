@@ -91,6 +91,9 @@ int serve(const std::string& path) {
     for (std::string& warning : reload_warnings(path, *settings)) {
         configuration->warnings.push_back(std::move(warning));
     }
+    if (std::string warning = RunSpool::left_behind(*settings); !warning.empty()) {
+        configuration->warnings.push_back(std::move(warning));
+    }
     observe::LogWriter log_writer(settings->log, STDERR_FILENO, ::getpid());
     auto control = Control::create(path, std::move(*configuration), std::move(*sockets),
                                    std::move(*spool), *signals, log_writer);

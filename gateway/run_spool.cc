@@ -3,8 +3,11 @@
 #include "configuration.h"
 
 #include "base/assert.h"
+#include "owned_descriptor.h"
+#include "spool_layout.h"
 
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <utility>
@@ -34,6 +37,22 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
     const SpoolSizes sizes =
         SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes, workers);
     return std::unique_ptr<RunSpool>(new RunSpool(std::move(*directory), sizes, workers));
+}
+
+std::string RunSpool::left_behind(const Settings& settings) {
+    const std::string& path = settings.spool.directory;
+    const OwnedDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (spools(settings) || !folder.is_open()) {
+        return {};
+    }
+    const Expected<std::vector<std::uint32_t>> runs = runs_in(folder.number(), path);
+    if (!runs || runs->empty()) {
+        return {};
+    }
+    return fmt::format("/spool/directory: no listener acknowledges from the spool, so mail that "
+                       "earlier runs left in {} is not delivered: see ringmx spool inspect {}, and "
+                       "give a listener \"acknowledge\": \"spool\" until it is empty",
+                       path, path);
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {

@@ -34,6 +34,9 @@ class RunSpool {
     [[nodiscard]] static Expected<std::unique_ptr<RunSpool>> open(const Settings& settings,
                                                                   std::uint32_t workers);
 
+    // A warning where the spool is not opened, and has been used; else empty.
+    [[nodiscard]] static std::string left_behind(const Settings& settings);
+
     void start(const std::vector<ring::Waker*>& workers, ring::Waker& main);
     [[nodiscard]] worker::SpoolOptions options_of(std::uint32_t worker);
     // One message to each worker, once.

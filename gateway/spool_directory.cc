@@ -19,11 +19,14 @@ constexpr int lock_attempts = 50;
 constexpr int lock_pause_ms = 20;
 
 // What the operator can do about it.
-std::string mend_of(int error, const std::string& path) {
-    switch (error) {
+std::string mend_of(const Error& error, const std::string& path) {
+    switch (error.code) {
     case EACCES:
     case EPERM:
-        return "; give it to the user that ringmx runs as: chown USER " + path;
+        return (error.operation == "create" && error.subject == path
+                    ? "; make it for the user that ringmx runs as: install -d -m 700 -o USER "
+                    : "; give it to the user that ringmx runs as: chown USER ") +
+               path;
     case ENOENT:
         return "; create the folder above it, ringmx creates only the last one";
     case ENOTDIR:
@@ -57,8 +60,7 @@ Error SpoolDirectory::explained(const Error& error) const {
                     "its own",
                 0, ""};
     }
-    return {fmt::format("spool.directory: {}{}", error.message(), mend_of(error.code, path_)), 0,
-            ""};
+    return {fmt::format("spool.directory: {}{}", error.message(), mend_of(error, path_)), 0, ""};
 }
 
 Expected<SpoolDirectory> SpoolDirectory::open(const std::string& path) {

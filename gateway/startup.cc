@@ -92,6 +92,7 @@ std::uint64_t random_seed() {
 
 Expected<int> take_signals() {
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN); // beyond RLIMIT_FSIZE writes fail with EFBIG, as on a full disk
     sigset_t set;
     ::sigemptyset(&set);
     for (const int number : {SIGHUP, SIGTERM, SIGINT, SIGUSR2}) {

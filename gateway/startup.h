@@ -17,8 +17,8 @@ namespace ringmx {
 [[nodiscard]] std::uint32_t workers_count(const Settings& settings); // auto: one per usable CPU
 [[nodiscard]] std::uint64_t quarter_of_memory();
 [[nodiscard]] std::uint64_t random_seed();
-// Blocks every signal that the main thread takes by itself, for threads to come too; SIGPIPE is
-// ignored. Returns the signalfd.
+// Blocks every signal that the main thread takes by itself, for threads to come too; SIGPIPE and
+// SIGXFSZ are ignored. Returns the signalfd.
 [[nodiscard]] Expected<int> take_signals();
 
 struct BoundListener {

@@ -212,7 +212,7 @@ LogRecord& LogRecord::reply(const LogReply& reply) {
 LogRecord& LogRecord::client(const IpAddress& address, std::uint16_t port) {
     client_ = address;
     client_port_ = port;
-    has_client_ = true;
+    has_client_ = address != IpAddress{};
     return *this;
 }
 

@@ -137,6 +137,7 @@ class LogRecord {
     LogRecord& reason(std::string_view value) { return text(LogField::reason, value); }
     LogRecord& detail(std::string_view value) { return text(LogField::detail, value); }
     LogRecord& reply(const LogReply& reply);
+    // The unspecified address is nobody's: a report that the gateway wrote itself.
     LogRecord& client(const IpAddress& address, std::uint16_t port = 0);
     LogRecord& worker(std::size_t index);
     LogRecord& size(std::uint64_t octets);

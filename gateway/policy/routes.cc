@@ -227,6 +227,10 @@ std::expected<Routes, std::vector<RouteFault>> Routes::build(const Settings& set
     if (!canonical_mailbox(settings.postmaster, routes.postmaster_key_)) {
         routes.postmaster_key_.clear();
     }
+    routes.digest_ =
+        hash_of({routes.arena_.data(), routes.arena_.size()}, routes.any_route_ + std::uint64_t{1});
+    routes.digest_ = hash_of(routes.postmaster_here_, routes.digest_);
+    routes.digest_ = hash_of(routes.postmaster_key_, routes.digest_);
     return routes;
 }
 

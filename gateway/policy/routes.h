@@ -85,6 +85,8 @@ class Routes {
     [[nodiscard]] bool takes_postmaster() const;
 
     [[nodiscard]] std::size_t entries_count() const { return entries_count_; }
+    // Of what recipients it takes by which route: another one where that differs.
+    [[nodiscard]] std::uint64_t digest() const { return digest_; }
     // Octets of the table and the arena.
     [[nodiscard]] std::size_t memory_bytes() const;
 
@@ -121,6 +123,7 @@ class Routes {
     std::vector<Slot> slots_;
     std::vector<char> arena_;
     std::size_t entries_count_ = 0;
+    std::uint64_t digest_ = 0;
     std::bitset<128> wildcard_labels_; // a domain of 253 octets has at most 127 labels
     std::uint32_t any_route_ = no_route;
     std::uint32_t any_position_ = 0;

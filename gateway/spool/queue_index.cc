@@ -83,6 +83,7 @@ QueueIndex::Slot QueueIndex::insert(const Message& message, std::uint64_t age, A
 void QueueIndex::erase(Slot slot) {
     QueueEntry& entry = at(slot);
     leave(slot);
+    name_pool(entry, no_pool);
     take_from(sums_[index_of(entry.state)], entry);
     replies_.release(entry.last_reply);
     drop_extra(slot);
@@ -138,7 +139,7 @@ void QueueIndex::fail(Slot slot) {
 void QueueIndex::set_pool(Slot slot, std::uint16_t pool) {
     QueueEntry& entry = at(slot);
     RINGMX_ASSERT(!waits_for_pool(entry.state));
-    entry.pool = pool;
+    name_pool(entry, pool);
 }
 
 void QueueIndex::set_stored_bytes(Slot slot, std::uint64_t bytes) {
@@ -311,13 +312,10 @@ void QueueIndex::leave(Slot slot) {
 void QueueIndex::enter_pool(Slot slot, std::uint16_t pool, QueueState state) {
     RINGMX_ASSERT(pool != no_pool);
     leave(slot);
-    if (pool >= pools_.size()) {
-        pools_.resize(pool + std::size_t{1});
-    }
-    suspend(pool);
     QueueEntry& entry = at(slot);
+    name_pool(entry, pool);
+    suspend(pool);
     change_state(entry, state);
-    entry.pool = pool;
     add_to(pools_[pool].sums[index_of(state)], entry);
     pools_[pool].waiting.push(entries_, slot);
 }
@@ -335,6 +333,20 @@ void QueueIndex::suspend(std::uint16_t pool) {
     if (std::exchange(pools_[pool].is_awake, false)) {
         std::erase(awake_, pool);
     }
+}
+
+void QueueIndex::name_pool(QueueEntry& entry, std::uint16_t pool) {
+    if (entry.pool != no_pool) {
+        --pools_[entry.pool].named_by;
+    }
+    entry.pool = pool;
+    if (pool == no_pool) {
+        return;
+    }
+    if (pool >= pools_.size()) {
+        pools_.resize(pool + std::size_t{1});
+    }
+    ++pools_[pool].named_by;
 }
 
 // Moves those whose time has come to where the oldest comes out first.

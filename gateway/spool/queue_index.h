@@ -88,12 +88,17 @@ class QueueIndex {
     void park(Slot slot, std::uint16_t pool, Instant second_line);
     // Becomes due by wake(pool) alone.
     void hold_for_pool(Slot slot, std::uint16_t pool);
-    void hold(Slot slot);                         // by an operator
-    void fail(Slot slot);                         // for good
-    void set_pool(Slot slot, std::uint16_t pool); // of an active one, as a hint
+    void hold(Slot slot); // by an operator
+    void fail(Slot slot); // for good
+    // As a hint; no_pool: not known. Of one that waits for none.
+    void set_pool(Slot slot, std::uint16_t pool);
     void set_stored_bytes(Slot slot, std::uint64_t bytes);
 
     void wake(std::uint16_t pool);
+    // Whether some message names it, be it as a hint only: then it must keep its meaning.
+    [[nodiscard]] bool is_named(std::uint16_t pool) const {
+        return pool < pools_.size() && pools_[pool].named_by > 0;
+    }
     [[nodiscard]] std::optional<Slot> next_due(Instant now);
     // When next_due() has something without anything else happening; the past if it has now.
     [[nodiscard]] Instant next_deadline() const;
@@ -125,6 +130,7 @@ class QueueIndex {
     struct Pool {
         SlotHeap<ByAge> waiting; // parked, or held for the pool
         std::array<Sum, queue_states_count> sums;
+        std::uint32_t named_by = 0; // messages
         bool is_awake = false;
     };
 
@@ -134,6 +140,7 @@ class QueueIndex {
     void enter_pool(Slot slot, std::uint16_t pool, QueueState state);
     void leave_pool(QueueEntry& entry, Slot slot);
     void suspend(std::uint16_t pool);
+    void name_pool(QueueEntry& entry, std::uint16_t pool);
     void ripen(Instant now);
     void set_next_attempt(Slot slot, Instant when);
     [[nodiscard]] AgeList& list_of(std::uint64_t age);

@@ -23,6 +23,19 @@ Duration retry_wait(const RetrySettings& settings, std::uint32_t attempts, std::
     return Duration{std::llround(wait * (1 - spread + 2 * spread * fraction))};
 }
 
+std::uint32_t attempts_in(const RetrySettings& settings, Duration time) {
+    const double maximum = static_cast<double>(settings.maximum.count());
+    double left = static_cast<double>(time.count());
+    double wait = static_cast<double>(settings.initial.count());
+    std::uint32_t attempts = 1;
+    while (left >= wait && wait < maximum && settings.factor > 1) {
+        left -= wait;
+        wait *= settings.factor;
+        ++attempts;
+    }
+    return attempts;
+}
+
 Instant next_attempt(const RetrySettings& settings, std::uint32_t attempts, std::uint64_t random,
                      Instant now, Duration left) {
     return now + std::clamp(retry_wait(settings, attempts, random), Duration{0},

@@ -6,8 +6,8 @@
 //         within a few attempts they are spread over the whole of their wait.
 // Expiry: no attempt is planned behind it. The last one is at the expiry itself, where the caller
 //         sees that the message has expired.
-// A message whose backends were only unavailable was not attempted: it is parked, its count of
-// attempts stays, and the same wait is its second line: should nobody wake it, it is looked at then.
+// A message whose backends were only unavailable was not attempted: it is parked and its count of
+// attempts stays. Should nobody wake it, it is looked at when it would have been tried: attempts_in().
 // Thread: any; pure functions.
 // Errors: none.
 #pragma once
@@ -23,6 +23,10 @@ namespace ringmx::spool {
 // first. `random`: any 64 bits; it decides about the spread.
 [[nodiscard]] Duration retry_wait(const RetrySettings& settings, std::uint32_t attempts,
                                   std::uint64_t random);
+
+// How many attempts are made in that time, the first at its beginning, as far as that matters to
+// retry_wait().
+[[nodiscard]] std::uint32_t attempts_in(const RetrySettings& settings, Duration time);
 
 // Counted from now. `left`: what is left of the message's time, none or less once it has expired.
 [[nodiscard]] Instant next_attempt(const RetrySettings& settings, std::uint32_t attempts,

@@ -136,7 +136,7 @@ void Dispatch::route() {
         }
         const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
-            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold, queue_.pool_number(pool),
+            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold, queue_.places().of(pool),
                                            replies::pool_on_hold);
             continue;
         }
@@ -175,7 +175,8 @@ void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uin
     const Pool& pool = *snapshot_->pools[pool_index];
     Outcome& outcome = outcomes_[recipient];
     outcome = {.kind = kind,
-               .pool = queue_.pool_number(pool),
+               .pool = kind == Outcome::Kind::no_backend ? queue_.places().of(pool, backend_index)
+                                                         : queue_.places().of(pool),
                .reply = line_of(reply),
                .status = reply.enhanced,
                .is_own = is_own};

@@ -41,7 +41,7 @@ struct Outcome {
         pool_hold,  // its pool is on hold
     };
     Kind kind = Kind::none;
-    std::uint16_t pool = spool::no_pool; // MailQueue's number
+    std::uint16_t pool = spool::no_pool; // what it goes to, or waits for: one of WaitingPlaces
     std::string reply = {};              // "550 5.1.1 no such user"
     smtp::EnhancedCode status = {};      // of the reply
     bool is_own = false;                 // the reply is our own word, no backend's
@@ -78,7 +78,8 @@ class Dispatch {
     // Where a chunk stands.
     [[nodiscard]] spool::RecordPlace chunk_place(std::uint32_t index) const;
 
-    // `backend_index`: in the pool, whose reply it is; of no meaning where that `is_own`.
+    // `backend_index`: in the pool, whose reply it is, or the only one that would do; of no meaning
+    // elsewhere.
     void set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
                      std::uint32_t backend_index, const smtp::Reply& reply, bool is_own);
     void forwarding_ended(Forwarding& forwarding);

@@ -206,9 +206,14 @@ void Forwarding::no_backend(BackendAccess::Refusal refusal) {
     if (refusal) {
         access_.count_failure(*refusal);
     }
+    // For a connection that did not come free in time everybody waits together.
+    const std::uint32_t only_choice =
+        refusal == ForwardFailure::wait_timeout ? upstream::no_backend : access_.first_choice();
     for (Recipient& recipient : recipients_) {
         if (recipient.fate != Fate::settled) {
-            set_outcome(recipient, Outcome::Kind::no_backend, replies::unavailable, true);
+            recipient.fate = Fate::settled;
+            dispatch_.set_outcome(recipient.index, Outcome::Kind::no_backend, access_.pool_index(),
+                                  only_choice, replies::unavailable, true);
         }
     }
     end();

@@ -22,7 +22,6 @@ using spool::QueueState;
 namespace {
 
 constexpr std::uint32_t slots_max = (1U << 24U) - 1;
-constexpr std::uint32_t no_index = UINT32_MAX;
 // Reserved where MAIL doesn't say the size: with its padding any small message has room.
 constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
 
@@ -52,7 +51,7 @@ MailQueue::MailQueue(Worker& worker, const SpoolOptions& options)
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
       dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
       mover_(worker, *this), reports_(slots_max), generation_(options.generation) {
-    number_pools();
+    places_.use(*worker_.snapshot(), index_);
     count_queue(); // main asks whether mail is taken before the first turn
 }
 
@@ -118,7 +117,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
     if (!chunk_segments.empty()) {
         index_.set_chunk_segments(slot, std::move(chunk_segments));
     }
-    if (std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
+    if (!pools.empty() && std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
         index_.set_pool(slot, pools.front());
     }
     forward(slot, std::move(message), commit, record);
@@ -135,7 +134,7 @@ bool MailQueue::has_room_for_report(std::uint64_t bytes) const {
 void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                         const spool::Commit::Record& record) {
     const spool::QueueEntry& entry = index_.at(slot);
-    const bool waits = entry.pool != spool::no_pool && !has_backend(entry.pool);
+    const bool waits = entry.pool != spool::no_pool && !takes_mail(entry.pool);
     if (waits || is_draining_ || worker_.pressure() != Pressure::none) {
         index_.set_due(slot, worker_.now());
         return;
@@ -330,9 +329,9 @@ void MailQueue::watch_pools() {
         return;
     }
     watch_at_ = worker_.now() + watch_interval;
-    for (std::uint16_t pool = 0; pool < pools_count(); ++pool) {
-        if (has_backend(pool)) {
-            index_.wake(pool);
+    for (std::uint16_t place = 0; place < places_.count(); ++place) {
+        if (takes_mail(place)) {
+            index_.wake(place);
         }
     }
     count_pools();
@@ -350,9 +349,12 @@ void MailQueue::start_due() {
             index_.set_due(*slot, worker_.now() + watch_interval);
             continue;
         }
-        if (entry.pool != spool::no_pool && !has_backend(entry.pool) && !has_expired(*slot)) {
-            schedule(*slot, is_on_hold(entry.pool) ? Tally{.held_by = entry.pool}
-                                                   : Tally{.waits_for = entry.pool});
+        const bool waits_for_one =
+            entry.pool != spool::no_pool && (entry.flags & several_pools_flag) == 0;
+        if (waits_for_one && !takes_mail(entry.pool) && !has_expired(*slot)) {
+            schedule(*slot, places_.is_on_hold(entry.pool, *worker_.snapshot())
+                                ? Tally{.held_by = entry.pool}
+                                : Tally{.waits_for = entry.pool});
             continue;
         }
         start_from_disk(*slot);
@@ -385,42 +387,12 @@ Duration MailQueue::time_left(Slot slot) {
 // Times are kept in seconds.
 bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
 
-std::uint16_t MailQueue::pool_number(const Pool& pool) const {
-    const auto found = std::ranges::find(pool_names_, pool.settings().name);
-    return found == pool_names_.end() ? spool::no_pool
-                                      : static_cast<std::uint16_t>(found - pool_names_.begin());
-}
-
-// Each name keeps its number for the life of the worker.
-void MailQueue::number_pools() {
-    const Snapshot& snapshot = *worker_.snapshot();
-    pool_indexes_.assign(pool_names_.size(), no_index);
-    for (std::uint32_t index = 0; index < snapshot.pools.size(); ++index) {
-        const std::string& name = snapshot.pools[index]->settings().name;
-        const auto known = std::ranges::find(pool_names_, name);
-        if (known != pool_names_.end()) {
-            pool_indexes_[static_cast<std::size_t>(known - pool_names_.begin())] = index;
-        } else if (pool_names_.size() < spool::no_pool) {
-            pool_names_.push_back(name);
-            pool_indexes_.push_back(index);
-        }
-    }
-}
-
-// True too where there is no such pool any more: its messages are to be routed anew.
-bool MailQueue::has_backend(std::uint16_t pool) const {
-    const std::uint32_t index = pool_indexes_[pool];
-    return index == no_index ||
-           upstream::has_backend(worker_.snapshot()->pools[index]->upstream, worker_.now());
-}
-
-bool MailQueue::is_on_hold(std::uint16_t pool) const {
-    const std::uint32_t index = pool_indexes_[pool];
-    return index != no_index && worker_.snapshot()->pools[index]->settings().hold;
+bool MailQueue::takes_mail(std::uint16_t place) const {
+    return places_.takes_mail(place, *worker_.snapshot(), worker_.now());
 }
 
 void MailQueue::snapshot_changed() {
-    number_pools();
+    places_.use(*worker_.snapshot(), index_);
     watch_at_ = {};
 }
 
@@ -477,17 +449,25 @@ void MailQueue::reap() {
 
 // Now and then: there may be hundreds.
 void MailQueue::count_pools() {
-    const auto messages = [this](QueueState state, std::uint16_t pool) {
-        return static_cast<std::int64_t>(index_.sum(state, pool).messages);
+    struct Waiting {
+        std::int64_t parked = 0;
+        std::int64_t pool_hold = 0;
     };
-    for (std::uint16_t pool = 0; pool < pools_count(); ++pool) {
-        if (pool_indexes_[pool] == no_index) {
-            continue;
+    const auto& pools = worker_.snapshot()->pools;
+    std::vector<Waiting> waiting(pools.size());
+    for (std::uint16_t place = 0; place < places_.count(); ++place) {
+        if (const std::uint32_t pool = places_.pool_index(place); pool != WaitingPlaces::none) {
+            const auto messages = [&](QueueState state) {
+                return static_cast<std::int64_t>(index_.sum(state, place).messages);
+            };
+            waiting[pool].parked += messages(QueueState::parked);
+            waiting[pool].pool_hold += messages(QueueState::pool_hold);
         }
-        const Pool& configured = *worker_.snapshot()->pools[pool_indexes_[pool]];
-        observe::PoolCounters& counted = configured.row->workers[worker_.index()];
-        counted.queue_parked.set(messages(QueueState::parked, pool));
-        counted.queue_pool_hold.set(messages(QueueState::pool_hold, pool));
+    }
+    for (std::size_t pool = 0; pool < pools.size(); ++pool) {
+        observe::PoolCounters& counted = pools[pool]->row->workers[worker_.index()];
+        counted.queue_parked.set(waiting[pool].parked);
+        counted.queue_pool_hold.set(waiting[pool].pool_hold);
     }
 }
 

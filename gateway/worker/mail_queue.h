@@ -11,7 +11,7 @@
 // New mail is forwarded from memory at once; what finds no backend, or no room here, waits in the
 // index without content and is read from the log when it is due. From disk at most
 // disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail.
-// Pools: the index knows them by numbers that outlive reloads (pool_number()).
+// Pools: the index knows what mail waits for by numbers that outlive reloads (WaitingPlaces).
 // Owners: what the journal tells again of a record or mark: owner_of() a transaction, a Report, or an
 //         Ending.
 // Bounds: dispatches_max; memory: what is new and waits is postponed under pressure.
@@ -32,6 +32,7 @@
 #include "worker/spool_intake.h"
 #include "worker/spool_log.h"
 #include "worker/tally.h"
+#include "worker/waiting_places.h"
 
 #include <cstdint>
 #include <optional>
@@ -44,7 +45,6 @@ namespace ringmx::worker {
 
 class ClientConnection;
 class Worker;
-struct Pool;
 
 class MailQueue final : public spool::JournalObserver, public RecordReader {
   public:
@@ -75,7 +75,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
     void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }
     // The message is durable at `place`; the holds there and on `chunk_segments` are the queue's
-    // now. `pools`: of each recipient, by number.
+    // now. `pools`: of each recipient, by number; none:
+    // they are not known.
     void add(std::uint64_t id, spool::StoredMessage message,
              const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
              std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
@@ -83,6 +84,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
+    // Of QueueEntry::flags: those who pend do not all wait for the same.
+    static constexpr std::uint8_t several_pools_flag = 16;
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
@@ -90,8 +93,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For dispatches and forwardings.
     [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
-    // Of a pool of any snapshot, which may be older than the worker's.
-    [[nodiscard]] std::uint16_t pool_number(const Pool& pool) const;
+    [[nodiscard]] const WaitingPlaces& places() const { return places_; }
     void forwarding_ended(Forwarding& forwarding) {
         ended_forwardings_.push_back(forwarding.handle());
     }
@@ -100,12 +102,6 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For queue answers.
     [[nodiscard]] QueueAnswers& answers() { return answers_; }
-    [[nodiscard]] std::uint16_t pools_count() const {
-        return static_cast<std::uint16_t>(pool_names_.size());
-    }
-    [[nodiscard]] const std::string& pool_name(std::uint16_t pool) const {
-        return pool_names_[pool];
-    }
     // Nobody may change it now: it is being moved.
     [[nodiscard]] bool is_moving(spool::QueueIndex::Slot slot) const {
         return (index_.at(slot).flags & flag_moving) != 0;
@@ -157,7 +153,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
-    // QueueEntry::flags beside flag_moving. Of an active one: what it becomes when its forwarding is
+    // QueueEntry::flags beside those of the mover. Of an active one: what it becomes when its forwarding is
     // over. Of any: an operator's mark is not durable yet; it names the message's place, so it is
     // not moved.
     static constexpr std::uint8_t hold_flag = 2;
@@ -196,12 +192,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
-    [[nodiscard]] bool has_backend(std::uint16_t pool) const;
-    void number_pools();
+    [[nodiscard]] bool takes_mail(std::uint16_t place) const;
     void count_queue();
     void count_pools();
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
-    [[nodiscard]] bool is_on_hold(std::uint16_t pool) const;
     void log_unreadable(const Dispatch& dispatch);
     void log_outcome(const Dispatch& dispatch, std::uint32_t recipient, observe::LogEvent event,
                      std::string_view reply);
@@ -222,8 +216,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::vector<Handle> ended_dispatches_;
     std::vector<Handle> ended_forwardings_;
     std::vector<Handle> ended_reports_;
-    std::vector<std::string> pool_names_;     // by number; fewer than spool::no_pool
-    std::vector<std::uint32_t> pool_indexes_; // by number, in the snapshot of now
+    WaitingPlaces places_;
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
     std::uint64_t next_counter_ = 0;

@@ -27,6 +27,7 @@ void MailQueue::release(Slot slot) {
     index_.unsettle_failed(slot);
     if (entry.state != QueueState::active) {
         index_.set_due(slot, worker_.now());
+        index_.set_pool(slot, spool::no_pool); // whatever it waited for: it is routed anew
     }
 }
 

@@ -69,7 +69,10 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     if (tally.is_last() || obey_operator(dispatch, true)) {
         return;
     }
-    if (tally.pending > 0) {
+    const bool is_out_of_date = dispatch.snapshot()->settings != worker_.snapshot()->settings;
+    if (tally.pending > 0 && !tally.was_tried && is_out_of_date) {
+        index_.set_due(dispatch.slot(), worker_.now()); // it may go elsewhere by now
+    } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
     } else {
         index_.fail(dispatch.slot());
@@ -144,6 +147,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             continue;
         }
         ++tally.pending;
+        tally.note_pool(outcome.pool);
         if (outcome.kind != Outcome::Kind::none) {
             index_.set_last_reply(slot, outcome.reply, outcome.reply.substr(0, 3));
             log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
@@ -183,6 +187,7 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
 void MailQueue::schedule(Slot slot, const Tally& tally) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
     const spool::QueueEntry& entry = index_.at(slot);
+    set_flag(slot, several_pools_flag, tally.has_several_pools);
     if (tally.held_by != spool::no_pool && !tally.was_tried && tally.waits_for == spool::no_pool) {
         index_.hold_for_pool(slot, tally.held_by);
         return;
@@ -191,8 +196,11 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         index_.set_due(slot, worker_.now()); // given up in favour of others
         return;
     }
-    const Instant next = spool::next_attempt(retry, static_cast<std::uint32_t>(entry.attempts),
-                                             worker_.random(), worker_.now(), time_left(slot));
+    const Duration left = time_left(slot);
+    const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
+                                          : spool::attempts_in(retry, retry.expire - left);
+    const Instant next =
+        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(), left);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {

@@ -67,7 +67,7 @@ void MailQueue::add_report(std::uint64_t id, spool::StoredMessage message,
                            const spool::Commit::Record& record) {
     const std::optional<std::uint32_t> pool = report_pool(message.recipients.front().mailbox);
     const std::uint16_t number =
-        pool ? pool_number(*worker_.snapshot()->pools[*pool]) : spool::no_pool;
+        pool ? places_.of(*worker_.snapshot()->pools[*pool]) : spool::no_pool;
     add(id, std::move(message), {number}, place, {}, commit, record);
 }
 

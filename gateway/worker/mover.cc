@@ -57,7 +57,7 @@ void Mover::run() {
         const auto slot = queue_.index().find(found_.back());
         found_.pop_back();
         if (slot && queue_.index().state(*slot) != QueueState::active &&
-            queue_.index().at(*slot).flags == 0) {
+            (queue_.index().at(*slot).flags & ~std::uint64_t{MailQueue::several_pools_flag}) == 0) {
             begin(*slot);
         }
     }

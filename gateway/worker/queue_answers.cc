@@ -285,7 +285,8 @@ bool QueueAnswers::may_match(const QueueFilter& filter, Slot slot) const {
     if (filter.state && *filter.state != queue_.index().state(slot)) {
         return false;
     }
-    if (!filter.pool.empty() && knows_pool(entry) && filter.pool != queue_.pool_name(entry.pool)) {
+    if (!filter.pool.empty() && knows_pool(entry) &&
+        filter.pool != queue_.places().pool_name(entry.pool)) {
         return false;
     }
     const WallTime created{std::chrono::seconds(entry.accepted_at_s)};
@@ -347,7 +348,7 @@ void QueueAnswers::describe(QueueRow& row, Slot slot) const {
     row.state = index.state(slot);
     row.attempts = static_cast<std::uint32_t>(entry.attempts);
     row.created = WallTime{std::chrono::seconds(entry.accepted_at_s)};
-    row.pool = entry.pool == spool::no_pool ? std::string() : queue_.pool_name(entry.pool);
+    row.pool = entry.pool == spool::no_pool ? std::string() : queue_.places().pool_name(entry.pool);
     const Instant next = index.next_attempt(slot);
     if (next != never && row.state != QueueState::active) {
         row.next_attempt = worker_.wall_time() + std::max(next - worker_.now(), Duration{});

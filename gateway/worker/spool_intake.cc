@@ -101,7 +101,7 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
         {.mailbox = std::string(mailbox),
          .notify = parameters.notify,
          .original_recipient = std::string(parameters.original_recipient)});
-    pools_.push_back(queue_.pool_number(*snapshot_->pools[pool_index]));
+    pools_.push_back(queue_.places().of(*snapshot_->pools[pool_index]));
     worker_.counters().recipients_accepted_total.add();
     client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,
                                RecipientReason::count_);
@@ -337,6 +337,9 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
     log_accepted(reply);
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
+    if (snapshot_->settings != worker_.snapshot()->settings) {
+        pools_.clear(); // of another configuration
+    }
     queue_.add(id_, std::move(message_), pools_, place, std::move(segments), commit, record);
     end();
 }

@@ -6,6 +6,7 @@
 #include "spool/stored_message.h"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace ringmx::worker {
@@ -32,6 +33,13 @@ struct Tally {
     bool was_refused = false;                 // a backend refused somebody for good
     std::uint16_t waits_for = spool::no_pool; // that has no backend
     std::uint16_t held_by = spool::no_pool;
+    bool has_several_pools = false; // who pends does not all go to, or wait for, the same
+    std::optional<std::uint16_t> pool = {};
+
+    void note_pool(std::uint16_t number) {
+        has_several_pools = has_several_pools || (pool && *pool != number);
+        pool = number;
+    }
 
     // Nobody is left but those that are decided or reported.
     [[nodiscard]] bool is_last() const { return pending == 0 && failed == 0; }

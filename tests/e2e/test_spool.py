@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -98,6 +99,29 @@ class Spool(EndToEnd):
         self.assertIn("Subject: lost", header.get_content())
         self.assertEqual(gateway.metric("ringmx_reports_total", action="failed"), 1)
         gateway.wait_log(id_ + r": sender non-delivery notification: [A-Za-z]{13}")
+
+    def test_a_start_that_leaves_mail_in_a_spool_says_so(self):
+        settings = self.settings([f"127.0.0.1:{free_port()}"])
+        gateway = self.gateway(settings)
+        self.client(gateway).message("user@example.com")
+        gateway.stop()
+        settings["listeners"][0]["acknowledge"] = "backend"
+        gateway = self.gateway(settings)
+        gateway.wait_log(r"warning: /spool/directory: no listener acknowledges from the spool, .*ringmx spool inspect .*/spool,")
+        gateway.stop()
+        settings["spool"]["directory"] += "-never-used"
+        gateway = self.gateway(settings)
+        gateway.wait_log("ready: ")
+        self.assertNotIn("/spool/directory", gateway.log())
+
+    def test_a_limit_on_the_size_of_files_is_a_disk_that_is_full(self):
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        gateway = self.gateway(self.settings([self.backend()]), wait_ready=False, preexec_fn=limited)
+        gateway.wait_log("no further segment: .*File too large")
+        wait_until(lambda: gateway.get("/readyz")[0] == 503, what="a gateway that says so")
+        self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "45")
+        self.assertEqual(gateway.stop(), 0)
 
     def disk_bytes(self):
         return sum(path.lstat().st_blocks * 512 for path in (pathlib.Path(self.folder) / "spool").rglob("*.seg"))

@@ -104,6 +104,7 @@ std::int64_t SimDisk::end_write(std::uint64_t number) {
 
 std::int64_t SimDisk::read(int file, std::uint64_t offset, std::span<std::byte> out) {
     const std::vector<std::byte>& octets = files_.at(file);
+    ++reads;
     if (read_error != 0 || random_.chance(faults.read_error)) {
         return -(read_error != 0 ? read_error : EIO);
     }

@@ -49,6 +49,7 @@ class SimDisk {
     // By hand: while not 0, every write or read that ends does so with this errno.
     int write_error = 0;
     int read_error = 0;
+    std::uint64_t reads = 0; // so far
     // From now on nothing reaches it: what is under way fails, torn as by a crash. For the workers of
     // a process that is gone, which a simulation can only take apart in good order.
     void go_away();

@@ -80,6 +80,19 @@ TEST(SpoolDirectory, OneThatItsUserMayNotUseIsAFaultThatSaysWhose) {
         << fault;
 }
 
+TEST(SpoolDirectory, OneThatItsUserMayNotMakeIsAFaultThatSaysHowToMakeIt) {
+    const SpoolFolder folder;
+    folder.put("file", "");
+    const AsNobody nobody(folder);
+    ::chmod(folder.path.c_str(), 0500);
+    const std::string path = folder.path + "/spool";
+    EXPECT_EQ(fault_of(path), "spool.directory: create " + path +
+                                  ": Permission denied; make it for the user that ringmx runs as: "
+                                  "install -d -m 700 -o USER " +
+                                  path);
+    ::chmod(folder.path.c_str(), 0700);
+}
+
 TEST(SpoolDirectory, ThatWasDeletedOrMovedIsNoticedAndWaitedFor) {
     const SpoolFolder folder;
     folder.put("00000006/lock", "");

@@ -150,6 +150,13 @@ TEST(LogLine, AClientOverIpv6) {
               head("debug", "connect") + ",\"client\":\"2001:db8::1\",\"client_port\":25}");
 }
 
+TEST(LogLine, WhatNoClientSentHasNone) {
+    LogRecord record = of(LogEvent::delivered);
+    record.client(IpAddress{}, 0).recipient("a@b.example");
+    EXPECT_EQ(json(record).find("client"), std::string::npos) << json(record);
+    EXPECT_EQ(text(record).find("::"), std::string::npos) << text(record);
+}
+
 TEST(LogLine, Limits) {
     const auto check = [](LogEvent event, std::string_view words) {
         LogRecord record = from_client(event);

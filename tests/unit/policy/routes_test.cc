@@ -222,6 +222,23 @@ TEST_F(RoutesTest, PostmasterThatNoRouteTakesGoesToTheConfiguredOne) {
     EXPECT_FALSE(built().takes_postmaster());
 }
 
+TEST_F(RoutesTest, TheDigestTellsOtherRoutesFromTheSame) {
+    const auto digest = [this](const std::vector<std::string>& first, const std::string& listed,
+                               const std::string& postmaster) {
+        settings.routes.clear();
+        settings.postmaster = postmaster;
+        route(first, 0, file(listed));
+        route({"b.example"}, 1);
+        return built().digest();
+    };
+    const std::uint64_t one = digest({"a.example"}, "x@c.example\n", "");
+    EXPECT_EQ(digest({"a.example"}, "x@c.example\n", ""), one);
+    EXPECT_NE(digest({"d.example"}, "x@c.example\n", ""), one);
+    EXPECT_NE(digest({"a.example", "*"}, "x@c.example\n", ""), one);
+    EXPECT_NE(digest({"a.example"}, "y@c.example\n", ""), one);
+    EXPECT_NE(digest({"a.example"}, "x@c.example\n", "p@a.example"), one);
+}
+
 TEST_F(RoutesTest, ADomainWithTheMostLabelsIsLookedUp) {
     std::string domain;
     for (int i = 0; i < 126; ++i) {

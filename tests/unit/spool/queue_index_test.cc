@@ -254,6 +254,24 @@ TEST_F(QueueIndexTest, APoolOnHoldIsAKindOfItsOwnAndHasNoTime) {
     EXPECT_EQ(take_due(start), (Ids{1}));
 }
 
+TEST_F(QueueIndexTest, APoolIsNamedAsLongAsAMessageNamesIt) {
+    const Slot first = add(1);
+    const Slot second = add(2);
+    EXPECT_FALSE(index.is_named(3));
+    index.set_pool(first, 3);
+    index.park(second, 3, never);
+    index.set_due(second, start);
+    EXPECT_TRUE(index.is_named(3)) << "as a hint";
+    index.set_pool(second, no_pool);
+    EXPECT_TRUE(index.is_named(3));
+    index.hold_for_pool(first, 4);
+    EXPECT_FALSE(index.is_named(3));
+    EXPECT_TRUE(index.is_named(4));
+    index.erase(first);
+    EXPECT_FALSE(index.is_named(4));
+    EXPECT_FALSE(index.is_named(no_pool));
+}
+
 TEST_F(QueueIndexTest, WhatIsHeldOrFailedIsNotDue) {
     const Slot held = add(10);
     const Slot failed = add(20);

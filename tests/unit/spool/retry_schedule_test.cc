@@ -25,6 +25,19 @@ TEST(RetrySchedule, WhoWasNotTriedYetWaitsAsAfterTheFirstTime) {
     EXPECT_EQ(retry_wait(RetrySettings{}, 0, middle), 30s);
 }
 
+TEST(RetrySchedule, AttemptsInATimeAreThoseOfTheScheduleUntilItsWaitsAreTheMaximum) {
+    RetrySettings settings;
+    EXPECT_EQ(attempts_in(settings, 0s), 1U);
+    EXPECT_EQ(attempts_in(settings, 29s), 1U);
+    EXPECT_EQ(attempts_in(settings, 30s), 2U);
+    EXPECT_EQ(attempts_in(settings, 89s), 2U);
+    EXPECT_EQ(attempts_in(settings, 90s), 3U);
+    EXPECT_EQ(retry_wait(settings, attempts_in(settings, 96h), middle), 1h);
+    settings.factor = 1;
+    EXPECT_EQ(retry_wait(settings, attempts_in(settings, 96h), middle), 30s);
+    EXPECT_EQ(attempts_in(settings, -1h), 1U);
+}
+
 TEST(RetrySchedule, TheFactorMayBeABrokenNumberOrOne) {
     RetrySettings settings;
     settings.factor = 1.5;

@@ -1,0 +1,154 @@
+// What queued mail waits for, and who goes when that changes: pools without a backend, pools on hold,
+// routes that are changed meanwhile.
+#include "sim/worker_rig.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+
+namespace ringmx::sim {
+namespace {
+
+RigOptions spooling() {
+    RigOptions options;
+    options.spool = true;
+    options.workers = 1;
+    return options;
+}
+
+void send(Rig& rig, const std::vector<std::string>& recipients) {
+    Client& client = rig.greeted();
+    EXPECT_TRUE(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").starts_with("250"));
+    for (const std::string& recipient : recipients) {
+        EXPECT_EQ(rig.ask(client, "RCPT TO:" + recipient + "\r\n"), "250 2.1.5 Ok\r\n");
+    }
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    EXPECT_TRUE(rig.ask(client, "Subject: x\r\n\r\ny\r\n.\r\n").starts_with("250 2.0.0"));
+}
+
+std::size_t taken(const ScriptedBackend& backend) {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        backend.messages, [](const auto& message) { return message->taken; }));
+}
+
+// Pool "one" has the first two backends, pool "two" the third.
+void route_everything_to(Settings& settings, std::uint32_t pool) {
+    for (RouteSettings& route : settings.routes) {
+        route.pool_index = pool;
+    }
+}
+
+TEST(SpoolWaiting, MailForAPoolOnHoldGoesWhereANewRouteSendsIt) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.pools[1].hold = true; };
+    Rig rig(options);
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    send(rig, {"<a@two.example>"});
+    rig.run_for(1h);
+    EXPECT_EQ(rig.queued(), 1);
+    rig.reload([](Settings& settings) { route_everything_to(settings, 0); });
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 5s));
+    EXPECT_EQ(taken(first) + taken(second), 1U);
+    rig.finish();
+}
+
+TEST(SpoolWaiting, MailForAPoolWithoutBackendsGoesWhereANewRouteSendsIt) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.pools[1].backends[0].weight = 0; };
+    Rig rig(options);
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    send(rig, {"<a@two.example>"});
+    rig.run_for(1h);
+    EXPECT_EQ(rig.queued(), 1);
+    rig.reload([](Settings& settings) { route_everything_to(settings, 0); });
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 5s));
+    EXPECT_EQ(taken(first) + taken(second), 1U);
+    rig.finish();
+}
+
+TEST(SpoolWaiting, OfTwoPoolsOnHoldTheOneThatIsLetGoGetsItsRecipients) {
+    for (const std::size_t freed : {0U, 1U}) {
+        RigOptions options = spooling();
+        options.settings = [](Settings& settings) {
+            settings.pools[0].hold = settings.pools[1].hold = true;
+        };
+        Rig rig(options);
+        ScriptedBackend& first = rig.backend(Rig::first_address);
+        ScriptedBackend& second = rig.backend(Rig::second_address);
+        ScriptedBackend& third = rig.backend(Rig::third_address);
+        send(rig, {"<a@one.example>", "<b@two.example>"});
+        rig.run_for(1min);
+        rig.reload([&](Settings& settings) { settings.pools[freed].hold = false; });
+        rig.run_for(5s);
+        EXPECT_EQ(taken(first) + taken(second), freed == 0 ? 1U : 0U);
+        EXPECT_EQ(taken(third), freed == 1 ? 1U : 0U);
+        EXPECT_EQ(rig.queued(), 1);
+        rig.reload([&](Settings& settings) { settings.pools[1 - freed].hold = false; });
+        EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 5s));
+        rig.finish();
+    }
+}
+
+// The other pool never gets a backend, so nothing that waits for it may stand for all.
+TEST(SpoolWaiting, OfTwoPoolsWithoutBackendsTheOneThatComesBackGetsItsRecipients) {
+    for (const bool first_comes_back : {true, false}) {
+        RigOptions options = spooling();
+        options.settings = [&](Settings& settings) {
+            for (BackendSettings& backend : settings.pools[first_comes_back ? 1 : 0].backends) {
+                backend.weight = 0;
+            }
+        };
+        Rig rig(options);
+        send(rig, {"<a@one.example>", "<b@two.example>"});
+        rig.run_for(2min);
+        EXPECT_EQ(rig.queued(), 1);
+        ScriptedBackend& back =
+            rig.backend(first_comes_back ? Rig::first_address : Rig::third_address);
+        rig.run_for(1h);
+        EXPECT_EQ(taken(back), 1U);
+        EXPECT_EQ(rig.queued(), 1);
+        rig.finish();
+    }
+}
+
+TEST(SpoolWaiting, ReloadsThatRouteAsBeforeLeaveWhatWaitsAlone) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.pools[1].hold = true; };
+    Rig rig(options);
+    send(rig, {"<a@two.example>"});
+    rig.run_for(1min);
+    const std::uint64_t before = rig.disk.reads;
+    for (int count = 0; count < 10; ++count) {
+        rig.reload([](Settings& settings) { settings.pools[1].max_connections += 1; });
+        rig.run_for(1min);
+    }
+    EXPECT_EQ(rig.disk.reads, before);
+    rig.finish();
+}
+
+TEST(SpoolWaiting, WithoutFailoverNobodyIsTriedAllTheTimeWhileHisBackendIsOut) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.pools[0].failover = Failover::none; };
+    Rig rig(options);
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    constexpr int sent = 60;
+    for (int count = 0; count < sent; ++count) {
+        send(rig, {"<u" + std::to_string(count) + "@one.example>"});
+    }
+    rig.run_for(10min);
+    const auto waiting = static_cast<std::size_t>(rig.queued());
+    EXPECT_GT(waiting, 0U);
+    EXPECT_EQ(taken(first), sent - waiting);
+    const std::uint64_t before = rig.disk.reads;
+    rig.run_for(1h);
+    // It is looked at again whenever its backend may be, each 5 minutes, by few at a time.
+    EXPECT_LT(rig.disk.reads - before, 12 * 2 * waiting);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6min));
+    EXPECT_EQ(taken(second), waiting);
+    rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
