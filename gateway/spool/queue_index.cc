@@ -58,11 +58,11 @@ QueueIndex::Slot QueueIndex::add(const Message& message) {
 }
 
 QueueIndex::Slot QueueIndex::adopt(const Message& message) {
+    RINGMX_ASSERT(ids_.find(entries_, message.id) == 0);
     return insert(message, ++adopted_age_, adopted_);
 }
 
 QueueIndex::Slot QueueIndex::insert(const Message& message, std::uint64_t age, AgeList& list) {
-    RINGMX_ASSERT(ids_.find(entries_, message.id) == 0);
     RINGMX_ASSERT(message.recipients_count >> 20U == 0 && message.stored_bytes >> 41U == 0);
     const Slot slot = entries_.take();
     QueueEntry& entry = entries_.at(slot);
