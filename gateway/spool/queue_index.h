@@ -65,7 +65,7 @@ class QueueIndex {
         std::uint64_t stored_bytes = 0;
     };
 
-    // Each is active then. Its id must be new.
+    // Each is active then. Its id must be new (checked of what comes from a disk).
     Slot add(const Message& message);
     Slot adopt(const Message& message);
     void erase(Slot slot);

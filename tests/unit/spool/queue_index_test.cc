@@ -90,7 +90,7 @@ TEST_F(QueueIndexTest, WhatWasErasedIsNotFound) {
 
 TEST_F(QueueIndexTest, AnIdIsTakenOnce) {
     add(1);
-    EXPECT_DEATH(add(1), "find");
+    EXPECT_DEATH(adopt(1), "find");
 }
 
 TEST_F(QueueIndexTest, AdoptedMailIsOlderThanNewMail) {
