@@ -31,7 +31,7 @@ class Backlog(EndToEnd):
         port = free_port()
         gateway = self.gateway(config(
             {"main": pool(f"127.0.0.1:{port}", health={"interval": "200ms"}, max_connections=200)}, listener={"acknowledge": "spool"},
-            log={"level": "error"}, spool={"directory": str(self.folder / "spool"), "max_size": "2GiB", "retry": {"initial": "10m"}}))
+            limits={"message_rate_per_client": f"{2 * WAITING}/1m", "recipient_rate_per_client": f"{2 * WAITING}/1m"}, log={"level": "error"}, spool={"directory": str(self.folder / "spool"), "max_size": "2GiB", "retry": {"initial": "10m"}}))
         sent, received = self.folder / "sent", self.folder / "received"
         early = self.load(gateway, self.folder / "early", WAITING // 10)
         before = gateway.rss_bytes()
