@@ -82,6 +82,20 @@ TEST(Spool, NobodyIsToldBeforeItIsDurable) {
     rig.finish();
 }
 
+TEST(Spool, WhatGoesAtOnceIsNeverReadFromTheDisk) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    const std::uint64_t before = rig.disk.reads;
+    for (std::size_t count = 1; count <= 20; ++count) {
+        EXPECT_TRUE(send_message(rig, client, "one\r\n", "<u@two.example>").starts_with("250"));
+        ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == count; }));
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(rig.disk.reads, before);
+    rig.finish();
+}
+
 TEST(Spool, ALargeMessageGoesToTheDiskInParts) {
     Rig rig(spooling());
     ScriptedBackend& backend = rig.backend(Rig::third_address);
