@@ -106,7 +106,8 @@ class Accounts(EndToEnd):
         down = f"127.0.0.1:{free_port()}"
         backend = self.backend()
         gateway = self.gateway(config({"main": pool(down, health={"interval": "100ms", "failures": 1}), "held": pool(backend, hold=True)},
-                                      routes=[{"recipients": ["example.com"], "pool": "main"}, {"recipients": ["example.org"], "pool": "held"}]))
+                                      routes=[{"recipients": ["example.com"], "pool": "main"}, {"recipients": ["example.org"], "pool": "held"}]),
+                               ready_statuses=(200, 503))  # soon no pool has a backend
         gateway.wait_metric("ringmx_backend_up", 0, pool="main", backend=down)
         client = self.client(gateway)
         for recipient in ("a@example.com", "a@example.org"):
