@@ -155,13 +155,11 @@ class Life {
         std::uint64_t messages = 0;
         std::uint64_t recipients = 0;
         std::int64_t open = 0;
-        std::uint64_t connections = 0;
         for (const std::unique_ptr<RigWorker>& one : rig().workers) {
             const observe::WorkerCounters& counters = one->counters;
             messages +=
                 counters.messages_accepted_total.value() + sum_of(counters.messages_rejected);
             recipients += counters.recipients_accepted_total.value();
-            connections += counters.connections_total.value();
         }
         for (const observe::BackendRow& row : rig().lasting->counters.rows()) {
             for (const observe::BackendCounters& counters : row.workers) {

@@ -187,7 +187,7 @@ TEST_F(QueueIndexTest, WhatIsParkedWaitsForItsPoolAndThenComesOldestFirst) {
     for (std::uint64_t id = 1; id <= 5; ++id) {
         add(id);
     }
-    for (const std::uint64_t id : {4, 1, 5, 2}) {
+    for (const std::uint64_t id : {4U, 1U, 5U, 2U}) {
         index.park(*index.find(id), 7, start + 1h);
     }
     index.park(*index.find(3), 8, start + 1h);
@@ -294,7 +294,7 @@ TEST_F(QueueIndexTest, WhatIsErasedWhileItWaitsIsNotDue) {
     index.set_due(add(3), start);
     EXPECT_TRUE(index.next_due(start)); // 3 is ready
     index.wake(1);
-    for (const std::uint64_t id : {1, 2, 3}) {
+    for (const std::uint64_t id : {1U, 2U, 3U}) {
         index.erase(*index.find(id));
     }
     EXPECT_EQ(index.next_due(start + 1h), std::nullopt);
