@@ -1,0 +1,222 @@
+// Spools that fill up, and disks that fail: what is refused meanwhile, and that mail is taken again.
+#include "sim/spool_scenes.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <optional>
+
+namespace ringmx::sim {
+namespace {
+
+TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    const std::string body = "a: b\r\n\r\n" + std::string(900, 'x') + "\r\n";
+    std::string content;
+    while (content.size() < 200'000) {
+        content += body;
+    }
+    std::string reply;
+    int accepted = -1;
+    do {
+        ++accepted;
+        reply = send_message(rig, client, content, "<u@two.example>");
+    } while (reply.starts_with("250") && accepted < 1000);
+    EXPECT_EQ(reply, "452 4.3.1 Insufficient system storage, try again later\r\n");
+    EXPECT_GT(accepted, 30); // of 16 MiB
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(accepted));
+    rig.run_for(1min);
+    Client& next = rig.greeted();
+    EXPECT_TRUE(send_message(rig, next, content, "<u@two.example>").starts_with("250"));
+    rig.finish();
+}
+
+// A message is taken in one segment and marked in the next: each is free only when the one before
+// it has begun anew.
+TEST(Spool, SegmentsAreUsedRoundAndRound) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    constexpr std::size_t messages = 600; // four times what the spool can hold
+    for (std::size_t count = 0; count < messages; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), messages);
+    rig.finish();
+}
+
+TEST(Spool, TheSmallestSpoolTakesMailOnAndOn) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    constexpr std::size_t messages = 600; // seven times what the spool can hold
+    for (std::size_t count = 0; count < messages; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(200ms); // delivered, marked
+    }
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), messages);
+    rig.finish();
+}
+
+// The first segment is given out before it is written through, since mail may wait for it.
+TEST(Spool, ASegmentThatIsMerelyAllocatedGivesWayToABetterOne) {
+    RigOptions options = spooling();
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    EXPECT_TRUE(rig.run_until([&] { return !rig.disk.files().empty(); }));
+    const int first = rig.disk.files().front();
+    EXPECT_TRUE(send_message(rig, client, "one\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    EXPECT_TRUE(send_message(rig, client, "two\r\n", "<u@two.example>").starts_with("250"));
+    ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == 2 && rig.queued() == 0; }));
+    rig.run_for(1s);
+    EXPECT_EQ(std::ranges::count(rig.disk.files(), first), 0);
+    rig.finish();
+}
+
+TEST(Spool, TheSmallestSpoolThatWasFullTakesMailAgain) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    Rig rig(options);
+    const std::string content = content_of_100_kb();
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    std::size_t accepted = 0;
+    for (int round = 0; round < 5; ++round) {
+        backend.refuse_connections(true);
+        Client& client = rig.greeted();
+        const std::size_t before = accepted;
+        while (send_message(rig, client, content, "<u@two.example>").starts_with("250")) {
+            ++accepted;
+        }
+        EXPECT_GT(accepted, before + 10) << round;
+        EXPECT_EQ(rig.queued(), static_cast<std::int64_t>(accepted - before)) << round;
+        backend.refuse_connections(false);
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+        rig.run_for(1min);
+    }
+    EXPECT_EQ(taken(backend).size(), accepted);
+    rig.finish();
+}
+
+// They have a budget of their own, which new mail never pays for.
+TEST(Spool, WhatFailedNeverShutsTheDoor) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    options.held_segments_max = 3;
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
+                                                   : std::nullopt;
+    };
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    // What fails takes two segments more than what new mail leaves of four.
+    for (int count = 0; count < 50; ++count) {
+        const std::string reply = send_message(rig, client, content, "<bad@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms);
+    }
+    for (int count = 0; count < 200; ++count) {
+        const std::string reply = send_message(rig, client, content, "<good@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms);
+    }
+    EXPECT_EQ(rig.queued(), 50);
+    EXPECT_EQ(taken(backend).size(), 200U);
+    rig.finish();
+}
+
+// Held messages would pin every segment after a while.
+TEST(Spool, AFewHeldMessagesDoNotFillTheSpool) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no such user\r\n")
+                                                   : std::nullopt;
+    };
+    const std::string content = content_of_100_kb();
+    Client& client = rig.greeted();
+    constexpr int messages = 400; // two and a half times what the spool can hold
+    for (int count = 0; count < messages; ++count) {
+        const char* const to = count % 20 == 0 ? "<bad@two.example>" : "<good@two.example>";
+        const std::string reply = send_message(rig, client, content, to);
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+        rig.run_for(500ms); // delivered, marked
+    }
+    EXPECT_EQ(rig.queued(), messages / 20);
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(messages - messages / 20));
+    rig.restart(1, true);
+    rig.run_for(1min);
+    EXPECT_EQ(rig.queued(), messages / 20);
+    EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(messages - messages / 20));
+    rig.finish();
+}
+
+TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    rig.segments.request_error = ENOENT;
+    rig.segments.lose(ENOENT);
+    rig.run_for(1s);
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    const std::size_t files_before = rig.disk.files().size();
+    rig.segments.request_error = 0;
+    rig.run_for(10s);
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nd\r\n", "<u@two.example>").starts_with("250"));
+    EXPECT_GT(rig.disk.files().size() + 1, files_before);
+    EXPECT_EQ(rig.queued(), 2);
+    (void)rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    rig.finish();
+}
+
+TEST(Spool, ADiskThatFailsIsToldAndForgivenLater) {
+    Rig rig(spooling());
+    (void)rig.backend(Rig::third_address);
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(1s);
+    rig.disk.write_error = EIO;
+    EXPECT_EQ(send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").substr(0, 9),
+              "451 4.3.0");
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    rig.disk.write_error = 0;
+    rig.run_for(5s);
+    Client& next = rig.greeted();
+    EXPECT_TRUE(send_message(rig, next, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    rig.finish();
+}
+
+// What was refused may be on the disk, and the marks that remove it can't be written: that ends with
+// the worker.
+TEST(Spool, ADiskThatFailsForGoodDoesNotKeepTheWorkerFromEnding) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.disk.write_error = EIO;
+    EXPECT_EQ(send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").substr(0, 9),
+              "451 4.3.0");
+    rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
