@@ -45,11 +45,11 @@ class SpoolKeeper::Supply final : public worker::SegmentSupply {
         : commands(std::bit_ceil(segments_max + requests_max)), keeper_(keeper), waker_(waker) {}
 
     // The worker's.
-    void request(bool at_once) override {
+    void request(Urgency urgency) override {
         if (!std::exchange(is_requested_, true)) {
-            push({at_once ? Command::Kind::request_at_once : Command::Kind::request, -1});
-        } else if (at_once) {
-            push({Command::Kind::hurry, -1});
+            push({Command::Kind::request, -1, urgency});
+        } else if (urgency != Urgency::ahead) {
+            push({Command::Kind::hurry});
         }
     }
     void discard(int descriptor) override { push({Command::Kind::discard, descriptor}); }
@@ -71,9 +71,10 @@ class SpoolKeeper::Supply final : public worker::SegmentSupply {
 
     // The keeper's.
     struct Command {
-        enum class Kind : std::uint8_t { request, request_at_once, hurry, discard };
+        enum class Kind : std::uint8_t { request, hurry, discard };
         Kind kind = Kind::request;
         int descriptor = -1;
+        Urgency urgency = Urgency::ahead;
     };
     void tell(const News& news) {
         backlog_.push_back(news);
@@ -205,9 +206,8 @@ void SpoolKeeper::obey(std::uint32_t worker) {
     while (supply.commands.try_pop(command)) {
         switch (command.kind) {
         case Supply::Command::Kind::request:
-        case Supply::Command::Kind::request_at_once:
-            supply.is_hurried = command.kind == Supply::Command::Kind::request_at_once;
-            begin(worker);
+            supply.is_hurried = command.urgency != worker::SegmentSupply::Urgency::ahead;
+            begin(worker, command.urgency == worker::SegmentSupply::Urgency::for_marks);
             break;
         case Supply::Command::Kind::hurry: // its answer may be on its way already
             supply.is_hurried = true;
@@ -219,7 +219,7 @@ void SpoolKeeper::obey(std::uint32_t worker) {
     }
 }
 
-void SpoolKeeper::begin(std::uint32_t worker) {
+void SpoolKeeper::begin(std::uint32_t worker, bool is_for_marks) {
     Supply& supply = *supplies_[worker];
     if (is_stopped_.load(std::memory_order_relaxed)) {
         return;
@@ -229,7 +229,7 @@ void SpoolKeeper::begin(std::uint32_t worker) {
         return;
     }
     supply.is_over = would_be_over();
-    if (supply.is_over && segments_of(worker) >= segments_to_empty_a_spool) {
+    if (supply.is_over && !is_for_marks && segments_of(worker) >= segments_to_empty_a_spool) {
         supply.tell({.kind = News::Kind::failed, .error = ENOSPC});
         return;
     }
@@ -272,7 +272,7 @@ bool SpoolKeeper::would_be_over() {
 
 std::uint32_t SpoolKeeper::segments_of(std::uint32_t worker) const {
     return static_cast<std::uint32_t>(std::ranges::count_if(own_, [worker](const auto& each) {
-        return each.second.worker == worker && !each.second.is_lost;
+        return each.second.worker == worker && !each.second.is_lost && !each.second.is_leaving;
     }));
 }
 
@@ -321,7 +321,7 @@ void SpoolKeeper::give(std::uint32_t worker) {
     }
     is_refused_told_ = false;
     const int descriptor = file->number();
-    own_[descriptor] = {worker, std::move(name), std::move(*file), false};
+    own_[descriptor] = {.worker = worker, .name = std::move(name), .file = std::move(*file)};
     supply.tell({.kind = News::Kind::segment,
                  .descriptor = descriptor,
                  .size_bytes = sizes_.segment_bytes,
@@ -341,19 +341,32 @@ void SpoolKeeper::discard(int descriptor) {
     const auto found = own_.find(descriptor);
     RINGMX_ASSERT_STATE(found != own_.end(), "descriptor %d is discarded and none of ours",
                         descriptor);
-    const std::string& name = found->second.name;
-    const std::uint32_t worker = found->second.worker;
-    const bool is_gone =
-        ::unlinkat(directory_.run_folder(), name.c_str(), 0) == 0 || errno == ENOENT;
-    if (!is_gone) {
-        notices_.add(LogLevel::warning,
-                     Error{"spool: delete", errno, directory_.run_path() + "/" + name}.message());
+    if (delete_own(descriptor, found->second)) {
+        own_.erase(found);
+        return;
     }
-    const bool is_durable = ::fsync(directory_.run_folder()) == 0;
-    own_.erase(found);
-    if (is_gone && is_durable) { // else what is in it may come back
-        supplies_[worker]->tell({.kind = News::Kind::discarded, .descriptor = descriptor});
+    const int error = errno;
+    found->second.is_leaving = true;
+    notices_.add(
+        LogLevel::warning,
+        Error{"spool: delete", error, directory_.run_path() + "/" + found->second.name}.message());
+}
+
+bool SpoolKeeper::delete_own(int descriptor, const Own& own) {
+    if (::unlinkat(directory_.run_folder(), own.name.c_str(), 0) != 0 && errno != ENOENT) {
+        return false;
     }
+    // Where that fails what is in it may come back, and a later success would prove nothing.
+    if (::fsync(directory_.run_folder()) == 0) {
+        supplies_[own.worker]->tell({.kind = News::Kind::discarded, .descriptor = descriptor});
+    }
+    return true;
+}
+
+void SpoolKeeper::delete_leaving() {
+    std::erase_if(own_, [this](const auto& each) {
+        return each.second.is_leaving && delete_own(each.first, each.second);
+    });
 }
 
 void SpoolKeeper::take_adopted() {
@@ -389,6 +402,7 @@ void SpoolKeeper::look() {
         return;
     }
     if (directory_.is_there()) {
+        delete_leaving();
         look_at_segments();
         adopted_.look();
         return;
@@ -408,7 +422,8 @@ void SpoolKeeper::look_at_segments() {
     std::set<std::uint32_t> losers;
     for (auto& [descriptor, own] : own_) {
         struct stat status{};
-        if (!own.is_lost && ::fstat(descriptor, &status) == 0 && status.st_nlink == 0) {
+        if (!own.is_lost && !own.is_leaving && ::fstat(descriptor, &status) == 0 &&
+            status.st_nlink == 0) {
             own.is_lost = true;
             losers.insert(own.worker);
             notices_.add(LogLevel::error,

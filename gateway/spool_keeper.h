@@ -8,9 +8,11 @@
 // waits for is given out as soon as it is allocated. What is given out is durable: the file's size
 // and its entry in the folder.
 // A segment of an earlier run is deleted when no worker holds it and no mark in it matters, durably
-// before its home is said to be gone; a damaged one is set aside instead.
+// before its home is said to be gone; a damaged one is set aside instead. A discarded segment that
+// can't be deleted (a file system that is read-only for a while) is tried again with each look.
 // What earlier runs left counts: while it and this run's segments would take more than they may, a
-// request fails as on a full disk; but each worker gets the two that it needs to empty the spool.
+// request fails as on a full disk; but each worker gets the two that it needs to empty the spool, and
+// more if it can't write a mark otherwise.
 // When the directory or a segment is gone every worker (the segment's) is told `lost`; requests fail
 // until there is a directory again.
 //
@@ -72,13 +74,14 @@ class SpoolKeeper {
         std::string name;
         OwnedDescriptor file;
         bool is_lost = false;
+        bool is_leaving = false; // discarded, and still to be deleted
     };
 
     void run();
     void wake();
     void wait(Instant until);
     void obey(std::uint32_t worker);
-    void begin(std::uint32_t worker);
+    void begin(std::uint32_t worker, bool is_for_marks);
     [[nodiscard]] bool would_be_over();
     [[nodiscard]] std::uint32_t segments_of(std::uint32_t worker) const;
     [[nodiscard]] bool work(); // a step of what is being made; false: nothing is
@@ -86,6 +89,9 @@ class SpoolKeeper {
     void give(std::uint32_t worker);
     void fail(std::uint32_t worker, const Error& error);
     void discard(int descriptor);
+    // False: the file is still there.
+    [[nodiscard]] bool delete_own(int descriptor, const Own& own);
+    void delete_leaving();
     void take_adopted();
     void delete_unneeded();
     void look();

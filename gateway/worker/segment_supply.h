@@ -2,8 +2,8 @@
 // else (the keeper's thread; in the simulator, a disk of its own).
 //
 // request()  one more file, of the size and with the flags that all segments of this run have;
-//            answered by `segment` or `failed`. The worker asks for one at a time; asking again with
-//            `at_once` only hurries the one that is on its way.
+//            answered by `segment` or `failed`. The worker asks for one at a time; asking again
+//            only hurries the one that is on its way.
 // discard()  a segment that the worker was given and that nobody needs any more: closed, deleted,
 //            answered by `discarded`; until then marks about it matter.
 // released() of an adopted segment: the worker that took its holds to zero says so.
@@ -50,10 +50,14 @@ class SegmentSupply {
         spool::SegmentName home = {};
     };
 
+    // at_once:   mail waits for it, so it is allocated but not written through first (writes to it
+    //            are slower once).
+    // for_marks: at once, and whatever the spool takes: no mark can be written, and without marks it
+    //            would never take less.
+    enum class Urgency : std::uint8_t { ahead, at_once, for_marks };
+
     virtual ~SegmentSupply() = default;
-    // `at_once`: mail waits for it, so it is allocated but not written through first (writes to it
-    // are slower once).
-    virtual void request(bool at_once) = 0;
+    virtual void request(Urgency urgency) = 0;
     virtual void discard(int descriptor) = 0; // no operation on it is in flight
     virtual void released() = 0;
     [[nodiscard]] virtual bool take(News& news) = 0;

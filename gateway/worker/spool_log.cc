@@ -319,7 +319,10 @@ void SpoolLog::request_segments() {
     }
     is_requested_ = true;
     is_urgent_ = at_once;
-    options_.supply->request(at_once);
+    using Urgency = SegmentSupply::Urgency;
+    options_.supply->request(has_no_segment_ ? Urgency::for_marks
+                             : at_once       ? Urgency::at_once
+                                             : Urgency::ahead);
 }
 
 // As many again as there may be are for marks, so that a spool that is too full empties itself.

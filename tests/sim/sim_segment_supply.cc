@@ -17,7 +17,8 @@ class SimSegments::Supply final : public SegmentSupply {
     Supply(SimSegments& segments, std::uint32_t worker, ring::Waker& waker)
         : segments_(segments), worker_(worker), waker_(waker) {}
 
-    void request(bool at_once) override {
+    void request(Urgency urgency) override {
+        const bool at_once = urgency != Urgency::ahead;
         if (std::exchange(is_requested_, true)) {
             RINGMX_ASSERT_STATE(at_once, "worker %u asks for two segments at a time", worker_);
         } else {

@@ -95,7 +95,7 @@ class SimSegmentsTest : public testing::Test {
         writer_ = std::make_unique<Writer>(network_, disk_, segments_);
     }
     [[nodiscard]] bool get_segment() {
-        segments_.supply(0).request(false);
+        segments_.supply(0).request(worker::SegmentSupply::Urgency::ahead);
         const std::uint32_t before = writer_->table->count();
         return writer_->run_until([&] { return writer_->table->count() > before; });
     }
@@ -145,12 +145,12 @@ TEST_F(SimSegmentsTest, RequestsFailWhenTheDiskIsFullOrAtAWord) {
     start();
     segments_.set_files_max(1);
     ASSERT_TRUE(get_segment());
-    segments_.supply(0).request(true);
+    segments_.supply(0).request(worker::SegmentSupply::Urgency::at_once);
     ASSERT_TRUE(writer_->run_until([&] { return writer_->told.size() == 2; }));
     EXPECT_EQ(writer_->told.back().kind, News::Kind::failed);
     EXPECT_EQ(writer_->told.back().error, ENOSPC);
     segments_.request_error = EROFS;
-    segments_.supply(0).request(true);
+    segments_.supply(0).request(worker::SegmentSupply::Urgency::at_once);
     ASSERT_TRUE(writer_->run_until([&] { return writer_->told.size() == 3; }));
     EXPECT_EQ(writer_->told.back().error, EROFS);
 }

@@ -17,6 +17,7 @@ namespace ringmx {
 namespace {
 
 using News = worker::SegmentSupply::News;
+using Urgency = worker::SegmentSupply::Urgency;
 using spool::SegmentImage;
 using Names = std::vector<std::string>;
 
@@ -43,9 +44,12 @@ class SpoolKeeperTest : public testing::Test {
         EXPECT_TRUE(came);
         return news;
     }
-    News ask(bool at_once, std::uint32_t worker = 0) {
-        keeper->supply(worker).request(at_once);
+    News ask(Urgency urgency, std::uint32_t worker = 0) {
+        keeper->supply(worker).request(urgency);
         return next(worker);
+    }
+    News ask(bool at_once, std::uint32_t worker = 0) {
+        return ask(at_once ? Urgency::at_once : Urgency::ahead, worker);
     }
     // What earlier runs left is the keeper's; their messages, and the segments of them.
     std::vector<worker::AdoptedSegment*> adopt() {
@@ -97,8 +101,8 @@ TEST_F(SpoolKeeperTest, SegmentIsWholeWrittenThroughAndSynchronous) {
 
 TEST_F(SpoolKeeperTest, WhoseMailWaitsIsServedFirst) {
     open(false);
-    keeper->supply(0).request(false);
-    keeper->supply(1).request(true);
+    keeper->supply(0).request(Urgency::ahead);
+    keeper->supply(1).request(Urgency::at_once);
     keeper->start();
     const News hurried = next(1);
     ASSERT_EQ(hurried.kind, News::Kind::segment);
@@ -113,11 +117,11 @@ TEST_F(SpoolKeeperTest, WhoseMailWaitsIsServedFirst) {
 
 TEST_F(SpoolKeeperTest, HurryingARequestDoesNotMakeItTwo) {
     open(false);
-    keeper->supply(0).request(false);
-    keeper->supply(0).request(true);
+    keeper->supply(0).request(Urgency::ahead);
+    keeper->supply(0).request(Urgency::at_once);
     keeper->start();
     EXPECT_EQ(next().kind, News::Kind::segment);
-    keeper->supply(0).request(true);
+    keeper->supply(0).request(Urgency::at_once);
     EXPECT_EQ(next().kind, News::Kind::segment);
     News none;
     EXPECT_FALSE(keeper->supply(0).take(none));
@@ -137,6 +141,23 @@ TEST_F(SpoolKeeperTest, DiscardedSegmentIsDeletedAlsoWhenTheWorkerLeaves) {
     keeper->supply(0).discard(second.descriptor);
     keeper->stop();
     EXPECT_EQ(folder.all(), Names{"00000001/w0000-000003.seg"});
+}
+
+// As on a file system that is read-only for a while: here a folder has the file's name.
+TEST_F(SpoolKeeperTest, SegmentThatCannotBeDeletedIsTriedAgain) {
+    open();
+    const News segment = ask(true);
+    const std::string path = folder.path + "/00000001/w0000-000001.seg";
+    std::filesystem::rename(path, path + ".away");
+    std::filesystem::create_directory(path);
+    keeper->supply(0).discard(segment.descriptor);
+    expect_told("delete");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    std::filesystem::remove(path);
+    news = next();
+    EXPECT_EQ(news.kind, News::Kind::discarded);
+    EXPECT_EQ(news.descriptor, segment.descriptor);
 }
 
 // What fails like a full disk, for want of one: a limit of this process.
@@ -260,6 +281,9 @@ TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftLeavesLessRoom) {
         EXPECT_EQ(beyond.error, ENOSPC);
     }
     EXPECT_EQ(ask(true, 1).kind, News::Kind::failed);
+    const News for_marks = ask(Urgency::for_marks, 1);
+    ASSERT_EQ(for_marks.kind, News::Kind::segment) << "without marks it would stay over";
+    EXPECT_EQ(for_marks.error, ENOSPC) << "not for new mail";
 
     const std::vector<worker::AdoptedSegment*> segments = adopt();
     ASSERT_EQ(segments.size(), 2U);
