@@ -25,9 +25,9 @@ class SimSegments::Supply final : public SegmentSupply {
             is_answered_ = false;
         }
         const Duration time = segments_.options_.request_time / (at_once ? 10 : 1);
-        segments_.later(time, [this, at_once] {
+        segments_.later(time, [this, urgency] {
             if (!std::exchange(is_answered_, true)) {
-                segments_.create(worker_, !at_once);
+                segments_.create(worker_, urgency);
             }
         });
     }
@@ -88,8 +88,11 @@ void SimSegments::later(Duration time, std::function<void()> action) {
     });
 }
 
-void SimSegments::create(std::uint32_t worker, bool is_written) {
-    if (request_error != 0 || disk_.files().size() >= options_.files_max) {
+void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
+    const std::size_t files_max = urgency == SegmentSupply::Urgency::for_marks
+                                      ? options_.files_max
+                                      : std::min(options_.files_max, options_.files_for_mail_max);
+    if (request_error != 0 || disk_.files().size() >= files_max) {
         tell(worker,
              {.kind = News::Kind::failed, .error = request_error != 0 ? request_error : ENOSPC});
         return;
@@ -99,7 +102,7 @@ void SimSegments::create(std::uint32_t worker, bool is_written) {
     tell(worker, {.kind = News::Kind::segment,
                   .descriptor = file,
                   .size_bytes = options_.segment_bytes,
-                  .is_written = is_written});
+                  .is_written = urgency == SegmentSupply::Urgency::ahead});
 }
 
 void SimSegments::discard(int file) {

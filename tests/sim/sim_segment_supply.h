@@ -34,7 +34,9 @@ class SimSegments {
     struct Options {
         std::uint64_t segment_bytes = 2UL << 20U;
         std::size_t files_max = SIZE_MAX; // over all runs: the disk is full
-        Duration request_time = 5ms;      // at_once takes a tenth
+        // Over all runs: the spool takes what it may, and more is for marks alone.
+        std::size_t files_for_mail_max = SIZE_MAX;
+        Duration request_time = 5ms; // at_once takes a tenth
     };
 
     SimSegments(SimNetwork& network, SimDisk& disk, const Options& options);
@@ -61,13 +63,14 @@ class SimSegments {
     int request_error = 0; // while not 0, requests fail with it
     void lose(int error);  // every worker is told that what it writes is not safe
     void set_files_max(std::size_t count) { options_.files_max = count; }
+    void set_files_for_mail_max(std::size_t count) { options_.files_for_mail_max = count; }
 
     [[nodiscard]] std::size_t own_files() const { return own_.size(); } // of this run
     [[nodiscard]] std::size_t adopted_files() const;                    // of earlier ones
 
   private:
     class Supply;
-    void create(std::uint32_t worker, bool is_written);
+    void create(std::uint32_t worker, worker::SegmentSupply::Urgency urgency);
     void discard(int file);
     void delete_unneeded();
     void tell(std::uint32_t worker, const worker::SegmentSupply::News& news);

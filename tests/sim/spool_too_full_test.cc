@@ -18,7 +18,8 @@ class SpoolTooFull : public ::testing::Test {
   protected:
     static constexpr std::uint32_t segments_max = 4;
 
-    SpoolTooFull() : rig(options()) {}
+    // What is beyond that is asked for in the name of marks.
+    SpoolTooFull() : rig(options()) { rig.segments.set_files_for_mail_max(segments_max); }
 
     static RigOptions options() {
         RigOptions made;
