@@ -3,10 +3,12 @@
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -20,6 +22,16 @@ from harness import BIN, SANITIZED, EndToEnd, Program, address, config, free_por
 from smtp_client import Client
 
 NOBODY = 65534
+
+
+def ringmx(*arguments, **options):
+    return run(BIN / "ringmx", *arguments, **options)
+
+
+def ringmx_as_nobody(folder, *arguments):
+    """A copy in `folder`: nobody may not reach a build that stands in somebody's home."""
+    folder.chmod(0o755)
+    return run(shutil.copy(BIN / "ringmx", folder), *arguments, user=NOBODY, group=NOBODY, extra_groups=())
 
 
 def deny_io_uring():
@@ -130,9 +142,9 @@ class CommandLines(EndToEnd):
 
 
 class ConfigFiles(EndToEnd):
-    def both(self, path, **options):
+    def both(self, path, start=ringmx):
         """The outputs of check and serve, which must fail alike with exit 2."""
-        results = [run(BIN / "ringmx", command, "--config", path, **options) for command in ("check", "serve")]
+        results = [start(command, "--config", path) for command in ("check", "serve")]
         for result in results:
             self.assertEqual((result.returncode, result.stdout), (2, ""), result)
         self.assertEqual(*(re.sub("not usable|not started", "", result.stderr) for result in results))
@@ -186,16 +198,17 @@ class ConfigFiles(EndToEnd):
         path = self.folder / "ringmx.json"
         path.write_text("{}")
         path.chmod(0)
-        self.folder.chmod(0o755)
-        self.assertIn("Permission denied", self.both(path, user=NOBODY, group=NOBODY))
+        self.assertIn("Permission denied", self.both(path, functools.partial(ringmx_as_nobody, self.folder)))
 
 
 class Resources(EndToEnd):
-    def serve(self, settings, **options):
+    def serve(self, settings, start=ringmx, **options):
         path = self.folder / "second.json"
         path.write_text(json.dumps(settings))
-        self.folder.chmod(0o755)
-        return run(BIN / "ringmx", "serve", "--config", path, **options)
+        return start("serve", "--config", path, **options)
+
+    def serve_as_nobody(self, settings):
+        return self.serve(settings, functools.partial(ringmx_as_nobody, self.folder))
 
     def test_a_second_gateway_on_the_same_port_is_exit_1_and_harms_nobody(self):
         gateway, _ = self.simple()
@@ -217,7 +230,7 @@ class Resources(EndToEnd):
         if int(open("/proc/sys/net/ipv4/ip_unprivileged_port_start").read()) <= 25:
             self.skipTest("every port is unprivileged here")
         settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": "127.0.0.1:25"}, admin={"address": f"127.0.0.1:{free_port()}"})
-        result = self.serve(settings, user=NOBODY, group=NOBODY, extra_groups=())
+        result = self.serve_as_nobody(settings)
         self.assertEqual(result.returncode, 1, result)
         self.assertRegex(result.stderr, r"127\.0\.0\.1:25: .*: start as root and set \"user\", or grant CAP_NET_BIND_SERVICE\n\Z")
 
@@ -256,7 +269,7 @@ class Resources(EndToEnd):
     @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
     def test_a_user_that_may_not_be_taken_on_is_exit_1(self):
         settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": f"127.0.0.1:{free_port()}"}, admin={"address": f"127.0.0.1:{free_port()}"}, user="root")
-        result = self.serve(settings, user=NOBODY, group=NOBODY, extra_groups=())
+        result = self.serve_as_nobody(settings)
         self.assertEqual(result.returncode, 1, result)
         self.assertRegex(result.stderr, r"\Aringmx: switch to user root: .*\n\Z")
 
