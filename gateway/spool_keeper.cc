@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/spsc_ring.h"
 #include "spool_layout.h"
+#include "worker/spool_log.h"
 
 #include <algorithm>
 #include <bit>
@@ -41,8 +42,8 @@ Instant now() {
 // One worker's end, and what the keeper knows of it.
 class SpoolKeeper::Supply final : public worker::SegmentSupply {
   public:
-    Supply(SpoolKeeper& keeper, ring::Waker& waker, std::uint32_t segments_max)
-        : commands(std::bit_ceil(segments_max + requests_max)), keeper_(keeper), waker_(waker) {}
+    Supply(SpoolKeeper& keeper, ring::Waker& waker, std::uint32_t files_max)
+        : commands(std::bit_ceil(files_max + requests_max)), keeper_(keeper), waker_(waker) {}
 
     // The worker's.
     void request(Urgency urgency) override {
@@ -119,9 +120,10 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
       doorbell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), numbers_(wakers.size()),
       adopted_(directory_, notices) {
     RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
+    const std::uint32_t segments_max = sizes.segments_max + sizes.held_segments_max;
     for (ring::Waker* const waker : wakers) {
         supplies_.push_back(std::make_unique<Supply>(
-            *this, *waker, 2 * (sizes.segments_max + sizes.held_segments_max)));
+            *this, *waker, segments_max + worker::SpoolLog::extra_segments(segments_max)));
     }
 }
 
@@ -421,7 +423,7 @@ void SpoolKeeper::look() {
 void SpoolKeeper::look_at_segments() {
     std::set<std::uint32_t> losers;
     for (auto& [descriptor, own] : own_) {
-        struct stat status{};
+        struct stat status {};
         if (!own.is_lost && !own.is_leaving && ::fstat(descriptor, &status) == 0 &&
             status.st_nlink == 0) {
             own.is_lost = true;

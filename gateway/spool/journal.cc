@@ -201,7 +201,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
     const bool is_whole = result == static_cast<std::int64_t>(slot.write.bytes);
     if (!is_whole) {
         ++totals_.failures;
-        segments_.seal(segment);
+        segments_.fail(segment);
         if (current_ == segment) {
             current_.reset();
         }
@@ -307,6 +307,12 @@ void Journal::give_up(int error, JournalObserver& observer) {
     }
 }
 
+void Journal::resume_segment() {
+    if (!current_) {
+        current_ = segments_.resume_last();
+    }
+}
+
 void Journal::leave_unwritten_segment() {
     if (current_ && !segments_.at(*current_).is_written &&
         segments_.at(*current_).state == Segment::State::writing) {
@@ -338,10 +344,10 @@ bool Journal::idle() const {
            });
 }
 
-std::uint64_t Journal::room_bytes() const {
+std::uint64_t Journal::room_bytes(std::uint32_t kept) const {
     std::uint64_t room = current_ ? segments_.at(*current_).room_bytes() : 0;
     const std::uint32_t spares = segments_.spare_count();
-    for (std::uint32_t index = 0, left = spares > spares_kept ? spares - spares_kept : 0;
+    for (std::uint32_t index = 0, left = spares > kept ? spares - kept : 0;
          left > 0 && index < segments_.count(); ++index) {
         if (segments_.at(index).state == Segment::State::spare) {
             room += segments_.at(index).size_bytes - block_bytes;

@@ -12,8 +12,8 @@
 // Order:  several writes may be under way, and end in any order; each record is told of when its own
 //         commit is durable. Who needs another record to be durable first (a message its chunks)
 //         appends it after that one was told of.
-// Failure: the segment of a failed write is sealed for this run, and the commit written to another
-//         one; if that fails too, or no segment can be opened, its records are told as failed, nothing is written for a second,
+// Failure: the segment of a failed write is sealed for this run (unless there is no other to be had:
+//         then the owner may have the last one resumed), and the commit written to another one; if that fails too, or no segment can be opened, its records are told as failed, nothing is written for a second,
 //         and since some of them may be on the disk all the same, marks that remove them follow as
 //         soon as something can be written.
 // Room:   next_write() opens spare segments as it goes; room_bytes() is what is left for new mail
@@ -104,6 +104,8 @@ class Journal {
     // waits is told as failed.
     void give_up(int error, JournalObserver& observer);
 
+    // There is no other segment: what comes goes to the last one again, if a write has failed in it.
+    void resume_segment();
     // What comes next goes to another segment, if the one that is written to is merely allocated.
     void leave_unwritten_segment();
     // The segments that there are can't be relied on any more: nothing new is written to them.
@@ -114,7 +116,8 @@ class Journal {
     [[nodiscard]] bool idle() const; // nothing gathered, nothing under way
     // Commits wait and no segment has room for them.
     [[nodiscard]] bool wants_segment() const { return wants_segment_; }
-    [[nodiscard]] std::uint64_t room_bytes() const;
+    // But for what is in so many spare segments.
+    [[nodiscard]] std::uint64_t room_bytes(std::uint32_t kept = spares_kept) const;
 
     struct Totals {
         std::uint64_t commits = 0;

@@ -48,6 +48,7 @@ void SegmentTable::opened(std::uint32_t index) {
     Segment& segment = segments_[index];
     if (segment.state == Segment::State::opening) {
         segment.state = Segment::State::writing;
+        last_opened_ = index;
         home_gone(std::exchange(segment.previous, {}));
     }
 }
@@ -59,7 +60,30 @@ void SegmentTable::close(std::uint32_t index) {
     reclaim();
 }
 
-void SegmentTable::seal(std::uint32_t index) { segments_[index].state = Segment::State::sealed; }
+void SegmentTable::seal(std::uint32_t index) {
+    segments_[index].state = Segment::State::sealed;
+    segments_[index].may_resume = false;
+}
+
+void SegmentTable::fail(std::uint32_t index) {
+    Segment& failed = segments_[index];
+    const bool may_resume = failed.state == Segment::State::writing || failed.may_resume;
+    seal(index);
+    failed.may_resume = may_resume;
+}
+
+std::optional<std::uint32_t> SegmentTable::resume_last() {
+    if (segments_.empty()) {
+        return std::nullopt;
+    }
+    Segment& last = segments_[last_opened_];
+    if (last.state != Segment::State::sealed || !last.may_resume) {
+        return std::nullopt;
+    }
+    last.state = Segment::State::writing;
+    last.may_resume = false;
+    return last_opened_;
+}
 
 bool SegmentTable::seal_spare() {
     if (spares_.empty()) {
@@ -89,7 +113,7 @@ void SegmentTable::seal_all() {
     for (Segment& segment : segments_) {
         if (segment.state != Segment::State::leaving &&
             segment.state != Segment::State::discarded) {
-            segment.state = Segment::State::sealed;
+            seal(static_cast<std::uint32_t>(&segment - segments_.data()));
         }
     }
     spares_.clear();

@@ -5,6 +5,7 @@
 //            (header is   │
 //             written)    ▼
 //                       sealed (a write failed) ─▶ discarded (nothing in it is needed any more)
+//                         └▶ writing, the last one alone and where there is no other
 //
 // A segment is needed while one of these holds:
 // - a live message's record or chunk is in it (hold() and release());
@@ -49,6 +50,7 @@ struct Segment {
     std::uint64_t used_bytes = 0;
     std::uint32_t holds = 0;
     std::vector<Marked> marked;
+    bool may_resume = false; // sealed by a write that failed behind its header
 
     [[nodiscard]] std::uint64_t room_bytes() const { return size_bytes - used_bytes; }
 };
@@ -79,7 +81,12 @@ class SegmentTable {
     [[nodiscard]] std::optional<std::uint32_t> open(const Nonce& nonce);
     void opened(std::uint32_t index); // the header is durable
     void close(std::uint32_t index);  // no more is written to it in this life
-    void seal(std::uint32_t index);   // a write failed
+    void seal(std::uint32_t index);   // nor in any later one
+    void fail(std::uint32_t index);   // a write failed: as if sealed
+    // The life that began last goes on, behind all that was tried to be written in it, if it ended
+    // with a write that failed. (An earlier one may not: marks stand behind what they are about, else
+    // two segments could need one another.)
+    [[nodiscard]] std::optional<std::uint32_t> resume_last();
     void seal_all();                  // nothing is written to any of those that there are
     bool seal_spare();                // one fewer; false: there is none
     void seal_spares_not_written();   // of those that had a life
@@ -113,6 +120,7 @@ class SegmentTable {
     std::uint32_t generation_;
     std::uint16_t worker_;
     std::uint64_t lives_ = 0;
+    std::uint32_t last_opened_ = 0;
     std::vector<Segment> segments_;
     std::vector<std::uint32_t> spares_; // the first is opened next
 };

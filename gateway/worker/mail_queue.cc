@@ -123,13 +123,6 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
     forward(slot, std::move(message), commit, record);
 }
 
-// Of what new mail leaves free one commit's room is for reports: a full spool gets rid of what
-// failed.
-bool MailQueue::has_room_for_report(std::uint64_t bytes) const {
-    return log_.error() == 0 &&
-           log_.room_bytes() + spool::commit_bytes_max >= bytes + spool::room_kept_bytes;
-}
-
 // At once and from memory, unless it would only wait there.
 void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                         const spool::Commit::Record& record) {

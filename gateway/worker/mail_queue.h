@@ -119,7 +119,6 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For reports.
     [[nodiscard]] static std::uint64_t owner_of(const Report& report);
-    [[nodiscard]] bool has_room_for_report(std::uint64_t bytes) const;
     // `report` is durable, and these recipients are over.
     void report_made(Report& report, std::span<const Reported> told, std::uint64_t id);
     void add_report(std::uint64_t id, spool::StoredMessage message, const spool::RecordPlace& place,

@@ -62,6 +62,17 @@ std::uint64_t SpoolLog::room_bytes() const {
     return written + (growth - std::min(growth, kept)) * each;
 }
 
+// Of what new mail leaves free one commit's room is for reports, and all but that of what there is
+// beyond its part: a full spool gets rid of what failed.
+bool SpoolLog::has_room_for_report(std::uint64_t bytes) {
+    const bool has_extra = table_.files_count() > segments_max();
+    const std::uint64_t room =
+        std::max(room_bytes(), has_extra ? journal_.room_bytes(0) : std::uint64_t{0});
+    const bool has_room = room + spool::commit_bytes_max >= bytes + spool::room_kept_bytes;
+    wants_room_for_report_ = wants_room_for_report_ || !has_room;
+    return has_room && error() == 0;
+}
+
 int SpoolLog::error() const {
     if (lost_ != 0) {
         return lost_;
@@ -169,6 +180,7 @@ void SpoolLog::complete(const ring::Completion& completion) {
     --operations_;
     write_error_ = std::max(0, -completion.result);
     write_error_until_ = loop_.now() + request_pause;
+    resume_pause_ = write_error_ == 0 ? request_pause : resume_pause_;
     counters_.spool_commit.record(loop_.now() - written_at_[completion.token.slot]);
     journal_.written(completion.token.slot, completion.result, loop_.now(), observer_);
 }
@@ -233,6 +245,7 @@ ReadRecord SpoolLog::judge(const Reading& reading) const {
 void SpoolLog::run() {
     take_news();
     leave_unwritten_segments();
+    resume_segment();
     write();
     request_segments();
     discard_segments();
@@ -289,6 +302,19 @@ void SpoolLog::leave_unwritten_segments() {
     table_.seal_spares_not_written(); // another file takes its place
 }
 
+bool SpoolLog::may_resume() const {
+    return has_no_segment_ && (!may_request() || growth_error_ == ENOSPC);
+}
+
+// Each try that fails costs a part of the room in it.
+void SpoolLog::resume_segment() {
+    if (may_resume() && loop_.now() >= resume_at_) {
+        journal_.resume_segment();
+        resume_at_ = loop_.now() + resume_pause_;
+        resume_pause_ = std::min(2 * resume_pause_, resume_pause_max);
+    }
+}
+
 void SpoolLog::write() {
     while (const spool::JournalWrite* const wanted = journal_.next_write(loop_.now())) {
         ring::Operation operation{};
@@ -311,23 +337,28 @@ void SpoolLog::write() {
 
 void SpoolLog::request_segments() {
     // The first one is wanted now whoever waits for it.
-    const bool at_once = journal_.wants_segment() || has_no_segment_ || table_.count() == 0;
-    if (is_requested_
-            ? is_urgent_ || !at_once
-            : loop_.now() < request_at_ || !may_request() || (!at_once && !wants_spare())) {
+    const bool is_for_marks = has_no_segment_ || wants_room_for_report_;
+    const bool at_once = journal_.wants_segment() || is_for_marks || table_.count() == 0;
+    const bool may = may_request();
+    wants_room_for_report_ = false; // a report that waits asks again
+    if (is_requested_ ? is_urgent_ || !at_once
+                      : loop_.now() < request_at_ || !may || (!at_once && !wants_spare())) {
         return;
     }
     is_requested_ = true;
     is_urgent_ = at_once;
     using Urgency = SegmentSupply::Urgency;
-    options_.supply->request(has_no_segment_ ? Urgency::for_marks
-                             : at_once       ? Urgency::at_once
-                                             : Urgency::ahead);
+    options_.supply->request(is_for_marks ? Urgency::for_marks
+                             : at_once    ? Urgency::at_once
+                                          : Urgency::ahead);
 }
 
-// As many again as there may be are for marks, so that a spool that is too full empties itself.
 bool SpoolLog::may_request() const {
-    return table_.files_count() < (has_no_segment_ ? 2 : 1) * segments_max();
+    const std::uint32_t extra = extra_segments(segments_max());
+    return table_.files_count() < segments_max() + (has_no_segment_ ? extra
+                                                    : wants_room_for_report_
+                                                        ? extra - extra_segments_kept
+                                                        : 0);
 }
 
 // That the spool is not over its size any more is told by a segment alone.
@@ -354,7 +385,8 @@ void SpoolLog::discard_segments() {
 Instant SpoolLog::deadline() const {
     const bool wants_more = !is_requested_ && may_request() && (has_no_segment_ || wants_spare());
     // What is due already was tried by run(): it waits for a completion or for news.
-    const Instant due = std::min(journal_.deadline(), wants_more ? request_at_ : never);
+    const Instant due = std::min(
+        {journal_.deadline(), wants_more ? request_at_ : never, may_resume() ? resume_at_ : never});
     return due > loop_.now() ? due : never;
 }
 

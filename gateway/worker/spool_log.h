@@ -8,8 +8,9 @@
 //           with adopted_segment set. Spare ones are asked for ahead of need, in the background; when
 //           mail waits for one, at once.
 // Too full: where no segment has room for marks (many were written, or writes failed in all of them),
-//           the spool could not empty itself: more are asked for, one by one, at most as many again as
-//           segments_max. New mail gets nothing of these.
+//           or for reports, the spool could not empty itself: more are asked for, one by one, at most
+//           extra_segments(). New mail gets nothing of these. Where none is to be had the last one
+//           goes on, although a write failed in it.
 // Room:     what new mail may still take: what is left in segments, and in those that may still be
 //           made. One segment is kept for marks, so that a full spool can empty itself.
 // Bound:    reads by their callers; each holds the record's size in pool memory.
@@ -25,6 +26,7 @@
 #include "spool/segment_table.h"
 #include "worker/segment_supply.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -89,6 +91,9 @@ class SpoolLog {
         table_.note_mark(segment, home);
     }
     [[nodiscard]] std::uint64_t room_bytes() const;
+    // Whether a report of so many octets may be written, which is as good as marks: what it is about
+    // ends with it. If not, a segment for it is on its way or can't be had.
+    [[nodiscard]] bool has_room_for_report(std::uint64_t bytes);
     // Why nothing can be written now, as an errno; 0 while it can. A write that failed counts for as
     // long as the journal pauses.
     [[nodiscard]] int error() const;
@@ -119,9 +124,17 @@ class SpoolLog {
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed
+    static constexpr Duration resume_pause_max = 1min;
     // A segment that is merely allocated is left, with what room it has, in a spool of at least so
     // many times the segments that there are.
     static constexpr std::uint32_t segments_that_are_few = 4;
+    // Beside `segments_max`, for a while, for marks and reports. A segment of small messages is empty
+    // once all of them are reported, which may take many: small spools need more than as many again.
+    [[nodiscard]] static std::uint32_t extra_segments(std::uint32_t segments_max) {
+        return std::max(segments_max, extra_segments_min);
+    }
+    static constexpr std::uint32_t extra_segments_min = 12;
+    static constexpr std::uint32_t extra_segments_kept = 2; // not for reports
 
   private:
     struct Reading {
@@ -138,6 +151,8 @@ class SpoolLog {
 
     void take_news();
     void leave_unwritten_segments();
+    [[nodiscard]] bool may_resume() const;
+    void resume_segment();
     [[nodiscard]] bool may_request() const;
     [[nodiscard]] bool wants_spare() const;
     void request_segments();
@@ -167,6 +182,9 @@ class SpoolLog {
     bool is_over_ = false;
     int lost_ = 0;                // the files are gone
     bool has_no_segment_ = false; // for what is to be written, and none is to be had
+    bool wants_room_for_report_ = false;
+    Instant resume_at_{}; // not before
+    Duration resume_pause_ = request_pause;
     int write_error_ = 0;
     Instant write_error_until_{};
 };

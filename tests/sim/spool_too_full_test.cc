@@ -4,6 +4,8 @@
 
 #include "spool/message_id.h"
 
+#include <algorithm>
+#include <functional>
 #include <gtest/gtest.h>
 #include <string>
 #include <vector>
@@ -53,6 +55,24 @@ class SpoolTooFull : public ::testing::Test {
         return answer.result;
     }
 
+    // Each write fails while `write` runs.
+    void fail_next(const std::function<void()>& write) {
+        rig.disk.write_error = EIO;
+        write();
+        rig.disk.write_error = 0;
+        rig.run_for(1001ms); // the journal's pause
+    }
+
+    // Until new mail gets no segment any more; the last message.
+    std::uint64_t fill_with_failures() {
+        std::uint64_t id = 0;
+        for (std::string reply; (reply = send()).starts_with("250");) {
+            id = spool::read_id(reply.substr(24, spool::id_letters)).value_or(0);
+            fail_next([this] { EXPECT_FALSE(is_taken()); });
+        }
+        return id;
+    }
+
     // It goes on: all is delivered, new mail is taken, and the disk is as full as it may be.
     void expect_recovers() {
         EXPECT_TRUE(rig.run_until([this] { return rig.queued() == 0; }, 24h));
@@ -73,27 +93,40 @@ class SpoolTooFull : public ::testing::Test {
 TEST_F(SpoolTooFull, AWriteFailedInEverySegment) {
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     backend.hold(); // nothing may be moved
-    std::uint64_t id = 0;
-    const auto fail_next = [&](const auto& write) {
-        rig.disk.write_error = EIO;
-        write();
-        rig.disk.write_error = 0;
-        rig.run_for(1001ms); // the journal's pause
-    };
-    for (std::string reply; (reply = send()).starts_with("250");) {
-        id = spool::read_id(reply.substr(24, spool::id_letters)).value_or(0);
-        fail_next([this] { EXPECT_FALSE(is_taken()); });
-    }
-    int failures = 0;
-    while (failures < 20 && rig.segments.own_files() <= segments_max &&
-           change(Kind::hold, id) == Result::done) {
-        ++failures;
+    const std::uint64_t id = fill_with_failures();
+    for (int failures = 0; rig.segments.own_files() <= segments_max; ++failures) {
+        ASSERT_LT(failures, 20);
+        ASSERT_EQ(change(Kind::hold, id), Result::done);
         fail_next([&] { EXPECT_EQ(change(Kind::hold, id), Result::not_durable); });
     }
-    EXPECT_LT(failures, 20);
     EXPECT_FALSE(is_taken());
     rig.run_for(1s);
     EXPECT_EQ(change(Kind::release, id), Result::done) << "there is a segment for it now";
+    backend.go_on();
+    expect_recovers();
+}
+
+// It fails on and on, in all segments that there may be for marks too: the last of them goes on.
+TEST_F(SpoolTooFull, WritesGoOnFailingInAllThatThereMayBe) {
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.hold();
+    const std::uint64_t id = fill_with_failures();
+    std::size_t files = 0;
+    for (int failures = 0; failures < 60; ++failures) {
+        EXPECT_TRUE(rig.run_until([&] { return change(Kind::hold, id) == Result::done; }, 5min))
+            << failures;
+        fail_next([&] { EXPECT_EQ(change(Kind::hold, id), Result::not_durable); });
+        files = std::max(files, rig.segments.own_files());
+    }
+    EXPECT_EQ(files, segments_max + worker::SpoolLog::extra_segments(segments_max));
+    EXPECT_FALSE(is_taken());
+    // And then for a while each time.
+    rig.disk.write_error = EIO;
+    rig.run_for(1h);
+    EXPECT_EQ(change(Kind::release, id), Result::not_durable);
+    rig.disk.write_error = 0;
+    rig.run_for(2min);
+    EXPECT_EQ(change(Kind::release, id), Result::done);
     backend.go_on();
     expect_recovers();
 }
@@ -117,6 +150,39 @@ TEST_F(SpoolTooFull, MarksTookAllThatNewMailLeft) {
     EXPECT_EQ(rig.queued(), queued) << "new mail takes none of it";
     (void)change(Kind::release, id);
     (void)rig.backend(Rig::third_address);
+    expect_recovers();
+}
+
+// Reports take more room than the small messages that they are about.
+TEST_F(SpoolTooFull, EverythingFailsAndIsToBeReported) {
+    rig.reload([](Settings& settings) {
+        settings.spool.on_failure = OnFailure::bounce;
+        settings.spool.bounce_pool = "one";
+    });
+    std::int64_t accepted = 0;
+    std::uint64_t id = 0;
+    for (std::string reply; (reply = send()).starts_with("250"); ++accepted) {
+        id = spool::read_id(reply.substr(24, spool::id_letters)).value_or(0);
+    }
+    EXPECT_GT(accepted, 1000);
+    while (change(Kind::hold, id) == Result::done) {
+    }
+    rig.run_for(1s);
+    EXPECT_EQ(change(Kind::release, id), Result::done);
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    first.refuse_connections(true);
+    second.refuse_connections(true);
+    rig.backend(Rig::third_address).answer =
+        [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT") ? std::optional("550 5.1.1 no such user\r\n")
+                                           : std::nullopt;
+    };
+    rig.run_for(6h); // reports gather
+    first.refuse_connections(false);
+    second.refuse_connections(false);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 24h));
+    EXPECT_EQ(rig.counters.reports[observe::ReportKind::failed].value(), accepted);
     expect_recovers();
 }
 

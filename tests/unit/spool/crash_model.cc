@@ -86,6 +86,7 @@ class Model final : public JournalObserver {
         });
         disk_.faults.write_error = random_.chance(0.3) ? 0.025 : 0;
         disk_.faults.short_write = disk_.faults.write_error;
+        resumes_ = random_.chance(0.5);
     }
 
     void end_run() {
@@ -125,6 +126,11 @@ class Model final : public JournalObserver {
     }
 
     void submit() {
+        if (resumes_) {
+            const auto sealed = sealed_count();
+            journal_->resume_segment();
+            tally.resumed += sealed - sealed_count();
+        }
         (void)writes_.begin(*journal_, now_);
         for (const WritesUnderWay::Write& write : writes_.all()) {
             EXPECT_EQ(write.offset % block_bytes, 0U);
@@ -132,6 +138,14 @@ class Model final : public JournalObserver {
         }
         EXPECT_LE(writes_.all().size(), writes_max + 1);
         discard();
+    }
+
+    [[nodiscard]] std::uint64_t sealed_count() const {
+        std::uint64_t sealed = 0;
+        for (std::uint32_t index = 0; index < table_->count(); ++index) {
+            sealed += table_->at(index).state == Segment::State::sealed ? 1U : 0U;
+        }
+        return sealed;
     }
 
     void complete_one() {
@@ -492,6 +506,7 @@ class Model final : public JournalObserver {
     sim::SimDisk disk_;
     WritesUnderWay writes_{disk_};
     Instant now_{1s};
+    bool resumes_ = false; // segments behind writes that failed
     std::uint32_t generation_ = 0;
     std::unique_ptr<BufferPool> pool_;
     std::unique_ptr<SegmentTable> table_;
@@ -510,6 +525,7 @@ void run_crash_model(std::uint64_t seed, CrashTally& tally) {
     tally.acknowledged += model.tally.acknowledged;
     tally.lives_max = std::max(tally.lives_max, model.tally.lives_max);
     tally.failures += model.tally.failures;
+    tally.resumed += model.tally.resumed;
 }
 
 } // namespace ringmx::spool

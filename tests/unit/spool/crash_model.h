@@ -13,6 +13,7 @@ struct CrashTally {
     std::uint64_t acknowledged = 0;
     std::uint64_t lives_max = 0; // of one worker's segments
     std::uint64_t failures = 0;  // writes
+    std::uint64_t resumed = 0;   // segments that went on behind one
 };
 
 void run_crash_model(std::uint64_t seed, CrashTally& tally);

@@ -27,6 +27,7 @@ TEST(SpoolCrash, NothingAcknowledgedIsLostAndNothingRemovedComesBack) {
         EXPECT_GT(tally.acknowledged, 100U * count);
         EXPECT_GT(tally.lives_max, 4U) << "no segment was used again";
         EXPECT_GT(tally.failures, 0U);
+        EXPECT_GT(tally.resumed, 0U);
     }
 }
 

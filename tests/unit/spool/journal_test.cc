@@ -180,6 +180,22 @@ TEST_F(JournalTest, AFailedWriteSealsItsSegmentAndGoesToAnother) {
     EXPECT_NE(told.places[2].segment, segment);
 }
 
+TEST_F(JournalTest, WhereThereIsNoOtherSegmentTheOneWithAFailedWriteGoesOnBehindIt) {
+    begin();
+    append(2);
+    EXPECT_EQ(submit(), 1U);
+    const std::uint64_t failed_at = writes.all()[0].offset;
+    fail();
+    journal.resume_segment();
+    ASSERT_EQ(submit(), 1U) << "no other is opened";
+    EXPECT_EQ(writes.all()[0].offset, failed_at + block_bytes);
+    journal.resume_segment(); // there is one
+    complete();
+    EXPECT_EQ(told.take(), "durable 2\n");
+    EXPECT_EQ(told.places[2].segment, told.places[1].segment);
+    EXPECT_EQ(table.spare_count(), 2U);
+}
+
 TEST_F(JournalTest, AShortWriteIsAFailedOne) {
     begin();
     append(2);

@@ -116,6 +116,41 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_FALSE(table.next_to_discard());
 }
 
+TEST_F(SegmentTableTest, TheLastLifeGoesOnIfAWriteFailedInIt) {
+    EXPECT_FALSE(table.resume_last());
+    const std::uint32_t first = begin();
+    table.hold(first);
+    EXPECT_FALSE(table.resume_last()) << "it is under way";
+    table.fail(first);
+    table.fail(first); // another write that was under way
+    const std::uint32_t second = begin();
+    table.hold(second);
+    table.fail(second);
+    const auto third = table.open(Nonce{});
+    ASSERT_TRUE(third);
+    table.fail(*third); // its header: nothing was written to it
+    EXPECT_EQ(table.resume_last(), second);
+    EXPECT_EQ(table.at(second).state, Segment::State::writing);
+    EXPECT_FALSE(table.resume_last());
+    table.close(second);
+    EXPECT_FALSE(table.resume_last()) << "it is full";
+}
+
+TEST_F(SegmentTableTest, WhatIsLostOrOnItsWayOutDoesNotGoOn) {
+    const std::uint32_t lost = begin();
+    table.hold(lost);
+    table.fail(lost);
+    table.seal_all();
+    EXPECT_FALSE(table.resume_last());
+    (void)table.add(103, 1024 * 1024);
+    const std::uint32_t leaving = begin();
+    table.fail(leaving);
+    table.leave(leaving);
+    EXPECT_FALSE(table.resume_last());
+    table.discarded(leaving);
+    EXPECT_FALSE(table.resume_last());
+}
+
 TEST_F(SegmentTableTest, AMarkAboutALifeThatIsGoneNeedsNothing) {
     const std::uint32_t failed = begin();
     const SegmentName name = table.at(failed).name;
