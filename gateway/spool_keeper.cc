@@ -423,7 +423,7 @@ void SpoolKeeper::look() {
 void SpoolKeeper::look_at_segments() {
     std::set<std::uint32_t> losers;
     for (auto& [descriptor, own] : own_) {
-        struct stat status {};
+        struct stat status{};
         if (!own.is_lost && !own.is_leaving && ::fstat(descriptor, &status) == 0 &&
             status.st_nlink == 0) {
             own.is_lost = true;

@@ -87,9 +87,9 @@ class SegmentTable {
     // with a write that failed. (An earlier one may not: marks stand behind what they are about, else
     // two segments could need one another.)
     [[nodiscard]] std::optional<std::uint32_t> resume_last();
-    void seal_all();                  // nothing is written to any of those that there are
-    bool seal_spare();                // one fewer; false: there is none
-    void seal_spares_not_written();   // of those that had a life
+    void seal_all();                // nothing is written to any of those that there are
+    bool seal_spare();              // one fewer; false: there is none
+    void seal_spares_not_written(); // of those that had a life
     // A sealed one that is not needed any more: the owner deletes its file, then says discarded();
     // leave() if that takes a while. Nothing: there is none.
     [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;
