@@ -57,6 +57,15 @@ void queue_add_erase(benchmark::State& state) {
 }
 BENCHMARK(queue_add_erase)->Arg(10)->Arg(1'000'000);
 
+// Mail comes and none goes: the index grows.
+void queue_add(benchmark::State& state) {
+    auto filled = std::make_unique<Filled>(state.range(0));
+    for ([[maybe_unused]] auto _ : state) {
+        benchmark::DoNotOptimize(filled->add());
+    }
+}
+BENCHMARK(queue_add)->Arg(1'000'000)->Iterations(1'000'000);
+
 // A queue that is drained as fast as it fills: the oldest goes.
 void queue_add_erase_oldest(benchmark::State& state) {
     Filled& filled = kept<1>(state.range(0));

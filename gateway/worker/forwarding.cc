@@ -74,6 +74,7 @@ void Forwarding::start_over() {
     mail_refusal_ = {};
     is_judged_ = mail_sent_ = mail_answered_ = data_sent_ = false;
     content_begun_ = by_chunks_ = body_begun_ = final_submitted_ = content_refused_ = false;
+    is_taken_ = false;
     for (Recipient& recipient : recipients_) {
         if (recipient.fate != Fate::settled) {
             recipient.fate = Fate::waiting;
@@ -154,7 +155,14 @@ void Forwarding::leave(BackendConnection& current) {
     } else {
         access_.leave(mail_sent_ ? Leave::resettable : Leave::clean);
     }
-    end();
+    const bool has_more =
+        std::ranges::find(recipients_, Fate::waiting, &Recipient::fate) != recipients_.end();
+    if (has_more) {
+        start_over();
+        advance();
+    } else {
+        end();
+    }
 }
 
 void Forwarding::settle(Recipient& recipient, const smtp::Reply& reply, std::string_view after) {

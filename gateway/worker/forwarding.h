@@ -9,6 +9,8 @@
 // Choice: the hash's, among the backends that are usable. Another one is tried at once while no send
 //         with the content's last octet has been submitted, at most after one drop; what can't be
 //         told then (a possible duplicate) is tried again on schedule.
+// Refused: as many as one connection may have refusals; who is not asked then is asked over another
+//         one, in a transaction of its own.
 // Content: the dispatch's slices while it has them, else read from the log.
 // Bounds: a chunk and what of it is not sent yet.
 // Thread: one worker's.
@@ -80,7 +82,8 @@ class Forwarding final : public Exchange {
     void ask(BackendConnection& current);
     void send_mail(BackendConnection& current);
     [[nodiscard]] bool has_everything() const; // the content is in memory whole
-    [[nodiscard]] bool is_envelope_settled() const;
+    // Nobody more is asked over this connection, and all replies are there.
+    [[nodiscard]] bool is_envelope_settled(const BackendConnection& current) const;
     void begin_content(BackendConnection& current);
     void pump(BackendConnection& current);
     [[nodiscard]] bool fill(WireForm form);
@@ -138,7 +141,7 @@ class Forwarding final : public Exchange {
     bool body_begun_ = false; // the trace field is sent
     bool final_submitted_ = false;
     bool content_refused_ = false;
-    bool is_taken_ = false; // by somebody
+    bool is_taken_ = false; // here, by somebody
     bool advancing_ = false;
     bool again_ = false;
     bool ended_ = false;

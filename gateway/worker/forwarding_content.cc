@@ -18,12 +18,11 @@ bool Forwarding::has_everything() const { return dispatch_.message().chunks.empt
 // DATA goes up with the last RCPT where the backend takes pipelining; so does the whole content by
 // BDAT, unless it has to be read first.
 void Forwarding::begin_content(BackendConnection& current) {
-    if (data_sent_ || content_begun_ || mail_refusal_.code != 0 || !mail_sent_ ||
-        next_to_ask_ < recipients_.size()) {
+    if (data_sent_ || content_begun_ || mail_refusal_.code != 0 || !mail_sent_) {
         return;
     }
-    const bool is_settled = is_envelope_settled();
-    if (is_settled && accepted_ == 0) {
+    const bool is_settled = is_envelope_settled(current);
+    if (is_settled ? accepted_ == 0 : next_to_ask_ < recipients_.size()) {
         return;
     }
     const smtp::Capabilities& offered = current.capabilities();

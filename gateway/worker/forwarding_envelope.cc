@@ -98,8 +98,9 @@ void Forwarding::send_mail(BackendConnection& current) {
     offered_at_ = worker_.now();
 }
 
-bool Forwarding::is_envelope_settled() const {
-    return mail_answered_ && next_to_ask_ == recipients_.size() &&
+bool Forwarding::is_envelope_settled(const BackendConnection& current) const {
+    return mail_answered_ &&
+           (next_to_ask_ == recipients_.size() || current.rejections_left() == 0) &&
            std::ranges::find(recipients_, Fate::asked, &Recipient::fate) == recipients_.end();
 }
 
