@@ -128,7 +128,9 @@ std::uint64_t bytes_of_runs_before(std::uint32_t generation, int directory) {
 }
 
 Expected<OwnedDescriptor> open_folder(int parent, const char* name, const std::string& path) {
-    OwnedDescriptor folder(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    // A link within a spool may lead anywhere, and what is no segment there would be moved away.
+    const int links = parent == AT_FDCWD ? 0 : O_NOFOLLOW;
+    OwnedDescriptor folder(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | links));
     if (!folder.is_open()) {
         return failure("open", path);
     }
@@ -155,7 +157,7 @@ Expected<OwnedDescriptor> make_folder(int parent, const char* name, const std::s
 
 Expected<OwnedDescriptor> take_lock(int folder, const std::string& path) {
     OwnedDescriptor lock(
-        ::openat(folder, lock_name, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR));
+        ::openat(folder, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
     if (!lock.is_open()) {
         return failure("open", path + "/" + lock_name);
     }

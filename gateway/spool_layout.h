@@ -45,7 +45,7 @@ inline constexpr std::uint32_t generation_max = (1U << generation_bits) - 1;
 // What the files of runs before `generation` take, as far as it can be seen.
 [[nodiscard]] std::uint64_t bytes_of_runs_before(std::uint32_t generation, int directory);
 
-// Opens a folder that is there; `path` is for the error.
+// Opens a folder that is there; `path` is for the error. Within a folder links are not followed.
 [[nodiscard]] Expected<OwnedDescriptor> open_folder(int parent, const char* name,
                                                     const std::string& path);
 // The same; made if it is missing, and that made durable.

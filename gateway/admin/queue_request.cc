@@ -115,6 +115,13 @@ std::expected<QueueRequest, HttpResponse> read_queue_request(const HttpRequest& 
         auto list = read_list(request.query);
         return list ? allowed(std::move(*list), request.method) : list;
     }
+    // A change of everything must not look like one of what a parameter names.
+    const auto refuse = [](std::string_view name, const std::string&) -> QueryResult {
+        return unknown_parameter(name);
+    };
+    if (const QueryResult none = read_query(request.query, refuse); !none) {
+        return std::unexpected(none.error());
+    }
     const std::string_view rest = request.path.substr(queue_path.size() + 1);
     QueueRequest read;
     read.question.kind = Kind::retry_all;

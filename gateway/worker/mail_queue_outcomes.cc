@@ -97,7 +97,9 @@ bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
 
 Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     const Slot slot = dispatch.slot();
-    const bool has_expired = this->has_expired(slot);
+    // What an operator holds never expires.
+    const bool is_held = (index_.at(slot).flags & hold_flag) != 0;
+    const bool has_expired = !is_held && this->has_expired(slot);
     const std::vector<Outcome>& outcomes = dispatch.outcomes();
     Tally tally;
     bool drops_report = false;
@@ -142,7 +144,8 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             tally.held_by = outcome.pool;
             break;
         }
-        if (has_expired && outcome.kind != Outcome::Kind::pool_hold) {
+        const bool was_cut = is_cut_ && outcome.kind == Outcome::Kind::none;
+        if (has_expired && outcome.kind != Outcome::Kind::pool_hold && !was_cut) {
             judge_failure(dispatch, index, true, tally);
             continue;
         }

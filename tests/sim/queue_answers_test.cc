@@ -342,6 +342,24 @@ TEST_F(QueueAnswers, WhatIsBeingForwardedIsHeldOrRemovedWithItsOutcome) {
 }
 
 // Its record has been written again, and says that it failed.
+TEST_F(QueueAnswers, WhatIsHeldWhileItIsForwardedDoesNotExpireByThatAttempt) {
+    rig.reload([](Settings& settings) { settings.spool.retry.expire = 1s; });
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.hold();
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT") ? std::optional("451 4.3.0 later\r\n") : std::nullopt;
+    };
+    const std::uint64_t id = send_waiting();
+    rig.run_for(3s);
+    EXPECT_EQ(show(id).state, QueueState::active);
+    EXPECT_EQ(change(Kind::hold, id), Result::done);
+    backend.go_on();
+    rig.run_for(1h);
+    EXPECT_EQ(show(id).state, QueueState::on_hold);
+    EXPECT_EQ(show(id).recipients[0].state, RecipientState::pending);
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, WhatFailedAndWasMovedIsTriedAgain) {
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     for (const bool restarts : {false, true}) {

@@ -104,6 +104,10 @@ TEST(QueueRequest, OneMessage) {
         EXPECT_EQ(request->question.id, 77U);
     }
     EXPECT_EQ(read("/api/queue/retry", "", Method::post)->question.kind, Kind::retry_all);
+    for (const std::string& path :
+         {std::string("/api/queue/retry"), "/api/queue/" + id + "/retry"}) {
+        EXPECT_EQ(read(path, "pool=main", Method::post).error().status, 400) << path;
+    }
 }
 
 TEST(QueueRequest, WhatIsNotThereIs404) {

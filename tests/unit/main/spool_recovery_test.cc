@@ -177,6 +177,22 @@ TEST_F(SpoolRecoveryTest, WhatIsNoSegmentOfThisSpoolIsSetAsideAndNamed) {
     EXPECT_TRUE(is_told("w0000-000004.seg: another version of ringmx wrote it"));
 }
 
+TEST_F(SpoolRecoveryTest, LinksAreNotFollowed) {
+    SegmentImage image(2, 1);
+    image.add_message(1, 1);
+    folder.put(image, 1);
+    const std::filesystem::path elsewhere = folder.path + "/../elsewhere";
+    std::filesystem::create_directories(elsewhere);
+    folder.put("../elsewhere/precious", "octets");
+    std::filesystem::create_directory_symlink(elsewhere, folder.path + "/00000003");
+    const RecoveredSpool recovered = recover();
+    EXPECT_EQ(ids(recovered), Ids{1});
+    EXPECT_EQ(recovered.set_aside, 0U);
+    EXPECT_TRUE(folder.has("../elsewhere/precious"));
+    EXPECT_FALSE(folder.has("../elsewhere/lock"));
+    EXPECT_TRUE(is_told("/00000003"));
+}
+
 TEST_F(SpoolRecoveryTest, WhatCantBeReadStopsNothingAndStays) {
     SegmentImage good(1, 1);
     good.add_message(1, 1);
