@@ -56,6 +56,7 @@ void ConnectionBook::connection_ended(std::uint32_t state_id) {
     const std::optional<std::uint32_t> worker = lane.state->end(worker_);
     if (worker != worker_) { // our own waiting transactions are looked at in this turn anyway
         wake(worker);
+        lane.has_promised = worker.has_value();
     }
 }
 

@@ -21,7 +21,8 @@
 // Share: one client holds at most Pool::client_share connections to a backend, over all workers;
 //   past that it waits.
 // Order: first come first served per backend, save those that their client's share holds back.
-//   While another worker waits, a connection is handed on here at most handovers_max times.
+//   While another worker waits, a connection is handed on here at most handovers_max times, then
+//   closed, and its place left to that worker for promise_time.
 // Wakes: wakes() are the workers to wake after a call; the worker wakes them once a turn and
 //   calls clear_wakes(). Once a turn, and so after each wake, it calls expire_idle(), and
 //   next_grant() until that is empty.
@@ -108,6 +109,7 @@ struct IdleConnection {
 class ConnectionBook {
   public:
     static constexpr std::uint32_t handovers_max = 8;
+    static constexpr Duration promise_time = 2ms; // many times what waking takes
 
     // `shares` counts what each client holds of each backend, over all workers.
     // `seed`: where this worker's round robin begins, so that workers don't march in step.
@@ -176,6 +178,8 @@ class ConnectionBook {
         std::uint32_t full_waiting = 0;  // those that wait for a connection, not for their share
         std::uint32_t handovers = 0;     // in a row, while another worker waited
         std::uint32_t ending = 0;        // let go of, but not yet closed
+        bool has_promised = false;       // the place of one that ended is another worker's,
+        Instant promised_until{};        // until then
         std::int64_t current_weight = 0; // of smooth weighted round robin
         bool flagged = false; // this worker is in the state's waiting set, or was taken out
     };
@@ -192,7 +196,7 @@ class ConnectionBook {
     Lane& lane_at(const Pool& pool, std::uint32_t index);
     Step try_backend(const Request& request, std::uint32_t index, bool queued, Answer& answer,
                      Instant now);
-    [[nodiscard]] bool has_room(const Pool& pool, Lane& lane);
+    [[nodiscard]] bool has_room(const Pool& pool, Lane& lane, Instant now);
     Step begin_dial(const Request& request, Lane& lane, Answer& answer, Instant now);
     bool take_share(const Request& request, BackendState& state, std::uint32_t& ticket,
                     Instant now);

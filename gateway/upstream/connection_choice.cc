@@ -2,6 +2,7 @@
 #include "upstream/connection_book.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ringmx::upstream {
 
@@ -151,7 +152,7 @@ ConnectionBook::Step ConnectionBook::try_backend(const Request& request, std::ui
     const auto idle =
         std::find_if(lane.idle.rbegin(), lane.idle.rend(),
                      [&](const Idle& candidate) { return candidate.kind == pool.connection_kind; });
-    if (idle == lane.idle.rend() && !has_room(pool, lane)) {
+    if (idle == lane.idle.rend() && !has_room(pool, lane, now)) {
         return Step::full;
     }
     if (!take_share(request, state, answer.lease.share_ticket, now)) {
@@ -185,15 +186,21 @@ ConnectionBook::Step ConnectionBook::try_backend(const Request& request, std::ui
 // Whether there may be a connection to dial; if not, we are woken when one has ended. Asked before a
 // client's share is taken: one that is taken and given back at once wakes the workers that wait for
 // a share, for nothing, and their looking would wake us likewise, again and again.
-bool ConnectionBook::has_room(const Pool& pool, Lane& lane) {
+bool ConnectionBook::has_room(const Pool& pool, Lane& lane, Instant now) {
     BackendState& state = *lane.state;
+    // Whom we have woken for a place is slower than we are, who are awake.
+    if (std::exchange(lane.has_promised, false)) {
+        lane.promised_until = now + promise_time;
+        wait_deadline_ = std::min(wait_deadline_, lane.promised_until);
+    }
+    const std::uint32_t promised = now < lane.promised_until ? 1 : 0;
     const std::uint32_t connections_max = pool.settings.max_connections;
-    if (state.connections_open() < connections_max) {
+    if (state.connections_open() + promised < connections_max) {
         return true;
     }
     lane.flagged = true;
     state.wait_for_connection(worker_);
-    if (state.connections_open() < connections_max) { // one ended in between
+    if (state.connections_open() + promised < connections_max) { // one ended in between
         if (lane.full_waiting == 0) {
             settle_flag(lane);
         }
@@ -209,7 +216,7 @@ ConnectionBook::Step ConnectionBook::begin_dial(const Request& request, Lane& la
     BackendState& state = *lane.state;
     const std::uint32_t connections_max = request.pool->settings.max_connections;
     Begin begin = state.try_begin(connections_max, now);
-    while (begin == Begin::full && has_room(*request.pool, lane)) { // another was faster
+    while (begin == Begin::full && has_room(*request.pool, lane, now)) { // another was faster
         begin = state.try_begin(connections_max, now);
     }
     switch (begin) {

@@ -440,6 +440,30 @@ TEST_F(ConnectionBookTest, AnotherWorkerIsNotStarvedByHandovers) {
     EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
 }
 
+// We are awake and would be faster than whom we have woken.
+TEST_F(ConnectionBookTest, ThePlaceOfAConnectionThatEndedIsLeftToWhomItWakes) {
+    settings.max_connections = 1;
+    Lease lease = dialled(here, 0);
+    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
+    ASSERT_EQ(here.acquire(request(0), {}, start).verdict, Verdict::wait);
+    here.retire(lease);
+    EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
+    EXPECT_FALSE(here.next_grant(start));
+    EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
+    EXPECT_FALSE(here.next_grant(start + ConnectionBook::promise_time));
+}
+
+TEST_F(ConnectionBookTest, APlaceThatNobodyTookIsOursAfterAWhile) {
+    settings.max_connections = 1;
+    Lease lease = dialled(here, 0);
+    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
+    ASSERT_EQ(here.acquire(request(0), {}, start).verdict, Verdict::wait);
+    here.retire(lease);
+    EXPECT_FALSE(here.next_grant(start));
+    EXPECT_LE(here.next_deadline(), start + ConnectionBook::promise_time);
+    EXPECT_EQ(here.next_grant(start + ConnectionBook::promise_time)->answer.verdict, Verdict::dial);
+}
+
 TEST_F(ConnectionBookTest, AWakeThatCameTooLateIsPassedOn) {
     settings.max_connections = 1;
     ConnectionBook third(2, shares, 0);

@@ -17,7 +17,7 @@
 namespace ringmx::upstream {
 namespace {
 
-constexpr Instant start{1h};
+Instant now() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
 
 // A worker's wake: several count as one, one before the wait ends the next wait at once.
 class Bell {
@@ -27,12 +27,14 @@ class Bell {
         rung_ = true;
         ready_.notify_one();
     }
-    // False: nobody rang in time, which means that a wake was lost.
-    bool wait() {
+    // Until it rings or `deadline`. False: neither came in time: a wake was lost.
+    bool wait(Instant deadline) {
         std::unique_lock lock(mutex_);
-        const bool rung = ready_.wait_for(lock, std::chrono::seconds(60), [&] { return rung_; });
+        const Duration patience = std::chrono::seconds(60);
+        const Duration left = std::clamp(deadline - now(), Duration{0}, patience);
+        const bool rung = ready_.wait_for(lock, left, [&] { return rung_; });
         rung_ = false;
-        return rung;
+        return rung || left < patience;
     }
 
   private:
@@ -57,6 +59,7 @@ struct Crowd {
     explicit Crowd(std::uint32_t connections_max) {
         PoolSettings settings;
         settings.max_connections = connections_max;
+        settings.idle_timeout = Duration{0}; // else its end would hide a wake that was lost
         settings.backends.resize(1);
         settings.backends[0].address = "10.0.0.1:25";
         pool = std::make_unique<Pool>(settings, registry);
@@ -87,7 +90,7 @@ struct Crowd {
                 book.retire(answer.lease);
                 return;
             }
-            const GiveBack back = book.give_back(answer.lease, 1, start);
+            const GiveBack back = book.give_back(answer.lease, 1, now());
             if (back.kept == Kept::close) {
                 book.connection_ended(answer.lease.state().id());
             }
@@ -106,7 +109,7 @@ struct Crowd {
         int begun = 0;
         const auto yield = [&] {
             closing.clear();
-            book.expire_idle(start, closing);
+            book.expire_idle(now(), closing);
             for (const IdleConnection& idle : closing) {
                 book.connection_ended(idle.state_id);
             }
@@ -116,14 +119,14 @@ struct Crowd {
                 const TransactionHandle transaction =
                     self * transactions + static_cast<unsigned>(begun++);
                 const Request request{pool.get(), 0, begun % 2 == 0 ? 5U : 0U, transaction, never};
-                const Answer answer = book.acquire(request, {}, start);
+                const Answer answer = book.acquire(request, {}, now());
                 if (answer.verdict != Verdict::wait) {
                     ++done_[transaction];
                     use(book, answer, random);
                 }
             }
             bool moved = false;
-            while (const std::optional<Grant> grant = book.next_grant(start)) {
+            while (const std::optional<Grant> grant = book.next_grant(now())) {
                 ++done_[grant->transaction];
                 use(book, grant->answer, random);
                 moved = true;
@@ -131,7 +134,7 @@ struct Crowd {
             flush(book, self);
             if (book.has_waiting() && !moved &&
                 (begun == transactions || book.waiting_count() >= 3)) {
-                if (!bells[self].wait()) {
+                if (!bells[self].wait(book.next_deadline())) {
                     lost_wake = true;
                     return;
                 }
