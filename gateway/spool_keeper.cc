@@ -3,7 +3,6 @@
 #include "base/assert.h"
 #include "base/spsc_ring.h"
 #include "spool_layout.h"
-#include "worker/spool_log.h"
 
 #include <algorithm>
 #include <bit>
@@ -123,7 +122,7 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
     const std::uint32_t segments_max = sizes.segments_max + sizes.held_segments_max;
     for (ring::Waker* const waker : wakers) {
         supplies_.push_back(std::make_unique<Supply>(
-            *this, *waker, segments_max + worker::SpoolLog::extra_segments(segments_max)));
+            *this, *waker, segments_max + worker::extra_segments(segments_max)));
     }
 }
 

@@ -13,9 +13,10 @@
 //         commit is durable. Who needs another record to be durable first (a message its chunks)
 //         appends it after that one was told of.
 // Failure: the segment of a failed write is sealed for this run (unless there is no other to be had:
-//         then the owner may have the last one resumed), and the commit written to another one; if that fails too, or no segment can be opened, its records are told as failed, nothing is written for a second,
-//         and since some of them may be on the disk all the same, marks that remove them follow as
-//         soon as something can be written.
+//         then the owner may have the last one resumed), and the commit written to another one; if
+//         that fails too, or no segment can be opened, its records are told as failed, nothing is
+//         written for a second, and since some of them may be on the disk all the same, marks that
+//         remove them follow as soon as something can be written.
 // Room:   next_write() opens spare segments as it goes; room_bytes() is what is left for new mail
 //         (spares_kept segments stay for marks and for moving).
 // Bound:  one commit gathers, writes_max are under way; marks wait in memory, and there can be no

@@ -67,9 +67,8 @@ void SegmentTable::seal(std::uint32_t index) {
 
 void SegmentTable::fail(std::uint32_t index) {
     Segment& failed = segments_[index];
-    const bool may_resume = failed.state == Segment::State::writing || failed.may_resume;
-    seal(index);
-    failed.may_resume = may_resume;
+    failed.may_resume = failed.may_resume || failed.state == Segment::State::writing;
+    failed.state = Segment::State::sealed;
 }
 
 std::optional<std::uint32_t> SegmentTable::resume_last() {
@@ -110,10 +109,10 @@ bool SegmentTable::has_written_spare() const {
 }
 
 void SegmentTable::seal_all() {
-    for (Segment& segment : segments_) {
-        if (segment.state != Segment::State::leaving &&
-            segment.state != Segment::State::discarded) {
-            seal(static_cast<std::uint32_t>(&segment - segments_.data()));
+    for (std::uint32_t index = 0; index < count(); ++index) {
+        const Segment::State state = segments_[index].state;
+        if (state != Segment::State::leaving && state != Segment::State::discarded) {
+            seal(index);
         }
     }
     spares_.clear();

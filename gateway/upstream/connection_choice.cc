@@ -191,9 +191,11 @@ bool ConnectionBook::has_room(const Pool& pool, Lane& lane, Instant now) {
     // Whom we have woken for a place is slower than we are, who are awake.
     if (std::exchange(lane.has_promised, false)) {
         lane.promised_until = now + promise_time;
-        wait_deadline_ = std::min(wait_deadline_, lane.promised_until);
     }
     const std::uint32_t promised = now < lane.promised_until ? 1 : 0;
+    if (promised > 0) {
+        wait_deadline_ = std::min(wait_deadline_, lane.promised_until);
+    }
     const std::uint32_t connections_max = pool.settings.max_connections;
     if (state.connections_open() + promised < connections_max) {
         return true;

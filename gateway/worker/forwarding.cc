@@ -155,6 +155,7 @@ void Forwarding::leave(BackendConnection& current) {
     } else {
         access_.leave(mail_sent_ ? Leave::resettable : Leave::clean);
     }
+    // Who was not asked here goes on over another one.
     const bool has_more =
         std::ranges::find(recipients_, Fate::waiting, &Recipient::fate) != recipients_.end();
     if (has_more) {

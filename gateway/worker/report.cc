@@ -155,7 +155,7 @@ bool Report::make() {
 }
 
 void Report::store() {
-    if (!queue_.log().has_room_for_report(content_.bytes())) {
+    if (!queue_.log().make_room_for_report(content_.bytes())) {
         fail();
         return;
     }

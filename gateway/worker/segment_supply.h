@@ -31,6 +31,15 @@ struct AdoptedSegment {
     std::atomic<std::uint32_t> holds{0};
 };
 
+// Beside the segments that a worker may have, for a while, for marks and reports where no other has
+// room. A segment of small messages is empty once all of them are reported, which may take several:
+// small spools need more than as many again.
+inline constexpr std::uint32_t extra_segments_min = 12;
+inline constexpr std::uint32_t extra_segments_kept = 2; // not for reports
+[[nodiscard]] constexpr std::uint32_t extra_segments(std::uint32_t segments_max) {
+    return segments_max > extra_segments_min ? segments_max : extra_segments_min;
+}
+
 class SegmentSupply {
   public:
     struct News {

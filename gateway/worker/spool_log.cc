@@ -64,7 +64,7 @@ std::uint64_t SpoolLog::room_bytes() const {
 
 // Of what new mail leaves free one commit's room is for reports, and all but that of what there is
 // beyond its part: a full spool gets rid of what failed.
-bool SpoolLog::has_room_for_report(std::uint64_t bytes) {
+bool SpoolLog::make_room_for_report(std::uint64_t bytes) {
     const bool has_extra = table_.files_count() > segments_max();
     const std::uint64_t room =
         std::max(room_bytes(), has_extra ? journal_.room_bytes(0) : std::uint64_t{0});
@@ -353,12 +353,13 @@ void SpoolLog::request_segments() {
                                           : Urgency::ahead);
 }
 
-bool SpoolLog::may_request() const {
+// That there may be, for what waits.
+std::uint32_t SpoolLog::files_max() const {
     const std::uint32_t extra = extra_segments(segments_max());
-    return table_.files_count() < segments_max() + (has_no_segment_ ? extra
-                                                    : wants_room_for_report_
-                                                        ? extra - extra_segments_kept
-                                                        : 0);
+    if (has_no_segment_) {
+        return segments_max() + extra;
+    }
+    return segments_max() + (wants_room_for_report_ ? extra - extra_segments_kept : 0);
 }
 
 // That the spool is not over its size any more is told by a segment alone.

@@ -26,7 +26,6 @@
 #include "spool/segment_table.h"
 #include "worker/segment_supply.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -91,9 +90,9 @@ class SpoolLog {
         table_.note_mark(segment, home);
     }
     [[nodiscard]] std::uint64_t room_bytes() const;
-    // Whether a report of so many octets may be written, which is as good as marks: what it is about
-    // ends with it. If not, a segment for it is on its way or can't be had.
-    [[nodiscard]] bool has_room_for_report(std::uint64_t bytes);
+    // Whether a report of so many octets may be written now, which is as good as marks: what it is
+    // about ends with it. If not, a segment for it is asked for, if one may be.
+    [[nodiscard]] bool make_room_for_report(std::uint64_t bytes);
     // Why nothing can be written now, as an errno; 0 while it can. A write that failed counts for as
     // long as the journal pauses.
     [[nodiscard]] int error() const;
@@ -128,13 +127,6 @@ class SpoolLog {
     // A segment that is merely allocated is left, with what room it has, in a spool of at least so
     // many times the segments that there are.
     static constexpr std::uint32_t segments_that_are_few = 4;
-    // Beside `segments_max`, for a while, for marks and reports. A segment of small messages is empty
-    // once all of them are reported, which may take many: small spools need more than as many again.
-    [[nodiscard]] static std::uint32_t extra_segments(std::uint32_t segments_max) {
-        return std::max(segments_max, extra_segments_min);
-    }
-    static constexpr std::uint32_t extra_segments_min = 12;
-    static constexpr std::uint32_t extra_segments_kept = 2; // not for reports
 
   private:
     struct Reading {
@@ -153,7 +145,8 @@ class SpoolLog {
     void leave_unwritten_segments();
     [[nodiscard]] bool may_resume() const;
     void resume_segment();
-    [[nodiscard]] bool may_request() const;
+    [[nodiscard]] std::uint32_t files_max() const;
+    [[nodiscard]] bool may_request() const { return table_.files_count() < files_max(); }
     [[nodiscard]] bool wants_spare() const;
     void request_segments();
     void discard_segments();

@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 namespace ringmx::sim {
@@ -187,92 +186,6 @@ TEST(Spool, AReloadThatReordersPoolsLosesNobody) {
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 10min));
     EXPECT_EQ(taken(backend).size(), 2U);
-    rig.finish();
-}
-
-TEST(Spool, EachBackendOfTheRecipientsGetsOneCopy) {
-    Rig rig(spooling());
-    ScriptedBackend& first = rig.backend(Rig::first_address);
-    ScriptedBackend& second = rig.backend(Rig::second_address);
-    ScriptedBackend& third = rig.backend(Rig::third_address);
-    Client& client = rig.with_recipient("<a@two.example>");
-    std::set<std::string> recipients = {"<a@two.example>"};
-    for (int count = 0; count < 20; ++count) {
-        const std::string recipient = "<u" + std::to_string(count) + "@one.example>";
-        recipients.insert(recipient);
-        EXPECT_EQ(rig.ask(client, "RCPT TO:" + recipient + "\r\n"), "250 2.1.5 Ok\r\n");
-    }
-    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
-    EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
-    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
-    std::size_t found = 0;
-    for (const ScriptedBackend* backend : {&first, &second, &third}) {
-        ASSERT_EQ(backend->messages.size(), 1U);
-        found += backend->messages[0]->recipients.size();
-    }
-    EXPECT_EQ(found, recipients.size());
-    rig.finish();
-}
-
-// More refusals than one connection may have: nobody waits for them, and who was not asked goes over
-// another connection.
-TEST(Spool, ManyRefusedRecipientsLeaveTheOthersTheirMail) {
-    for (const bool pipelining : {true, false}) {
-        for (const bool chunking : {true, false}) {
-            RigOptions options = spooling();
-            options.settings = [](Settings& settings) {
-                settings.pools[1].rejections_per_connection = 3;
-            };
-            Rig rig(options);
-            BackendProfile profile;
-            profile.pipelining = pipelining;
-            profile.chunking = chunking;
-            ScriptedBackend& backend = rig.backend(Rig::third_address, profile);
-            backend.answer = [](const std::string& command) -> std::optional<std::string> {
-                return command.starts_with("RCPT TO:<bad") ? std::optional("550 5.1.1 no\r\n")
-                                                           : std::nullopt;
-            };
-            Client& client = rig.with_recipient("<good@two.example>");
-            for (int number = 0; number < 8; ++number) {
-                const std::string bad = "RCPT TO:<bad" + std::to_string(number);
-                EXPECT_TRUE(rig.ask(client, bad + "@two.example>\r\n").starts_with("250"));
-            }
-            EXPECT_TRUE(rig.ask(client, "RCPT TO:<last@two.example>\r\n").starts_with("250"));
-            EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
-            EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
-            rig.run_for(5s); // at once
-            EXPECT_EQ(taken(backend).size(), 2U) << pipelining << chunking;
-            EXPECT_EQ(backend.connections, 3U);
-            EXPECT_EQ(rig.queued(), 1); // those who failed
-            rig.finish();
-        }
-    }
-}
-
-// As servers do that take so many recipients a transaction.
-TEST(Spool, RecipientsAreTakenByAndByWhereATransactionMayHaveFew) {
-    RigOptions options = spooling();
-    options.settings = [](Settings& settings) { settings.pools[1].rejections_per_connection = 3; };
-    Rig rig(options);
-    ScriptedBackend& backend = rig.backend(Rig::third_address);
-    std::size_t asked = 0;
-    backend.answer = [&](const std::string& command) -> std::optional<std::string> {
-        asked = command.starts_with("RCPT") ? asked + 1 : 0;
-        return asked > 5 ? std::optional("452 4.5.3 too many\r\n") : std::nullopt;
-    };
-    Client& client = rig.with_recipient("<u@two.example>");
-    for (int number = 0; number < 30; ++number) {
-        const std::string other = "RCPT TO:<u" + std::to_string(number);
-        EXPECT_TRUE(rig.ask(client, other + "@two.example>\r\n").starts_with("250"));
-    }
-    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
-    EXPECT_TRUE(rig.ask(client, content_of_100_kb() + ".\r\n").starts_with("250"));
-    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
-    std::size_t found = 0;
-    for (const auto& message : backend.messages) {
-        found += message->taken ? message->recipients.size() : 0;
-    }
-    EXPECT_EQ(found, 31U);
     rig.finish();
 }
 

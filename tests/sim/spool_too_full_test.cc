@@ -118,7 +118,7 @@ TEST_F(SpoolTooFull, WritesGoOnFailingInAllThatThereMayBe) {
         fail_next([&] { EXPECT_EQ(change(Kind::hold, id), Result::not_durable); });
         files = std::max(files, rig.segments.own_files());
     }
-    EXPECT_EQ(files, segments_max + worker::SpoolLog::extra_segments(segments_max));
+    EXPECT_EQ(files, segments_max + worker::extra_segments(segments_max));
     EXPECT_FALSE(is_taken());
     // And then for a while each time.
     rig.disk.write_error = EIO;

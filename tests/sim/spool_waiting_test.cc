@@ -133,5 +133,26 @@ TEST(SpoolWaiting, WithoutFailoverNobodyIsTriedAllTheTimeWhileHisBackendIsOut) {
     rig.finish();
 }
 
+// Nobody was asked: its time is over, but its last attempt is the next run's.
+TEST(SpoolWaiting, AnAttemptThatADrainCutsFailsNobody) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) { settings.spool.retry.expire = 1s; };
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.hold();
+    send(rig, {"<user@two.example>"});
+    rig.run_for(3s);
+    rig.post(worker::Inbox::Kind::drain);
+    rig.run_for(1s);
+    rig.post(worker::Inbox::Kind::cut);
+    EXPECT_TRUE(rig.run_until([&] { return rig.finished(); }, 1min));
+    backend.go_on();
+    rig.restart(1, false);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 1; }, 1min));
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    EXPECT_EQ(taken(backend).size(), 1U);
+    rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim

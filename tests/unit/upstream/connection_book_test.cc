@@ -440,28 +440,25 @@ TEST_F(ConnectionBookTest, AnotherWorkerIsNotStarvedByHandovers) {
     EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
 }
 
-// We are awake and would be faster than whom we have woken.
-TEST_F(ConnectionBookTest, ThePlaceOfAConnectionThatEndedIsLeftToWhomItWakes) {
+// We are awake and would be faster than whom we have woken; but what he has no use for is ours.
+TEST_F(ConnectionBookTest, ThePlaceOfAConnectionThatEndedIsLeftForAWhileToWhomItWakes) {
     settings.max_connections = 1;
-    Lease lease = dialled(here, 0);
-    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
-    ASSERT_EQ(here.acquire(request(0), {}, start).verdict, Verdict::wait);
-    here.retire(lease);
-    EXPECT_EQ(wakes(here), std::vector<std::uint32_t>{1});
-    EXPECT_FALSE(here.next_grant(start));
-    EXPECT_EQ(there.next_grant(start)->answer.verdict, Verdict::dial);
-    EXPECT_FALSE(here.next_grant(start + ConnectionBook::promise_time));
-}
-
-TEST_F(ConnectionBookTest, APlaceThatNobodyTookIsOursAfterAWhile) {
-    settings.max_connections = 1;
-    Lease lease = dialled(here, 0);
-    ASSERT_EQ(there.acquire(request(0), {}, start).verdict, Verdict::wait);
-    ASSERT_EQ(here.acquire(request(0), {}, start).verdict, Verdict::wait);
-    here.retire(lease);
-    EXPECT_FALSE(here.next_grant(start));
-    EXPECT_LE(here.next_deadline(), start + ConnectionBook::promise_time);
-    EXPECT_EQ(here.next_grant(start + ConnectionBook::promise_time)->answer.verdict, Verdict::dial);
+    for (const bool is_used : {true, false}) {
+        const std::uint32_t backend = is_used ? 0 : 1;
+        ConnectionBook we(0, shares, 0);
+        ConnectionBook they(1, shares, 0);
+        Lease lease = dialled(we, backend);
+        ASSERT_EQ(they.acquire(request(backend), {}, start).verdict, Verdict::wait);
+        ASSERT_EQ(we.acquire(request(backend), {}, start).verdict, Verdict::wait);
+        we.retire(lease);
+        EXPECT_EQ(wakes(we), std::vector<std::uint32_t>{1});
+        EXPECT_FALSE(we.next_grant(start));
+        EXPECT_LE(we.next_deadline(), start + ConnectionBook::promise_time);
+        if (is_used) {
+            EXPECT_EQ(they.next_grant(start)->answer.verdict, Verdict::dial);
+        }
+        EXPECT_EQ(we.next_grant(start + ConnectionBook::promise_time).has_value(), !is_used);
+    }
 }
 
 TEST_F(ConnectionBookTest, AWakeThatCameTooLateIsPassedOn) {
