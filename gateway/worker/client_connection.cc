@@ -542,6 +542,7 @@ void ClientConnection::close(bool reset) {
 
 void ClientConnection::closed() {
     log_disconnect();
+    release_room();
     snapshot_->limits->release(ticket_);
     worker_.counters().connections_open.subtract();
     worker_.client_closed(*this);

@@ -137,6 +137,8 @@ class ClientConnection final : private smtp::RefusalObserver {
     void recipient_refused(std::string_view argument, const smtp::Reply& reply) override;
 
     // What becomes of the transaction, counted once.
+    void reserve_room();
+    void release_room();
     void begin_count();
     void count_rejected(observe::RejectReason reason);
     void note_recipient_refusal(observe::RecipientReason reason);
@@ -195,6 +197,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     Instant rate_resumed_at_;
     Duration rate_elapsed_{0};
     std::uint64_t rate_bytes_ = 0;
+    std::uint64_t reserved_bytes_ = 0; // in the spool, between MAIL and the first RCPT
     std::uint32_t listener_index_;
     std::uint32_t errors_counted_ = 0;
     std::uint32_t commands_counted_ = 0;

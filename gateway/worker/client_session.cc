@@ -1,6 +1,7 @@
 // Running the SMTP server session on a client's input, and the transaction's events.
 #include "worker/client_connection.h"
 #include "worker/delivery.h"
+#include "worker/mail_queue.h"
 #include "worker/replies.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
@@ -8,6 +9,7 @@
 #include "base/mutation.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ringmx::worker {
 
@@ -185,6 +187,7 @@ void ClientConnection::on_mail() {
     const bool in_rate = snapshot_->limits->admit_message(ticket_, worker_.now());
     const std::optional<Refusal> want = want_of_room();
     if (in_rate && !want) {
+        reserve_room();
         session_.answer_mail(replies::sender_ok);
         return;
     }
@@ -207,7 +210,22 @@ void ClientConnection::begin_count() {
     failure_ = RejectReason::count_;
 }
 
+// From MAIL on, or several could be promised the same. A transaction has its own.
+void ClientConnection::reserve_room() {
+    if (spools()) {
+        reserved_bytes_ = MailQueue::room_for(session_.mail());
+        worker_.queue()->add_reserved(reserved_bytes_);
+    }
+}
+
+void ClientConnection::release_room() {
+    if (reserved_bytes_ > 0) {
+        worker_.queue()->remove_reserved(std::exchange(reserved_bytes_, 0));
+    }
+}
+
 void ClientConnection::count_rejected(RejectReason reason) {
+    release_room();
     RINGMX_MUTATE(counter_off, if (reason == RejectReason::client_gone) return);
     if (owes_count_) {
         owes_count_ = false;
@@ -251,6 +269,7 @@ void ClientConnection::recipient_refused(std::string_view argument, const smtp::
 }
 
 Transaction* ClientConnection::begin_transaction() {
+    release_room();
     if (spools()) {
         SpoolIntake* const intake = worker_.queue()->begin(*this);
         if (intake != nullptr) {

@@ -63,7 +63,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] SpoolIntake* begin(ClientConnection& client); // null: no memory
     [[nodiscard]] Slab<SpoolIntake>& intakes() { return intakes_; }
 
-    // For intakes.
+    // For intakes, and for clients before they have one.
     [[nodiscard]] std::uint64_t next_id();
     [[nodiscard]] SpoolLog& log() { return log_; }
     [[nodiscard]] std::string& scratch() { return scratch_; } // for one call
@@ -71,6 +71,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] bool has_room(std::uint64_t bytes) const;
     void add_reserved(std::uint64_t bytes) { reserved_bytes_ += bytes; }
     void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
+    [[nodiscard]] std::uint64_t reserved_bytes() const { return reserved_bytes_; }
     [[nodiscard]] static std::uint64_t owner_of(const SpoolIntake& intake);
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
     void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }

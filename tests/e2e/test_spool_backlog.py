@@ -1,16 +1,14 @@
 """A backend that comes back with many messages waiting: all of them arrive, oldest first, at a bounded pace, and new mail does not wait behind them.
 
-2,000 messages; with RINGMX_FULL=1 100,000, where the figure of what each costs in memory means something."""
+2,000 messages; with RINGMX_LONG=1 100,000, where the figure of what each costs in memory means something."""
 
-import os
 import pathlib
 import time
 import unittest
 
-from harness import BIN, SANITIZED, EndToEnd, Program, config, free_port, pool, run, wait_until
+from harness import BIN, LONG, SANITIZED, EndToEnd, Program, config, free_port, pool, run, wait_until
 
-FULL = os.environ.get("RINGMX_FULL") == "1"
-WAITING = 100_000 if FULL else 2_000
+WAITING = 100_000 if LONG else 2_000
 NEW = 20
 CONNECTIONS = 16
 FROM_DISK_MAX = 32            # messages that are forwarded from the disk at a time

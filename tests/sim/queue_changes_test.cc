@@ -28,6 +28,22 @@ TEST_F(QueueChanges, AHeldMessageStaysUntilItIsReleased) {
     rig.finish();
 }
 
+TEST_F(QueueChanges, ReleaseStartsTheTimeAnew) {
+    rig.reload([](Settings& settings) { settings.spool.retry.expire = 1h; });
+    ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(1s);
+    EXPECT_EQ(change(Kind::hold, id), Result::done);
+    rig.run_for(10h);
+    EXPECT_EQ(change(Kind::release, id), Result::done);
+    rig.run_for(50min);
+    EXPECT_NE(show(id).state, QueueState::failed) << "it would have been over for long";
+    backend.answer = nullptr;
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    EXPECT_EQ(taken(backend), 1U);
+    rig.finish();
+}
+
 TEST_F(QueueChanges, RetryAllMakesWhatWaitsDueNow) {
     (void)refusing("450 4.2.0 later\r\n");
     rig.reload([](Settings& settings) { settings.spool.retry.initial = 1h; });

@@ -100,5 +100,66 @@ TEST(SpoolRecipients, RecipientsAreTakenByAndByWhereATransactionMayHaveFew) {
     rig.finish();
 }
 
+// LMTP: a reply to the content for each recipient, in their order.
+TEST(SpoolRecipients, EachHasItsOwnReplyToTheContentFromAnLmtpBackend) {
+    for (const bool chunking : {true, false}) {
+        RigOptions options = spooling();
+        options.settings = [](Settings& settings) { settings.pools[1].protocol = Protocol::lmtp; };
+        Rig rig(options);
+        BackendProfile profile;
+        profile.lmtp = true;
+        profile.chunking = chunking;
+        ScriptedBackend& backend = rig.backend(Rig::third_address, profile);
+        backend.answer = [&](const std::string& command) -> std::optional<std::string> {
+            return command == "." && backend.messages.size() == 1
+                       ? std::optional("250 2.0.0 ok\r\n550 5.2.1 gone\r\n450 4.2.2 full\r\n")
+                       : std::nullopt;
+        };
+        Client& client = rig.with_recipient("<good@two.example>");
+        EXPECT_TRUE(rig.ask(client, "RCPT TO:<gone@two.example>\r\n").starts_with("250"));
+        EXPECT_TRUE(rig.ask(client, "RCPT TO:<full@two.example>\r\n").starts_with("250"));
+        EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+        EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
+        rig.run_for(1h);
+        ASSERT_EQ(backend.messages.size(), 2U) << chunking;
+        ASSERT_EQ(backend.messages[1]->recipients.size(), 1U);
+        EXPECT_TRUE(backend.messages[1]->recipients[0].starts_with("RCPT TO:<full@two.example>"));
+        EXPECT_EQ(rig.queued(), 1) << "who is gone";
+        rig.finish();
+    }
+}
+
+// From memory, and after a restart from the disk.
+TEST(SpoolRecipients, WhatReportsAreWishedForIsToldToBackendsThatOfferDsn) {
+    for (const bool restarts : {false, true}) {
+        for (const bool dsn : {true, false}) {
+            Rig rig(spooling());
+            BackendProfile profile;
+            profile.dsn = dsn;
+            ScriptedBackend& backend = rig.backend(Rig::third_address, profile);
+            backend.refuse_connections(restarts);
+            Client& client = rig.greeted();
+            EXPECT_TRUE(rig.ask(client, "MAIL FROM:<a@b.example> RET=HDRS ENVID=QQ+2B1\r\n")
+                            .starts_with("250"));
+            EXPECT_TRUE(rig.ask(client, "RCPT TO:<u@two.example> NOTIFY=DELAY,FAILURE "
+                                        "ORCPT=rfc822;Old+2B@two.example\r\n")
+                            .starts_with("250"));
+            EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+            EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
+            if (restarts) {
+                rig.restart(1, true);
+                backend.refuse_connections(false);
+            }
+            ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == 1; }, 1h));
+            const BackendMessage& message = *backend.messages.front();
+            EXPECT_EQ(message.mail.ends_with(" RET=HDRS ENVID=QQ+2B1"), dsn) << message.mail;
+            EXPECT_EQ(message.recipients[0], dsn ? "RCPT TO:<u@two.example> NOTIFY=FAILURE,DELAY "
+                                                   "ORCPT=rfc822;Old+2B@two.example"
+                                                 : "RCPT TO:<u@two.example>");
+            rig.finish();
+        }
+    }
+}
+
 } // namespace
 } // namespace ringmx::sim

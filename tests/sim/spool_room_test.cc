@@ -33,6 +33,25 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
     rig.finish();
 }
 
+// What one was promised at MAIL is nobody else's, whatever he does until the end.
+TEST(Spool, RoomIsReservedAtMail) {
+    Rig rig(spooling());
+    rig.run_for(1s);
+    const std::string mail = "MAIL FROM:<a@far.example> SIZE=" + std::to_string(9'000'000) + "\r\n";
+    Client& first = rig.greeted();
+    Client& second = rig.greeted();
+    for (const char* end : {"RSET\r\n", "EHLO again.example\r\n", "QUIT\r\n"}) {
+        EXPECT_TRUE(rig.ask(first, mail).starts_with("250")) << end;
+        EXPECT_EQ(rig.ask(second, mail),
+                  "452 4.3.1 Insufficient system storage, try again later\r\n");
+        (void)rig.ask(first, end);
+        EXPECT_TRUE(rig.ask(second, mail).starts_with("250")) << end;
+        EXPECT_TRUE(rig.ask(second, "RCPT TO:<u@two.example>\r\n").starts_with("250"));
+        EXPECT_TRUE(rig.ask(second, "RSET\r\n").starts_with("250"));
+    }
+    rig.finish();
+}
+
 // A message is taken in one segment and marked in the next: each is free only when the one before
 // it has begun anew.
 TEST(Spool, SegmentsAreUsedRoundAndRound) {

@@ -335,6 +335,7 @@ void Rig::expect_nothing_left(RigWorker& one) {
     EXPECT_EQ(one.worker->deliveries().used(), 0U);
     EXPECT_EQ(one.worker->backends().used(), 0U);
     EXPECT_EQ(one.worker->book().waiting_count(), 0U);
+    EXPECT_TRUE(one.worker->queue() == nullptr || one.worker->queue()->reserved_bytes() == 0);
     EXPECT_EQ(one.worker->book().idle_count(), 0U);
     EXPECT_EQ(one.port.in_flight(), 0U);
     EXPECT_EQ(one.port.open_descriptors(), 0U);
