@@ -101,10 +101,10 @@ class Scene {
         options.memory_bytes_max = 256UL << 20U;
         options.clients_max = 1024;
         options.listeners = {{InstantPort::listener, 0}};
-        options.snapshot = worker::build_snapshot(settings_,
-                                                  std::make_shared<const policy::Routes>(
-                                                      policy::Routes::build(*settings_).value()),
-                                                  lasting_, addresses);
+        options.snapshot = worker::build_snapshot(
+            settings_,
+            std::make_shared<const policy::Routes>(policy::Routes::build(*settings_).value()),
+            lasting_, addresses);
         options.port = &port_;
         options.counters = &counters_;
         options.log = &log_.add_log();

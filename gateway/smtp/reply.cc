@@ -12,6 +12,9 @@ namespace {
 // "550", or the dotted form of an enhanced code: at most 3 + 1 + 5 + 1 + 5 digits and dots.
 using Digits = std::array<char, 24>;
 
+// Codes, blanks and the line's end, beside the text.
+constexpr std::size_t overhead_bytes = 4 + sizeof(Digits) + 1 + 2;
+
 // Numbers here have 16 bits, so at most five digits.
 char* append_number(char* at, std::uint16_t number) {
     unsigned unit = 1;
@@ -53,6 +56,7 @@ void append_reply(std::string& wire, const Reply& reply) {
         if (!is_last) {
             rest.remove_prefix(end + 1);
         }
+        wire.reserve(wire.size() + std::min(line.size(), reply_line_bytes_max) + overhead_bytes);
         const std::size_t line_start = wire.size();
         wire.append(code_digits.data(), 3);
         // RFC 5321, 4.2: no blank stands behind the code when nothing follows it.
@@ -64,11 +68,11 @@ void append_reply(std::string& wire, const Reply& reply) {
             wire += ' ';
         }
         line = cut_text(line, reply_line_bytes_max - 2 - (wire.size() - line_start));
-        const auto text_start = static_cast<std::ptrdiff_t>(wire.size());
+        const std::size_t text_start = wire.size();
         wire += line;
-        std::replace_if(
-            wire.begin() + text_start, wire.end(),
-            [](char octet) { return !has_place_on_a_line(octet); }, '?');
+        for (char* octet = wire.data() + text_start; octet != wire.data() + wire.size(); ++octet) {
+            *octet = has_place_on_a_line(*octet) ? *octet : '?';
+        }
         wire += "\r\n";
     }
 }

@@ -17,32 +17,59 @@ static_assert(name_bytes_max + 64 < trace_line_bytes_max, "the from line fits");
 static_assert(name_bytes_max + id_bytes_max + 64 < trace_line_bytes_max, "the by line fits");
 static_assert(mailbox_bytes_max + 16 < trace_line_bytes_max, "the for line fits");
 
+// Beside names: dates, our own words, and the addresses' brackets.
+constexpr std::size_t other_bytes_max = 192;
+
+// Each octet as it stands in a field, or '?'.
+using Places = std::array<char, 256>;
+
+consteval Places places_of(bool (*has_place)(unsigned char)) {
+    Places places{};
+    for (std::size_t value = 0; value < places.size(); ++value) {
+        places[value] =
+            has_place(static_cast<unsigned char>(value)) ? static_cast<char>(value) : '?';
+    }
+    return places;
+}
+
 // What domains and IP literals are made of; a general literal's parentheses and semicolons stay
 // out.
-constexpr bool is_name_octet(char octet) {
+constexpr Places in_name = places_of([](unsigned char octet) {
     return (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z') ||
            (octet >= '0' && octet <= '9') ||
-           std::string_view("-._:[]").find(octet) != std::string_view::npos;
+           std::string_view("-._:[]").find(static_cast<char>(octet)) != std::string_view::npos;
+});
+constexpr Places in_ascii_path =
+    places_of([](unsigned char octet) { return octet >= 0x20 && octet < 0x7f; });
+constexpr Places in_path =
+    places_of([](unsigned char octet) { return octet >= 0x20 && octet != 0x7f; });
+
+void append_placed(std::string& out, std::string_view text, const Places& places) {
+    const std::size_t start = out.size();
+    out += text;
+    for (char* octet = out.data() + start; octet != out.data() + out.size(); ++octet) {
+        *octet = places[static_cast<unsigned char>(*octet)];
+    }
 }
 
 void append_name(std::string& out, std::string_view name) {
-    for (const char octet : name.substr(0, name_bytes_max)) {
-        out += is_name_octet(octet) ? octet : '?';
-    }
+    append_placed(out, name.substr(0, name_bytes_max), in_name);
 }
 
 void append_recipient(std::string& out, std::string_view recipient, bool smtputf8) {
-    const bool takes_high = smtputf8 && is_utf8(recipient);
-    for (const char octet : recipient) {
-        const auto value = static_cast<unsigned char>(octet);
-        const bool passes = (value >= 0x20 && value < 0x7f) || (value >= 0x80 && takes_high);
-        out += passes ? octet : '?';
-    }
+    append_placed(out, recipient, smtputf8 && is_utf8(recipient) ? in_path : in_ascii_path);
 }
 
-void append_two_digits(std::string& out, unsigned number) {
-    out += static_cast<char>('0' + number / 10 % 10);
-    out += static_cast<char>('0' + number % 10);
+// "Thu, 01 Jan 1970 00:00:00 +0000"
+using DateText = std::array<char, 31>;
+
+void put(DateText& text, std::size_t at, std::string_view part) {
+    std::ranges::copy(part, text.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
+void put_two_digits(DateText& text, std::size_t at, unsigned number) {
+    text[at] = static_cast<char>('0' + number / 10 % 10);
+    text[at + 1] = static_cast<char>('0' + number % 10);
 }
 
 void append_client(std::string& out, const std::optional<IpAddress>& ip) {
@@ -57,6 +84,8 @@ void append_client(std::string& out, const std::optional<IpAddress>& ip) {
 } // namespace
 
 void append_trace_field(std::string& out, const TraceSource& source) {
+    out.reserve(out.size() + source.hello_name.size() + source.hostname.size() +
+                source.recipient.size() + other_bytes_max);
     out += "Received: from ";
     append_name(out, source.hello_name.empty() ? "unknown" : source.hello_name);
     append_client(out, source.client_ip);
@@ -108,23 +137,19 @@ void append_date(std::string& out, WallTime time) {
     const std::chrono::year_month_day date{day};
     const std::chrono::hh_mm_ss clock{floor<std::chrono::seconds>(since_epoch - day_count)};
 
-    out += day_names[std::chrono::weekday{day}.c_encoding()];
-    out += ", ";
-    append_two_digits(out, unsigned{date.day()});
-    out += ' ';
-    out += month_names[unsigned{date.month()} - 1];
-    out += ' ';
+    DateText text;
+    put(text, 0, "Thu, 01 Jan 1970 00:00:00 +0000");
+    put(text, 0, day_names[std::chrono::weekday{day}.c_encoding()]);
+    put_two_digits(text, 5, unsigned{date.day()});
+    put(text, 8, month_names[unsigned{date.month()} - 1]);
     // WallTime's 64 bits of nanoseconds reach from 1677 to 2262: always four digits.
     const auto year = static_cast<unsigned>(int{date.year()});
-    append_two_digits(out, year / 100);
-    append_two_digits(out, year % 100);
-    out += ' ';
-    append_two_digits(out, static_cast<unsigned>(clock.hours().count()));
-    out += ':';
-    append_two_digits(out, static_cast<unsigned>(clock.minutes().count()));
-    out += ':';
-    append_two_digits(out, static_cast<unsigned>(clock.seconds().count()));
-    out += " +0000";
+    put_two_digits(text, 12, year / 100);
+    put_two_digits(text, 14, year % 100);
+    put_two_digits(text, 17, static_cast<unsigned>(clock.hours().count()));
+    put_two_digits(text, 20, static_cast<unsigned>(clock.minutes().count()));
+    put_two_digits(text, 23, static_cast<unsigned>(clock.seconds().count()));
+    out.append(text.data(), text.size());
 }
 
 } // namespace ringmx::smtp

@@ -151,7 +151,7 @@ const JournalWrite* Journal::place(Slot& slot) {
     if (!current_) {
         return open_segment();
     }
-    Segment& segment = segments_.at(*current_);
+    const Segment& segment = segments_.at(*current_);
     if (segment.state != Segment::State::writing) {
         return nullptr; // its header is not durable yet
     }
@@ -163,8 +163,8 @@ const JournalWrite* Journal::place(Slot& slot) {
     slot.write.offset = segment.used_bytes;
     slot.write.pieces = slot.commit.pieces();
     slot.write.bytes = bytes;
-    segment.used_bytes += bytes;
-    RINGMX_MUTATE(last_block_rewritten, segment.used_bytes -= block_bytes);
+    segments_.use(*current_, bytes);
+    RINGMX_MUTATE(last_block_rewritten, segments_.use(*current_, -block_bytes));
     segments_.hold(slot.segment);
     return &slot.write;
 }
@@ -345,16 +345,7 @@ bool Journal::idle() const {
 }
 
 std::uint64_t Journal::room_bytes(std::uint32_t kept) const {
-    std::uint64_t room = current_ ? segments_.at(*current_).room_bytes() : 0;
-    const std::uint32_t spares = segments_.spare_count();
-    for (std::uint32_t index = 0, left = spares > kept ? spares - kept : 0;
-         left > 0 && index < segments_.count(); ++index) {
-        if (segments_.at(index).state == Segment::State::spare) {
-            room += segments_.at(index).size_bytes - block_bytes;
-            --left;
-        }
-    }
-    return room;
+    return segments_.spare_bytes(kept) + (current_ ? segments_.at(*current_).room_bytes() : 0);
 }
 
 } // namespace ringmx::spool

@@ -64,6 +64,7 @@ QueueIndex::Slot QueueIndex::adopt(const Message& message) {
 
 QueueIndex::Slot QueueIndex::insert(const Message& message, std::uint64_t age, AgeList& list) {
     RINGMX_ASSERT(message.recipients_count >> 20U == 0 && message.stored_bytes >> 41U == 0);
+    ++changes_;
     const Slot slot = entries_.take();
     QueueEntry& entry = entries_.at(slot);
     entry.id = message.id;
@@ -81,6 +82,7 @@ QueueIndex::Slot QueueIndex::insert(const Message& message, std::uint64_t age, A
 }
 
 void QueueIndex::erase(Slot slot) {
+    ++changes_;
     QueueEntry& entry = at(slot);
     leave(slot);
     name_pool(entry, no_pool);
@@ -146,6 +148,7 @@ void QueueIndex::set_stored_bytes(Slot slot, std::uint64_t bytes) {
     RINGMX_ASSERT(bytes >> 41U == 0);
     QueueEntry& entry = at(slot);
     const auto set_in = [&](Sum& sum) { sum.stored_bytes += bytes - entry.stored_bytes; };
+    ++changes_;
     set_in(sums_[index_of(entry.state)]);
     if (waits_for_pool(entry.state)) {
         set_in(pools_[entry.pool].sums[index_of(entry.state)]);
@@ -157,6 +160,7 @@ void QueueIndex::wake(std::uint16_t pool) {
     if (pool < pools_.size() && !pools_[pool].is_awake && !pools_[pool].waiting.empty()) {
         pools_[pool].is_awake = true;
         awake_.push_back(pool);
+        ++changes_;
     }
 }
 
@@ -290,6 +294,7 @@ std::size_t QueueIndex::memory_bytes() const {
 }
 
 void QueueIndex::change_state(QueueEntry& entry, QueueState state) {
+    ++changes_;
     take_from(sums_[index_of(entry.state)], entry);
     entry.state = state;
     add_to(sums_[index_of(state)], entry);
@@ -331,6 +336,7 @@ void QueueIndex::leave_pool(QueueEntry& entry, Slot slot) {
 
 void QueueIndex::suspend(std::uint16_t pool) {
     if (std::exchange(pools_[pool].is_awake, false)) {
+        ++changes_;
         std::erase(awake_, pool);
     }
 }

@@ -110,6 +110,8 @@ class QueueIndex {
     // Of a pool, parked or held for it.
     [[nodiscard]] Sum sum(QueueState state, std::uint16_t pool) const;
     [[nodiscard]] Sum sum() const;
+    // Goes up whenever a sum, or what is oldest, may have changed.
+    [[nodiscard]] std::uint64_t changes() const { return changes_; }
     [[nodiscard]] Sum held() const; // on hold, or failed
     [[nodiscard]] std::optional<std::uint32_t> oldest_accepted_at_s() const;
 
@@ -161,6 +163,7 @@ class QueueIndex {
     ReplyTable replies_;
     std::map<Slot, QueueExtra> extras_; // a map: it never rehashes
     std::size_t extra_bytes_ = 0;
+    std::uint64_t changes_ = 0;
 
     static constexpr std::uint64_t first_fresh_age = 1ULL << 47U;
 };

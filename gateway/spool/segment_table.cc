@@ -15,6 +15,7 @@ std::uint32_t SegmentTable::add(int descriptor, std::uint64_t size_bytes, bool i
     added.size_bytes = size_bytes;
     added.is_written = is_written;
     spares_.push_back(count() - 1);
+    ++files_count_;
     return count() - 1;
 }
 
@@ -26,6 +27,8 @@ std::uint32_t SegmentTable::adopt(int descriptor, const SegmentName& name, std::
     adopted.state = Segment::State::sealed;
     adopted.name = name;
     adopted.marked = std::move(marked);
+    ++files_count_;
+    look_.reset();
     return count() - 1;
 }
 
@@ -36,7 +39,7 @@ std::optional<std::uint32_t> SegmentTable::open(const Nonce& nonce) {
     const std::uint32_t index = spares_.front();
     spares_.erase(spares_.begin());
     Segment& opening = segments_[index];
-    opening.state = Segment::State::opening;
+    set_state(opening, Segment::State::opening);
     opening.nonce = nonce;
     opening.previous = opening.name;
     opening.name = {generation_, worker_, ++lives_};
@@ -47,7 +50,7 @@ std::optional<std::uint32_t> SegmentTable::open(const Nonce& nonce) {
 void SegmentTable::opened(std::uint32_t index) {
     Segment& segment = segments_[index];
     if (segment.state == Segment::State::opening) {
-        segment.state = Segment::State::writing;
+        set_state(segment, Segment::State::writing);
         last_opened_ = index;
         home_gone(std::exchange(segment.previous, {}));
     }
@@ -56,19 +59,19 @@ void SegmentTable::opened(std::uint32_t index) {
 void SegmentTable::close(std::uint32_t index) {
     Segment& segment = segments_[index];
     RINGMX_ASSERT(segment.state == Segment::State::writing);
-    segment.state = Segment::State::full;
+    set_state(segment, Segment::State::full);
     reclaim();
 }
 
 void SegmentTable::seal(std::uint32_t index) {
-    segments_[index].state = Segment::State::sealed;
+    set_state(segments_[index], Segment::State::sealed);
     segments_[index].may_resume = false;
 }
 
 void SegmentTable::fail(std::uint32_t index) {
     Segment& failed = segments_[index];
     failed.may_resume = failed.may_resume || failed.state == Segment::State::writing;
-    failed.state = Segment::State::sealed;
+    set_state(failed, Segment::State::sealed);
 }
 
 std::optional<std::uint32_t> SegmentTable::resume_last() {
@@ -79,7 +82,7 @@ std::optional<std::uint32_t> SegmentTable::resume_last() {
     if (last.state != Segment::State::sealed || !last.may_resume) {
         return std::nullopt;
     }
-    last.state = Segment::State::writing;
+    set_state(last, Segment::State::writing);
     last.may_resume = false;
     return last_opened_;
 }
@@ -118,14 +121,21 @@ void SegmentTable::seal_all() {
     spares_.clear();
 }
 
-std::optional<std::uint32_t> SegmentTable::next_to_discard() const {
-    for (std::uint32_t index = 0; index < count(); ++index) {
-        const Segment& segment = segments_[index];
-        if (segment.state == Segment::State::sealed && !is_needed(segment)) {
-            return index;
-        }
+std::uint64_t SegmentTable::spare_bytes(std::uint32_t kept) const {
+    std::uint64_t bytes = 0;
+    for (std::size_t place = 0; place + kept < spares_.size(); ++place) {
+        bytes += segments_[spares_[place]].size_bytes - block_bytes;
     }
-    return std::nullopt;
+    return bytes;
+}
+
+void SegmentTable::set_state(Segment& segment, Segment::State state) {
+    segment.state = state;
+    look_.reset();
+}
+
+void SegmentTable::leave(std::uint32_t index) {
+    set_state(segments_[index], Segment::State::leaving);
 }
 
 void SegmentTable::discarded(std::uint32_t index) {
@@ -133,22 +143,31 @@ void SegmentTable::discarded(std::uint32_t index) {
     RINGMX_ASSERT(
         (segment.state == Segment::State::sealed || segment.state == Segment::State::leaving) &&
         !is_needed(segment));
-    segment.state = Segment::State::discarded;
+    set_state(segment, Segment::State::discarded);
+    --files_count_;
     segment.descriptor = -1;
     home_gone(segment.previous);
     home_gone(segment.name);
 }
 
-std::uint32_t SegmentTable::files_count() const {
-    return static_cast<std::uint32_t>(std::ranges::count_if(segments_, [](const Segment& segment) {
-        return segment.state != Segment::State::discarded;
-    }));
+void SegmentTable::hold(std::uint32_t index) {
+    if (segments_[index].holds++ == 0) {
+        note_needs(segments_[index]);
+    }
 }
 
 void SegmentTable::release(std::uint32_t index) {
     Segment& segment = segments_[index];
     RINGMX_ASSERT(segment.holds > 0);
     if (--segment.holds == 0) {
+        note_needs(segment);
+    }
+}
+
+// Of one that is written to it says nothing yet what it holds.
+void SegmentTable::note_needs(const Segment& segment) {
+    if (segment.state == Segment::State::full || segment.state == Segment::State::sealed) {
+        look_.reset();
         reclaim();
     }
 }
@@ -163,6 +182,7 @@ void SegmentTable::note_mark(std::uint32_t index, const SegmentName& home) {
         ++known->marks;
     } else if (may_be_there(home)) {
         segment.marked.push_back({home, 1});
+        look_.reset();
     }
 }
 
@@ -179,6 +199,7 @@ void SegmentTable::home_gone(const SegmentName& home) {
         std::erase_if(segment.marked,
                       [&](const Segment::Marked& marked) { return marked.home == home; });
     }
+    look_.reset();
     reclaim();
 }
 
@@ -191,13 +212,31 @@ void SegmentTable::reclaim() {
     for (std::uint32_t index = 0; index < count(); ++index) {
         Segment& segment = segments_[index];
         if (segment.state == Segment::State::full && !is_needed(segment)) {
-            segment.state = Segment::State::spare;
+            set_state(segment, Segment::State::spare);
             spares_.push_back(index);
         }
     }
 }
 
-std::uint32_t SegmentTable::reclaimable_count() const {
+const SegmentTable::Look& SegmentTable::look() const {
+    if (look_) {
+        return *look_;
+    }
+    Look& look = look_.emplace();
+    look.reclaimable_count = count_reclaimable();
+    for (std::uint32_t index = count(); index > 0; --index) {
+        const Segment& segment = segments_[index - 1];
+        if (segment.state == Segment::State::sealed) {
+            look.has_sealed_held = look.has_sealed_held || segment.holds > 0;
+            if (!is_needed(segment)) {
+                look.to_discard = index - 1; // in the end the first one
+            }
+        }
+    }
+    return look;
+}
+
+std::uint32_t SegmentTable::count_reclaimable() const {
     std::uint64_t oldest_held = UINT64_MAX;
     for (const Segment& segment : segments_) {
         const bool is_closed =

@@ -65,7 +65,6 @@ class SegmentTable {
     // A segment of an earlier run, which is only read: as if sealed.
     std::uint32_t adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,
                         std::vector<Segment::Marked> marked);
-    [[nodiscard]] Segment& at(std::uint32_t index) { return segments_[index]; }
     [[nodiscard]] const Segment& at(std::uint32_t index) const { return segments_[index]; }
     [[nodiscard]] std::uint32_t count() const {
         return static_cast<std::uint32_t>(segments_.size());
@@ -74,15 +73,18 @@ class SegmentTable {
         return static_cast<std::uint32_t>(spares_.size());
     }
     [[nodiscard]] bool has_written_spare() const;
+    // Room in all spare ones but the `kept` that are opened last.
+    [[nodiscard]] std::uint64_t spare_bytes(std::uint32_t kept) const;
     // Files that there are.
-    [[nodiscard]] std::uint32_t files_count() const;
+    [[nodiscard]] std::uint32_t files_count() const { return files_count_; }
 
     // A spare one begins a life; nothing when there is none. Its state is `opening`.
     [[nodiscard]] std::optional<std::uint32_t> open(const Nonce& nonce);
     void opened(std::uint32_t index); // the header is durable
     void close(std::uint32_t index);  // no more is written to it in this life
-    void seal(std::uint32_t index);   // nor in any later one
-    void fail(std::uint32_t index);   // a write failed: as if sealed
+    void use(std::uint32_t index, std::uint64_t bytes) { segments_[index].used_bytes += bytes; }
+    void seal(std::uint32_t index); // nor in any later one
+    void fail(std::uint32_t index); // a write failed: as if sealed
     // The life that began last goes on, behind all that was tried to be written in it, if it ended
     // with a write that failed. (An earlier one may not: marks stand behind what they are about, else
     // two segments could need one another.)
@@ -92,11 +94,11 @@ class SegmentTable {
     void seal_spares_not_written(); // of those that had a life
     // A sealed one that is not needed any more: the owner deletes its file, then says discarded();
     // leave() if that takes a while. Nothing: there is none.
-    [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const;
-    void leave(std::uint32_t index) { segments_[index].state = Segment::State::leaving; }
+    [[nodiscard]] std::optional<std::uint32_t> next_to_discard() const { return look().to_discard; }
+    void leave(std::uint32_t index);
     void discarded(std::uint32_t index);
 
-    void hold(std::uint32_t index) { ++segments_[index].holds; }
+    void hold(std::uint32_t index);
     void release(std::uint32_t index);
     void note_mark(std::uint32_t index, const SegmentName& home);
     // A segment of an earlier generation is gone.
@@ -105,13 +107,26 @@ class SegmentTable {
     // Closed segments that hold nothing, and wait only for marks in them to be about nothing: each
     // becomes spare when the one before it has begun its next life, so that what is written goes
     // round. Those behind the oldest that is held don't.
-    [[nodiscard]] std::uint32_t reclaimable_count() const;
+    [[nodiscard]] std::uint32_t reclaimable_count() const { return look().reclaimable_count; }
 
     // The closed segment whose life is the oldest among those that are held, for moving what they
     // hold elsewhere: what later ones have marks about goes first.
     [[nodiscard]] std::optional<std::uint32_t> oldest_held() const;
 
+    // There is a sealed one that is held.
+    [[nodiscard]] bool has_sealed_held() const { return look().has_sealed_held; }
+
   private:
+    // What is asked in each turn, and changes with few of them: looked for when it may have changed.
+    struct Look {
+        std::uint32_t reclaimable_count = 0;
+        std::optional<std::uint32_t> to_discard;
+        bool has_sealed_held = false;
+    };
+    [[nodiscard]] const Look& look() const;
+    [[nodiscard]] std::uint32_t count_reclaimable() const;
+    void set_state(Segment& segment, Segment::State state);
+    void note_needs(const Segment& segment); // they may have changed
     [[nodiscard]] static bool is_needed(const Segment& segment);
     // Whether a restart could find records of that life; of other runs only their owner knows.
     [[nodiscard]] bool may_be_there(const SegmentName& home) const;
@@ -123,6 +138,8 @@ class SegmentTable {
     std::uint32_t last_opened_ = 0;
     std::vector<Segment> segments_;
     std::vector<std::uint32_t> spares_; // the first is opened next
+    std::uint32_t files_count_ = 0;
+    mutable std::optional<Look> look_;
 };
 
 } // namespace ringmx::spool

@@ -218,7 +218,10 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
         return;
     case ring::StreamEvent::sent:
         last_sent_at_ = worker_.now();
-        if (state_ == State::serving) {
+        if (state_ == State::serving && wants_input_ && !input_ended_ && !worker_.draining() &&
+            session_.output().empty()) {
+            adjust_reading(); // the usual reply: nothing waited for it to be sent
+        } else if (state_ == State::serving) {
             resume();
         } else if (state_ == State::lingering && input_ended_) {
             close(); // its end was seen before our last reply was out

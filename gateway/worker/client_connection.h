@@ -209,6 +209,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     bool is_trusted_peer_ : 1 = false;
     bool processing_ : 1 = false;
     bool blocked_ : 1 = false;
+    bool wants_input_ : 1 = false; // all that came is used up
     bool content_paused_ : 1 = false;
     bool rate_running_ : 1 = false;
     bool starved_ : 1 = false;    // its receive waits for a buffer: our fault, not its silence

@@ -106,7 +106,7 @@ Bytes ClientConnection::session_input(Bytes waiting) const {
 
 // Gives the session what waits, until it is used up, an answer is awaited, or the session ends.
 void ClientConnection::process() {
-    blocked_ = false;
+    blocked_ = wants_input_ = false;
     while (state_ == State::serving && !has_drained() &&
            stream_.unsent_bytes() + session_.output().size() < unsent_output_bytes_max) {
         const bool has_input = !input_.empty();
@@ -125,6 +125,7 @@ void ClientConnection::process() {
             break;
         }
         if (step.event == ServerEvent::need_input && input_.empty()) {
+            wants_input_ = true;
             break;
         }
     }

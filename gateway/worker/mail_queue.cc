@@ -79,8 +79,9 @@ std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
                                     : room_unstated_bytes;
 }
 
-bool MailQueue::has_room(std::uint64_t bytes) const {
-    return !log_.is_over() && log_.room_bytes() >= reserved_bytes_ + bytes + spool::room_kept_bytes;
+std::uint64_t MailQueue::free_bytes() const {
+    const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
+    return room - std::min(room, reserved_bytes_ + spool::room_kept_bytes);
 }
 
 std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
@@ -127,8 +128,11 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
 void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                         const spool::Commit::Record& record) {
     const spool::QueueEntry& entry = index_.at(slot);
-    const bool waits = entry.pool != spool::no_pool && !takes_mail(entry.pool);
-    if (waits || is_draining_ || worker_.pressure() != Pressure::none) {
+    if (entry.pool != spool::no_pool && !takes_mail(entry.pool)) {
+        wait_for_pool(slot);
+        return;
+    }
+    if (is_draining_ || worker_.pressure() != Pressure::none) {
         index_.set_due(slot, worker_.now());
         return;
     }
@@ -345,13 +349,18 @@ void MailQueue::start_due() {
         const bool waits_for_one =
             entry.pool != spool::no_pool && (entry.flags & several_pools_flag) == 0;
         if (waits_for_one && !takes_mail(entry.pool) && !has_expired(*slot)) {
-            schedule(*slot, places_.is_on_hold(entry.pool, *worker_.snapshot())
-                                ? Tally{.held_by = entry.pool}
-                                : Tally{.waits_for = entry.pool});
+            wait_for_pool(*slot);
             continue;
         }
         start_from_disk(*slot);
     }
+}
+
+// The one that it names, which takes no mail.
+void MailQueue::wait_for_pool(Slot slot) {
+    const std::uint16_t pool = index_.at(slot).pool;
+    schedule(slot, places_.is_on_hold(pool, *worker_.snapshot()) ? Tally{.held_by = pool}
+                                                                 : Tally{.waits_for = pool});
 }
 
 void MailQueue::start_from_disk(Slot slot) {
@@ -464,7 +473,7 @@ void MailQueue::count_pools() {
     }
 }
 
-void MailQueue::count_queue() {
+void MailQueue::count_messages() {
     observe::WorkerCounters& counters = worker_.counters();
     const spool::QueueIndex::Sum sum = index_.sum();
     counters.queue_messages.set(static_cast<std::int64_t>(sum.messages));
@@ -475,16 +484,23 @@ void MailQueue::count_queue() {
     }
     const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
     counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
+}
+
+void MailQueue::count_queue() {
+    if (std::exchange(counted_changes_, index_.changes()) != index_.changes()) {
+        count_messages();
+    }
+    observe::WorkerCounters& counters = worker_.counters();
     const spool::Journal::Totals& totals = log_.journal().totals();
     counters.spool_commits_total.add(totals.commits - counters.spool_commits_total.value());
     counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
     counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
-    const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
-    counters.spool_room_bytes.set(
-        static_cast<std::int64_t>(room - std::min(room, reserved_bytes_ + spool::room_kept_bytes)));
-    counters.spool_error.set(log_.error());
-    counters.spool_takes_mail.set(log_.error() == 0 && has_room(room_unstated_bytes) ? 1 : 0);
+    const std::uint64_t room = free_bytes();
+    const int error = log_.error();
+    counters.spool_room_bytes.set(static_cast<std::int64_t>(room));
+    counters.spool_error.set(error);
+    counters.spool_takes_mail.set(error == 0 && room >= room_unstated_bytes ? 1 : 0);
 }
 
 } // namespace ringmx::worker

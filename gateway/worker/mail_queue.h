@@ -68,7 +68,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] SpoolLog& log() { return log_; }
     [[nodiscard]] std::string& scratch() { return scratch_; } // for one call
     [[nodiscard]] static std::uint64_t room_for(const smtp::MailCommand& mail);
-    [[nodiscard]] bool has_room(std::uint64_t bytes) const;
+    [[nodiscard]] bool has_room(std::uint64_t bytes) const { return free_bytes() >= bytes; }
     void add_reserved(std::uint64_t bytes) { reserved_bytes_ += bytes; }
     void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
     [[nodiscard]] std::uint64_t reserved_bytes() const { return reserved_bytes_; }
@@ -169,6 +169,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                  const spool::Commit::Record& record);
     void start_due();
+    void wait_for_pool(Slot slot);
     void start_from_disk(Slot slot);
     void watch_pools();
     void try_journal_waiters();
@@ -193,7 +194,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool takes_mail(std::uint16_t place) const;
+    [[nodiscard]] std::uint64_t free_bytes() const; // for new mail
     void count_queue();
+    void count_messages();
     void count_pools();
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     void log_unreadable(const Dispatch& dispatch);
@@ -219,6 +222,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     WaitingPlaces places_;
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
+    std::uint64_t counted_changes_ = UINT64_MAX; // of the index
     std::uint64_t next_counter_ = 0;
     std::uint32_t generation_;
     std::uint32_t disk_dispatches_ = 0;

@@ -24,7 +24,7 @@ constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number 
 // else segments are, while few are spare.
 std::optional<std::uint32_t> Mover::choose() const {
     const spool::SegmentTable& segments = queue_.log().segments();
-    for (std::uint32_t index = 0; index < segments.count(); ++index) {
+    for (std::uint32_t index = 0; segments.has_sealed_held() && index < segments.count(); ++index) {
         const spool::Segment& segment = segments.at(index);
         if (segment.state == spool::Segment::State::sealed && segment.holds > 0 &&
             std::ranges::find(barren_, index) == barren_.end()) {

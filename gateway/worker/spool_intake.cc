@@ -13,8 +13,8 @@
 #include "spool/message_id.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <fmt/format.h>
 #include <utility>
 
 namespace ringmx::worker {
@@ -49,21 +49,22 @@ constexpr RejectReason reason_of(int error) {
 
 SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientConnection& client)
     : self_(self), worker_(worker), queue_(queue), snapshot_(client.snapshot()),
-      client_(client.handle()), mail_(client.session().mail()),
-      is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()) {
-    message_.smtputf8 = mail_.smtputf8;
+      client_(client.handle()), is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()) {
+    const smtp::MailCommand& mail = client.session().mail();
+    declared_size_bytes_ = mail.declared_size_bytes;
+    message_.smtputf8 = mail.smtputf8;
     message_.is_esmtp = client.session().esmtp();
-    message_.body = static_cast<spool::StoredBody>(mail_.body);
-    message_.return_content = static_cast<spool::StoredReturn>(mail_.return_content);
+    message_.body = static_cast<spool::StoredBody>(mail.body);
+    message_.return_content = static_cast<spool::StoredReturn>(mail.return_content);
     message_.client_ip = client.client_ip();
     message_.client_port = client.client_port();
     message_.hello_name = client.session().hello_name();
-    message_.envelope_id = mail_.envelope_id;
-    message_.reverse_path = mail_.reverse_path;
+    message_.envelope_id = mail.envelope_id;
+    message_.reverse_path = mail.reverse_path;
     envelope_size_ =
-        mail_.reverse_path.size() + mail_.envelope_id.size() + message_.hello_name.size();
+        mail.reverse_path.size() + mail.envelope_id.size() + message_.hello_name.size();
     count_envelope(static_cast<std::ptrdiff_t>(sizeof(SpoolIntake) + envelope_size_));
-    reserved_bytes_ = MailQueue::room_for(mail_);
+    reserved_bytes_ = MailQueue::room_for(mail);
     queue_.add_reserved(reserved_bytes_);
 }
 
@@ -81,8 +82,8 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
         return;
     }
     // With our Received field, or what a backend just takes would be refused by it later.
-    const std::uint64_t size_bytes = mail_.declared_size_bytes
-                                         ? *mail_.declared_size_bytes + trace_text_bytes +
+    const std::uint64_t size_bytes = declared_size_bytes_
+                                         ? *declared_size_bytes_ + trace_text_bytes +
                                                message_.hello_name.size() + mailbox.size() +
                                                snapshot_->settings->hostname.size()
                                          : 0;
@@ -90,7 +91,7 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
         refuse_recipient({replies::too_large, RecipientReason::size}, mailbox);
         return;
     }
-    if ((!is_ascii(mailbox) || !is_ascii(mail_.reverse_path)) &&
+    if ((!is_ascii(mailbox) || !is_ascii(message_.reverse_path)) &&
         !snapshot_->pools[pool_index]->may_have(&BackendTraits::smtputf8)) {
         refuse_recipient({replies::needs_smtputf8, RecipientReason::backend_reject}, mailbox);
         return;
@@ -113,7 +114,7 @@ void SpoolIntake::refuse_recipient(const RecipientRefusal& refusal, std::string_
     if (LogRecord* record =
             worker_.log().begin(LogEvent::recipient_rejected, worker_.wall_time())) {
         record->client(message_.client_ip, message_.client_port)
-            .sender(mail_.reverse_path)
+            .sender(message_.reverse_path)
             .recipient(mailbox);
         record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
             .hello(message_.hello_name)
@@ -262,7 +263,7 @@ void SpoolIntake::write_trace_field() {
     }
     source.received_at = message_.accepted_at;
     source.esmtp = message_.is_esmtp;
-    source.smtputf8 = mail_.smtputf8;
+    source.smtputf8 = message_.smtputf8;
     source.content_starts_with_space = starts_with_space_;
     smtp::append_trace_field(message_.trace_field, source);
 }
@@ -332,8 +333,10 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
     }
     worker_.counters().messages_accepted_total.add();
     worker_.counters().message_bytes_accepted_total.add(message_.message_bytes);
-    const std::string text = fmt::format("Ok: queued as {}", spool::id_text(id_));
-    const smtp::Reply reply{250, {2, 0, 0}, text};
+    constexpr std::string_view queued_as = "Ok: queued as ";
+    std::array<char, queued_as.size() + spool::id_letters> text; // NOLINT: all of it is set
+    std::ranges::copy(spool::id_text(id_), std::ranges::copy(queued_as, text.begin()).out);
+    const smtp::Reply reply{250, {2, 0, 0}, std::string_view(text.data(), text.size())};
     log_accepted(reply);
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
@@ -460,7 +463,7 @@ void SpoolIntake::end() {
 void SpoolIntake::log_accepted(const smtp::Reply& reply) {
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, worker_.wall_time())) {
         record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
-        record->sender(mail_.reverse_path)
+        record->sender(message_.reverse_path)
             .recipients(message_.recipients.size())
             .size(message_.message_bytes);
         record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
@@ -476,7 +479,7 @@ void SpoolIntake::log_message_refusal(const smtp::Reply& reply, RejectReason rea
     note_content();
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
         record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
-        record->sender(mail_.reverse_path).size(message_.message_bytes);
+        record->sender(message_.reverse_path).size(message_.message_bytes);
         record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
             .hello(message_.hello_name)
             .reply(for_log(reply));

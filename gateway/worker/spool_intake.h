@@ -28,6 +28,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,7 +121,7 @@ class SpoolIntake final : public Transaction {
     MailQueue& queue_;
     std::shared_ptr<const Snapshot> snapshot_;
     Handle client_;
-    smtp::MailCommand mail_;
+    std::optional<std::uint64_t> declared_size_bytes_;
     spool::StoredMessage message_;     // whole once the content is, and every chunk durable
     std::vector<std::uint16_t> pools_; // of each recipient, by the queue's number
     bool is_unix_peer_ = false;

@@ -81,7 +81,8 @@ int SpoolLog::error() const {
         return write_error_;
     }
     // A full disk is a full spool: room_bytes() says so.
-    return growth_error_ == ENOSPC || journal_.room_bytes() > 0 ? 0 : growth_error_;
+    const bool is_free = growth_error_ == 0 || growth_error_ == ENOSPC;
+    return is_free || journal_.room_bytes() > 0 ? 0 : growth_error_;
 }
 
 spool::SegmentName SpoolLog::name_of(std::uint32_t segment) const {
