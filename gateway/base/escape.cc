@@ -1,8 +1,9 @@
 #include "base/escape.h"
 
+#include "base/plain_ascii.h"
+
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 namespace ringmx {
 namespace {
@@ -152,19 +153,14 @@ template <typename Form> bool is_plain(char character) {
     return plain[static_cast<unsigned char>(character)];
 }
 
-// Whether eight octets are all plain, by tests on all of them at once. Each sets the high bit of an
-// octet that fails it; borrows and carries into others come only from one that fails.
 template <typename Form> bool are_plain(const char* octets) {
-    constexpr std::uint64_t each = 0x0101010101010101; // times an octet: eight of it
-    constexpr std::uint64_t high = 0x80 * each;
-    std::uint64_t word = 0;
-    std::memcpy(&word, octets, sizeof word);
-    std::uint64_t failed =
-        word | (word - 0x20 * each) | (word + each); // above 0x7F, below 0x20, DEL
-    for (const char special : Form::ascii_special) {
-        failed |= (word ^ static_cast<std::uint8_t>(special) * each) - each;
-    }
-    return (failed & high) == 0;
+    return are_eight_plain(octets, [](std::uint64_t word) {
+        std::uint64_t failed = 0;
+        for (const char special : Form::ascii_special) {
+            failed |= (word ^ static_cast<std::uint8_t>(special) * each_octet) - each_octet;
+        }
+        return failed;
+    });
 }
 
 template <typename Form, typename Out> void append(Out& out, std::string_view text) {

@@ -1,5 +1,6 @@
 #include "smtp/command.h"
 
+#include "base/plain_ascii.h"
 #include "smtp/xtext.h"
 
 #include <algorithm>
@@ -295,7 +296,7 @@ std::optional<Reply> judge_octets(const Path& path, bool has_smtputf8, const Rep
 } // namespace
 
 std::optional<Command> parse_command(std::string_view line) {
-    if (std::any_of(line.begin(), line.end(), is_control)) {
+    if (!is_plain_ascii(line) && std::any_of(line.begin(), line.end(), is_control)) {
         return std::nullopt;
     }
     const auto end = std::find_if(line.begin(), line.end(), is_blank);

@@ -1,6 +1,7 @@
 #include "smtp/reply.h"
 
 #include "base/assert.h"
+#include "base/plain_ascii.h"
 #include "smtp/line_text.h"
 
 #include <algorithm>
@@ -70,8 +71,10 @@ void append_reply(std::string& wire, const Reply& reply) {
         line = cut_text(line, reply_line_bytes_max - 2 - (wire.size() - line_start));
         const std::size_t text_start = wire.size();
         wire += line;
-        for (char* octet = wire.data() + text_start; octet != wire.data() + wire.size(); ++octet) {
-            *octet = has_place_on_a_line(*octet) ? *octet : '?';
+        if (!is_plain_ascii(line)) {
+            std::replace_if(
+                wire.begin() + static_cast<std::ptrdiff_t>(text_start), wire.end(),
+                [](char octet) { return !has_place_on_a_line(octet); }, '?');
         }
         wire += "\r\n";
     }

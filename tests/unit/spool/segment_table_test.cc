@@ -1,6 +1,9 @@
 #include "spool/segment_table.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
+#include <optional>
+#include <random>
 
 namespace ringmx::spool {
 namespace {
@@ -249,6 +252,116 @@ TEST_F(SegmentTableTest, TheOldestHeldIsTheFirstClosedOneThatHoldsSomething) {
     EXPECT_EQ(table.oldest_held(), first);
     table.release(first);
     EXPECT_EQ(table.oldest_held(), second);
+}
+
+// What the table keeps between changes, counted anew.
+struct Counted {
+    explicit Counted(const SegmentTable& table) {
+        using State = Segment::State;
+        std::uint64_t oldest_held = UINT64_MAX;
+        for (std::uint32_t index = 0; index < table.count(); ++index) {
+            const Segment& segment = table.at(index);
+            const bool is_sealed = segment.state == State::sealed;
+            files += segment.state != State::discarded ? 1U : 0U;
+            has_sealed_held = has_sealed_held || (is_sealed && segment.holds > 0);
+            if (!to_discard && is_sealed && segment.holds == 0 && segment.marked.empty()) {
+                to_discard = index;
+            }
+            if ((is_sealed || segment.state == State::full) && segment.holds > 0) {
+                oldest_held = std::min(oldest_held, segment.name.life);
+            }
+        }
+        for (std::uint32_t index = 0; index < table.count(); ++index) {
+            const Segment& segment = table.at(index);
+            const bool is_own =
+                std::ranges::all_of(segment.marked, [](const Segment::Marked& marked) {
+                    return marked.home.generation == 7 && marked.home.worker == 2;
+                });
+            const bool counts = segment.state == State::full && segment.holds == 0 &&
+                                segment.name.life < oldest_held && is_own;
+            reclaimable += counts ? 1U : 0U;
+        }
+    }
+    std::uint32_t files = 0;
+    std::uint32_t reclaimable = 0;
+    std::optional<std::uint32_t> to_discard;
+    bool has_sealed_held = false;
+};
+
+TEST_F(SegmentTableTest, WhatIsKeptBetweenChangesIsWhatIsThere) {
+    std::mt19937 random(7); // NOLINT: the same in each run
+    std::uint32_t discarded = 0;
+    std::uint32_t reclaimable = 0;
+    for (int step = 0; step < 20'000; ++step) {
+        const auto index = static_cast<std::uint32_t>(random() % table.count());
+        const Segment& one = table.at(index);
+        const Segment& other = table.at(static_cast<std::uint32_t>(random() % table.count()));
+        const bool is_writing = one.state == Segment::State::writing;
+        switch (random() % 12) {
+        case 0:
+            if (table.files_count() < 12 && random() % 4 == 0) {
+                (void)table.adopt(100 + step, {6, 1, static_cast<std::uint64_t>(step)}, 1024 * 1024,
+                                  {{.home = {6, 0, 1}, .marks = 1}});
+            } else if (table.files_count() < 12) {
+                (void)table.add(100 + step, 1024 * 1024, random() % 2 == 0);
+            }
+            break;
+        case 1:
+            if (const auto opened = table.open(Nonce{})) {
+                table.opened(*opened);
+            }
+            break;
+        case 2:
+            if (is_writing) {
+                table.close(index);
+            }
+            break;
+        case 3:
+            if (is_writing && random() % 2 == 0) {
+                table.fail(index);
+            }
+            break;
+        case 4:
+        case 5:
+            if ((is_writing || one.name.generation == 6) && one.holds < 3 &&
+                one.state != Segment::State::discarded) {
+                table.hold(index);
+            }
+            break;
+        case 6:
+        case 7:
+        case 8:
+            if (one.holds > 0) {
+                table.release(index);
+            }
+            break;
+        case 9:
+            if (is_writing && random() % 4 == 0) {
+                table.note_mark(index, random() % 8 == 0 ? SegmentName{6, 0, 1} : other.name);
+            }
+            break;
+        case 10:
+            if (random() % 16 == 0) {
+                table.home_gone({6, 0, 1});
+            }
+            break;
+        case 11:
+            if (const auto going = table.next_to_discard()) {
+                table.leave(*going);
+                table.discarded(*going);
+                ++discarded;
+            }
+            break;
+        }
+        const Counted counted(table);
+        reclaimable += counted.reclaimable > 0 ? 1U : 0U;
+        ASSERT_EQ(table.files_count(), counted.files) << "step " << step;
+        ASSERT_EQ(table.reclaimable_count(), counted.reclaimable) << "step " << step;
+        ASSERT_EQ(table.next_to_discard(), counted.to_discard) << "step " << step;
+        ASSERT_EQ(table.has_sealed_held(), counted.has_sealed_held) << "step " << step;
+    }
+    EXPECT_GT(discarded, 20U) << "the walk shows too little";
+    EXPECT_GT(reclaimable, 100U) << "the walk shows too little";
 }
 
 } // namespace
