@@ -3,9 +3,15 @@
 #include "unit/main/spool_folder.h"
 #include "unit/main/wait_waker.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 namespace ringmx {
 namespace {
@@ -15,6 +21,16 @@ using spool::MarkKind;
 using spool::SegmentImage;
 using Names = std::vector<std::string>;
 using Ids = std::vector<std::uint64_t>;
+
+std::size_t resident_pages(int file, std::size_t bytes) {
+    void* const mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file, 0);
+    EXPECT_NE(mapped, MAP_FAILED);
+    std::vector<unsigned char> pages(bytes / block_bytes);
+    EXPECT_EQ(::mincore(mapped, bytes, pages.data()), 0);
+    EXPECT_EQ(::munmap(mapped, bytes), 0);
+    return static_cast<std::size_t>(
+        std::ranges::count_if(pages, [](unsigned char page) { return (page & 1U) != 0; }));
+}
 
 // Segments of earlier runs, and one run that recovers them.
 class SpoolRecoveryTest : public testing::Test {
@@ -223,6 +239,26 @@ TEST_F(SpoolRecoveryTest, RunOfAnotherGatewayIsLeftAlone) {
     ASSERT_TRUE(lock.has_value());
     EXPECT_TRUE(recover().queue.messages.empty());
     EXPECT_TRUE(is_told("/00000001 is another gateway's"));
+}
+
+// A queue may be larger than memory, and what others have in the page cache is worth more than it.
+TEST_F(SpoolRecoveryTest, WhatWasReadLeavesThePageCache) {
+    SegmentImage segment(1, 1);
+    for (std::uint64_t id = 1; id <= 100; ++id) {
+        segment.add_message(id, id);
+    }
+    folder.put(segment, 1);
+    const std::string path = folder.path + "/" + run_name(1) + "/" + segment_name(0, 1);
+    const OwnedDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    struct statfs where{};
+    ASSERT_EQ(::fstatfs(file.number(), &where), 0);
+    if (where.f_type == TMPFS_MAGIC) {
+        GTEST_SKIP() << "a file in memory has no other place to be";
+    }
+    ASSERT_EQ(::fsync(file.number()), 0); // what is dirty stays
+    ASSERT_GT(resident_pages(file.number(), segment.octets.size()), 0U);
+    EXPECT_EQ(ids(recover()).size(), 100U);
+    EXPECT_EQ(resident_pages(file.number(), segment.octets.size()), 0U);
 }
 
 TEST_F(SpoolRecoveryTest, StopsBeforeItIsDone) {
