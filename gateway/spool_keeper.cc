@@ -225,7 +225,7 @@ void SpoolKeeper::begin(std::uint32_t worker, bool is_for_marks) {
     if (is_stopped_.load(std::memory_order_relaxed)) {
         return;
     }
-    if (is_lost()) {
+    if (is_lost_) {
         supply.tell({.kind = News::Kind::failed, .error = ENOENT});
         return;
     }
@@ -389,14 +389,14 @@ void SpoolKeeper::delete_unneeded() {
 }
 
 void SpoolKeeper::look() {
-    if (is_lost()) {
+    if (is_lost_) {
         if (const auto again = directory_.reopen(); !again) {
             if (again.error().message() != std::exchange(lasting_fault_, again.error().message())) {
                 notices_.add(LogLevel::error, again.error().message());
             }
         } else {
             lasting_fault_.clear();
-            is_lost_.store(false, std::memory_order_relaxed);
+            is_lost_ = false;
             notices_.add(LogLevel::info,
                          fmt::format("spool: {} is there again", directory_.path()));
         }
@@ -408,7 +408,7 @@ void SpoolKeeper::look() {
         adopted_.look();
         return;
     }
-    is_lost_.store(true, std::memory_order_relaxed);
+    is_lost_ = true;
     notices_.add(LogLevel::error,
                  fmt::format("spool: {} is gone, was moved, or is not mounted any more: what was "
                              "written to it is not safe, nothing more is",

@@ -63,9 +63,6 @@ class SpoolKeeper {
     [[nodiscard]] std::vector<worker::AdoptedSegment*> adopt(RecoveredSpool& recovered);
     void stop();
 
-    // Whether the directory is there and requests have a chance; for /readyz.
-    [[nodiscard]] bool is_lost() const { return is_lost_.load(std::memory_order_relaxed); }
-
   private:
     class Supply;
     // A segment of this run.
@@ -105,7 +102,6 @@ class SpoolKeeper {
     std::vector<std::unique_ptr<Supply>> supplies_;
     OwnedDescriptor doorbell_;
     std::atomic<bool> is_stopped_{false};
-    std::atomic<bool> is_lost_{false};
     std::atomic<bool> is_released_{false}; // some holds are zero
 
     std::mutex arriving_mutex_;
@@ -116,6 +112,7 @@ class SpoolKeeper {
     std::vector<std::uint32_t> numbers_; // of the last segment of each worker
     std::uint32_t next_ = 0;             // whose turn it is to be written
     bool has_earlier_ = true;            // files of earlier runs
+    bool is_lost_ = false;               // the directory
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again
