@@ -10,7 +10,7 @@ import resource
 import unittest
 
 from harness import BIN, HOSTNAME, EndToEnd, Program, config, free_port, pool, run, wait_until
-
+from smtp_client import Client
 
 
 class SpoolScene(EndToEnd):
@@ -32,6 +32,17 @@ class SpoolScene(EndToEnd):
                            "--size", "1KiB-32KiB", "--duration", "5m", "--record", record, *arguments], self.folder, name="load")
         self.addCleanup(program.stop)
         return program
+
+    def wait_taken_again(self, gateway):
+        """By every worker: /readyz is 200 as soon as one of them takes mail."""
+        wait_until(lambda: gateway.get("/readyz")[0] == 200, what="/readyz 200")
+        gateway.wait_log("the spool takes mail again")
+
+        def is_taken():
+            with Client(gateway.smtp) as client:
+                client.ehlo()
+                return client.cmd("MAIL FROM:<sender@example.net>").code == 250
+        wait_until(lambda: all(is_taken() for _ in range(10)), what="mail being taken")
 
     def audited(self, sent, *received):
         """What the audit counted, by its words; nothing is lost, corrupted or unsent."""
