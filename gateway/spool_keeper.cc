@@ -405,6 +405,7 @@ void SpoolKeeper::look() {
     if (directory_.is_there()) {
         delete_leaving();
         look_at_segments();
+        look_at_file_system();
         adopted_.look();
         return;
     }
@@ -434,6 +435,13 @@ void SpoolKeeper::look_at_segments() {
     }
     for (const std::uint32_t worker : losers) {
         supplies_[worker]->tell({.kind = News::Kind::lost, .error = ENOENT});
+    }
+}
+
+void SpoolKeeper::look_at_file_system() {
+    const int error = directory_.write_error();
+    if (error != std::exchange(write_error_, error)) {
+        tell_all({.kind = News::Kind::file_system, .error = error});
     }
 }
 
