@@ -1,5 +1,5 @@
-"""A file system in this process (FUSE) that passes everything on to a folder, and can be made read-only and writable again under whoever uses
-it: as a server's export can, and no local disk (the kernel refuses a remount while files are open for writing, and after an error).
+"""A file system in this process (FUSE) that passes everything on to a folder, as slowly as it is told to, and can be made read-only and
+writable again under whoever uses it: as a server's export can, and no local disk (the kernel refuses a remount while files are open for writing, and after an error).
 
     why = fuse_disk.why_not()   what this machine lacks, or None
     disk = FuseDisk(folder / "behind"); disk.mount(folder / "mnt"); disk.is_read_only = True; …; disk.unmount()
@@ -15,6 +15,7 @@ import pathlib
 import stat
 import struct
 import threading
+import time
 
 import loop_disk
 from loop_disk import command
@@ -51,6 +52,7 @@ class FuseDisk:
         self.behind, self.path = pathlib.Path(behind), None
         self.behind.mkdir()
         self.is_read_only = False
+        self.write_seconds = 0  # that each write of up to WRITE_BYTES_MAX takes, one at a time
         self.nodes = {1: os.open(self.behind, os.O_PATH)}  # each node's file, by a descriptor that outlives its names
         self.inodes = {os.stat(self.behind).st_ino: 1}
 
@@ -158,6 +160,7 @@ class FuseDisk:
             return os.pread(file, size, offset)
         if operation == WRITE:
             file, offset, size = struct.unpack_from("<QQI", body)
+            time.sleep(self.write_seconds)
             return struct.pack("<II", os.pwrite(file, body[40:40 + size], offset), 0)
         if operation == FALLOCATE:
             file, offset, size = struct.unpack_from("<QQQ", body)
