@@ -5,14 +5,15 @@ import signal
 import unittest
 
 import loop_disk
-from harness import BIN, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
+from harness import BIN, Gateway, Program, config, free_port, pool, run, wait_until
 from smtp_client import Client
+from test_spool import SpoolScene
 
 ORDINARY_RETRY = {"initial": "1s", "maximum": "1s"}
 
 
 @unittest.skipIf(loop_disk.why_not(), loop_disk.why_not())
-class SpoolDisk(EndToEnd):
+class SpoolDisk(SpoolScene):
     def setUp(self):
         super().setUp()
         self.backend_port = free_port()
@@ -77,10 +78,6 @@ class SpoolDisk(EndToEnd):
             client.ehlo()
             client.cmd("MAIL FROM:<sender@example.net>", reply)
 
-    def assert_taken_again(self, gateway):
-        wait_until(lambda: gateway.get("/readyz")[0] == 200, what="/readyz 200")
-        gateway.wait_log("the spool takes mail again")
-
     def test_a_disk_that_fills_up_loses_nothing_and_mail_is_taken_again_when_there_is_room(self):
         gateway = self.gateway(self.settings())
         load = self.load(gateway, "--duration", "3s")
@@ -92,7 +89,7 @@ class SpoolDisk(EndToEnd):
         self.assertEqual((result["rejected"], result["errors"]), (0, 0))
         self.assert_refused(gateway, "452 4.3.1", "the spool is full")
         self.disk.make_room()
-        self.assert_taken_again(gateway)
+        self.wait_taken_again(gateway)
         more = self.folder / "more"
         self.assertEqual(run(BIN / "ringmx-load", "--to", f"127.0.0.1:{gateway.ports[0]}", "--messages", "20", "--record", more).returncode, 0)
         self.sent.write_text(self.sent.read_text() + more.read_text())
@@ -134,6 +131,25 @@ class SpoolDisk(EndToEnd):
         self.disk.mount(self.folder / "disk")
         second = self.assert_all_is_delivered(self.settings(workers=2))
         self.client(second).message("user@example.com")
+
+    def test_a_disk_that_is_unmounted_under_it_and_mounted_again(self):
+        """What is at its place meanwhile is the file system below, which is not used."""
+        gateway = self.gateway(self.settings(workers=2))
+        for number in range(3):
+            self.client(gateway).message(f"before{number}@example.com")
+        where = self.disk.path
+        self.disk.unmount(lazily=True)
+        self.assert_refused(gateway, "451 4.3.0", "the spool's directory, or a file in it, is gone")
+        self.assertEqual(list(where.iterdir()), [])
+        (where / "spool").mkdir(0o700)
+        gateway.wait_log("another file system is there now; mount the spool's again")
+        self.assertEqual(list((where / "spool").iterdir()), [])
+        self.disk.mount(where)
+        self.wait_taken_again(gateway)
+        self.client(gateway).message("after@example.com")
+        backend = self.backend(address=("127.0.0.1", self.backend_port))
+        backend.wait_messages(4)
+        gateway.wait_metric("ringmx_queue_messages", 0)
 
     def test_a_disk_that_is_read_only_at_the_start_is_named_and_served_from_after_a_remount(self):
         self.disk.remount("ro")

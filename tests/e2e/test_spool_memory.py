@@ -85,7 +85,11 @@ class SpoolMemory(SpoolScene):
 
         def one(number, is_slow):
             def run():
-                ids[number] = self.send(gateway, number, is_slow)
+                try:
+                    ids[number] = self.send(gateway, number, is_slow)
+                finally:
+                    if is_slow:
+                        self.half_sent.release()  # one that was refused at once
             return run
 
         def fast():
