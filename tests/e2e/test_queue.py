@@ -18,7 +18,7 @@ class Queue(EndToEnd):
     def spooling(self, *backends, workers=1, pools=None, routes=None, **sections):
         """A gateway that spools; without backends its only one is an address where nobody listens."""
         pools = pools or {"main": pool(*(backends or (f"127.0.0.1:{free_port()}",)))}
-        return self.gateway(config(pools, routes, {"acknowledge": "spool"}, workers=workers, spool={"directory": str(self.folder / "spool")}, **sections))
+        return self.gateway(config(pools, routes, {"acknowledge": "spool"}, workers=workers, spool={"directory": str(self.folder / "spool"), **sections.pop("spool", {})}, **sections))
 
     def setUp(self):
         super().setUp()
@@ -234,7 +234,7 @@ class Changing(Queue):
         """The held one would be delivered, the deferred one too, by any of these that did something."""
         replies = ["450 4.2.0 later", "450 4.2.0 later", "250 2.1.5 ok"]
         backend = self.backend({"RCPT": replies})
-        gateway = self.spooling(backend)
+        gateway = self.spooling(backend, spool={"retry": {"initial": "1h", "maximum": "1h"}})
         held, deferred = self.send(gateway), self.send(gateway)
         wait_until(lambda: [self.entry(gateway, each)["attempts"] for each in (held, deferred)] == [1, 1], what="one attempt each")
         self.do(gateway, "hold", held)
