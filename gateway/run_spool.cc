@@ -6,6 +6,7 @@
 #include "owned_descriptor.h"
 #include "spool_layout.h"
 
+#include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -111,13 +112,13 @@ std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> wo
             return {};
         }
     }
-    if (keeper_ != nullptr && keeper_->is_lost()) {
-        return "the spool's directory is gone";
-    }
     for (const observe::WorkerCounters* worker : workers) {
-        if (worker->spool_error.value() != 0) {
-            return fmt::format("the spool can't be written: {}",
-                               std::strerror(static_cast<int>(worker->spool_error.value())));
+        const auto error = static_cast<int>(worker->spool_error.value());
+        if (error == ENOENT) { // until a worker has a segment in what is there again
+            return "the spool's directory, or a file in it, is gone";
+        }
+        if (error != 0) {
+            return fmt::format("the spool can't be written: {}", std::strerror(error));
         }
     }
     return "the spool is full";

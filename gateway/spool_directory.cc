@@ -168,4 +168,11 @@ Expected<void> SpoolDirectory::reopen() {
     return {};
 }
 
+int SpoolDirectory::write_error() const {
+    const OwnedDescriptor lock(
+        ::openat(run_.number(), lock_name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    // Others (too many open files) tell of something else than the file system.
+    return !lock.is_open() && (errno == EROFS || errno == EIO) ? errno : 0;
+}
+
 } // namespace ringmx

@@ -34,6 +34,10 @@ class SpoolDirectory {
     // What is at the path is what was opened.
     [[nodiscard]] bool is_there() const;
     [[nodiscard]] Expected<void> reopen();
+    // Why its file system takes no write, as far as one sees that without writing: an errno, or 0.
+    // The kernel's answer to an open for writing; ext4 of Linux 6.12 to 6.14 that found an error
+    // tells only who writes.
+    [[nodiscard]] int write_error() const;
 
   private:
     explicit SpoolDirectory(std::string path) : path_(std::move(path)) {}

@@ -225,7 +225,7 @@ void SpoolKeeper::begin(std::uint32_t worker, bool is_for_marks) {
     if (is_stopped_.load(std::memory_order_relaxed)) {
         return;
     }
-    if (is_lost()) {
+    if (is_lost_) {
         supply.tell({.kind = News::Kind::failed, .error = ENOENT});
         return;
     }
@@ -389,14 +389,14 @@ void SpoolKeeper::delete_unneeded() {
 }
 
 void SpoolKeeper::look() {
-    if (is_lost()) {
+    if (is_lost_) {
         if (const auto again = directory_.reopen(); !again) {
             if (again.error().message() != std::exchange(lasting_fault_, again.error().message())) {
                 notices_.add(LogLevel::error, again.error().message());
             }
         } else {
             lasting_fault_.clear();
-            is_lost_.store(false, std::memory_order_relaxed);
+            is_lost_ = false;
             notices_.add(LogLevel::info,
                          fmt::format("spool: {} is there again", directory_.path()));
         }
@@ -405,10 +405,11 @@ void SpoolKeeper::look() {
     if (directory_.is_there()) {
         delete_leaving();
         look_at_segments();
+        look_at_file_system();
         adopted_.look();
         return;
     }
-    is_lost_.store(true, std::memory_order_relaxed);
+    is_lost_ = true;
     notices_.add(LogLevel::error,
                  fmt::format("spool: {} is gone, was moved, or is not mounted any more: what was "
                              "written to it is not safe, nothing more is",
@@ -434,6 +435,13 @@ void SpoolKeeper::look_at_segments() {
     }
     for (const std::uint32_t worker : losers) {
         supplies_[worker]->tell({.kind = News::Kind::lost, .error = ENOENT});
+    }
+}
+
+void SpoolKeeper::look_at_file_system() {
+    const int error = directory_.write_error();
+    if (error != std::exchange(write_error_, error)) {
+        tell_all({.kind = News::Kind::file_system, .error = error});
     }
 }
 

@@ -1,8 +1,8 @@
 // The thread that does the blocking work on the spool's files: segments for the workers, deletion,
-// and a look every second whether the files are still there.
+// and a look every second whether the files are still there and can be written.
 //
 //   worker ── request, discard, released ──▶ keeper        (a ring each way; the keeper's eventfd,
-//          ◀── segment, failed, home_gone, lost ──         the worker's waker)
+//          ◀── segment, failed, home_gone, lost …──        the worker's waker)
 //
 // New segments are written through in the background, several workers' by turns; one that mail
 // waits for is given out as soon as it is allocated. What is given out is durable: the file's size
@@ -14,7 +14,8 @@
 // request fails as on a full disk; but each worker gets the two that it needs to empty the spool, and
 // more if it can't write a mark otherwise.
 // When the directory or a segment is gone every worker (the segment's) is told `lost`; requests fail
-// until there is a directory again.
+// until there is a directory again. When its file system becomes read-only, and when it is no more,
+// they are told so before mail finds out.
 //
 // Life:   construct, supply() to the workers, start(); adopt() once; stop() when every worker has left
 //         its loop, before its ring ends: a waker is the ring's. Supplies may be called until the
@@ -63,9 +64,6 @@ class SpoolKeeper {
     [[nodiscard]] std::vector<worker::AdoptedSegment*> adopt(RecoveredSpool& recovered);
     void stop();
 
-    // Whether the directory is there and requests have a chance; for /readyz.
-    [[nodiscard]] bool is_lost() const { return is_lost_.load(std::memory_order_relaxed); }
-
   private:
     class Supply;
     // A segment of this run.
@@ -96,6 +94,7 @@ class SpoolKeeper {
     void delete_unneeded();
     void look();
     void look_at_segments();
+    void look_at_file_system();
     void tell_all(const worker::SegmentSupply::News& news);
 
     SpoolDirectory directory_;
@@ -105,7 +104,6 @@ class SpoolKeeper {
     std::vector<std::unique_ptr<Supply>> supplies_;
     OwnedDescriptor doorbell_;
     std::atomic<bool> is_stopped_{false};
-    std::atomic<bool> is_lost_{false};
     std::atomic<bool> is_released_{false}; // some holds are zero
 
     std::mutex arriving_mutex_;
@@ -116,6 +114,8 @@ class SpoolKeeper {
     std::vector<std::uint32_t> numbers_; // of the last segment of each worker
     std::uint32_t next_ = 0;             // whose turn it is to be written
     bool has_earlier_ = true;            // files of earlier runs
+    bool is_lost_ = false;               // the directory
+    int write_error_ = 0;                // of its file system
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again

@@ -50,6 +50,7 @@ class SegmentSupply {
             home_gone, // home: that adopted segment is deleted; marks about it concern nothing
             discarded, // descriptor: that file is gone, for good
             lost,      // error: the directory or files in it are gone: what is written is not safe
+            file_system, // error: nothing can be written to it now; 0: it can again
         };
         Kind kind = Kind::failed;
         int descriptor = -1;

@@ -77,6 +77,9 @@ int SpoolLog::error() const {
     if (lost_ != 0) {
         return lost_;
     }
+    if (file_system_error_ != 0) {
+        return file_system_error_;
+    }
     if (write_error_ != 0 && loop_.now() < write_error_until_) {
         return write_error_;
     }
@@ -285,6 +288,10 @@ void SpoolLog::take_news() {
         case SegmentSupply::News::Kind::lost:
             lost_ = news.error;
             journal_.forsake_segments();
+            break;
+        case SegmentSupply::News::Kind::file_system:
+            file_system_error_ = news.error;
+            request_at_ = loop_.now(); // what failed may be had again
             break;
         }
     }

@@ -174,6 +174,7 @@ class SpoolLog {
     int growth_error_ = 0; // of the last request; 0: it was answered by a segment
     bool is_over_ = false;
     int lost_ = 0;                // the files are gone
+    int file_system_error_ = 0;   // nothing can be written to it
     bool has_no_segment_ = false; // for what is to be written, and none is to be had
     bool wants_room_for_report_ = false;
     Instant resume_at_{}; // not before

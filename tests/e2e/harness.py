@@ -8,6 +8,7 @@ Every gateway that a test starts is stopped by SIGTERM afterwards and must then 
 assertion in its log, so each test also shows that nothing crashed. Programs are ended by their own pid only.
 """
 
+import contextlib
 import fcntl
 import http.client
 import json
@@ -94,6 +95,19 @@ class Program:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Every thread of it has stopped, by SIGSTOP, until the end of the block."""
+        def states():
+            return [stat.read_text().rpartition(") ")[2][0] for stat in pathlib.Path(f"/proc/{self.pid}/task").glob("*/stat")]
+
+        self.signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: set(states()) == {"T"}, what=f"a stop of {self.name}")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def running(self):
         return self.process.poll() is None

@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import typing
 
 MIB = 1024 * 1024
 CLONE_NEWNS = 0x00020000
@@ -43,6 +44,13 @@ def why_not():
     except OSError as error:
         return str(error)
     return None
+
+
+class Writes(typing.NamedTuple):
+    written: int
+    discarded: int
+    flushed: int
+    in_flight: int
 
 
 class LoopDisk:
@@ -96,9 +104,21 @@ class LoopDisk:
             pass  # the file is on sysfs, but the words come through a disk that has just become read-only
 
     def copy(self, image):
-        """The same octets in another file, as another disk; nothing may be mounted."""
-        assert self.path is None
-        command("cp", "--sparse=always", self.image, image)
+        """The same octets in another file, as another disk. Of one that is mounted: as it would be found after a power cut, at one moment
+        at which nothing was under way to it."""
+        while True:
+            before = self.writes()
+            command("cp", "--sparse=always", self.image, image)
+            if self.writes() == before and before.in_flight == 0:
+                break
         other = LoopDisk.__new__(LoopDisk)
         other.image, other.path = pathlib.Path(image), None
         return other
+
+    def writes(self):
+        """What the device has done so far (the kernel's Documentation/block/stat.rst)."""
+        if self.path is None:
+            return Writes(0, 0, 0, 0)
+        device = self.device()
+        numbers = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+        return Writes(written=int(numbers[4]), discarded=int(numbers[11]), flushed=int(numbers[15]), in_flight=int(numbers[8]))

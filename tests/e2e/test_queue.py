@@ -18,7 +18,7 @@ class Queue(EndToEnd):
     def spooling(self, *backends, workers=1, pools=None, routes=None, **sections):
         """A gateway that spools; without backends its only one is an address where nobody listens."""
         pools = pools or {"main": pool(*(backends or (f"127.0.0.1:{free_port()}",)))}
-        return self.gateway(config(pools, routes, {"acknowledge": "spool"}, workers=workers, spool={"directory": str(self.folder / "spool")}, **sections))
+        return self.gateway(config(pools, routes, {"acknowledge": "spool"}, workers=workers, spool={"directory": str(self.folder / "spool"), **sections.pop("spool", {})}, **sections))
 
     def setUp(self):
         super().setUp()
@@ -229,6 +229,31 @@ class Changing(Queue):
         self.assertEqual(self.post(gateway, f"/api/queue/{queue_id}/remove")[0], 404)
         self.assertEqual(self.ids(gateway), [])
         gateway.wait_log(rf"{queue_id}: removed")
+
+    def test_without_the_header_no_change_is_made(self):
+        """The held one would be delivered, the deferred one too, by any of these that did something."""
+        replies = ["450 4.2.0 later", "450 4.2.0 later", "250 2.1.5 ok"]
+        backend = self.backend({"RCPT": replies})
+        gateway = self.spooling(backend, spool={"retry": {"initial": "1h", "maximum": "1h"}})
+        held, deferred = self.send(gateway), self.send(gateway)
+        wait_until(lambda: [self.entry(gateway, each)["attempts"] for each in (held, deferred)] == [1, 1], what="one attempt each")
+        self.do(gateway, "hold", held)
+        before = [self.entry(gateway, each) for each in (held, deferred)]
+        self.assertEqual([entry["state"] for entry in before], ["held", "deferred"])
+        paths = [f"/api/queue/{each}/{verb}" for each in (held, deferred) for verb in ("retry", "release", "hold", "remove")]
+        for path in (*paths, "/api/queue/retry", "/api/cache/purge"):
+            for headers in ({}, {"X-Ringmx-Admin": ""}, {"X-Ringmx-Admin": "0"}, {"X-Ringmx-Administrator": "1"}):
+                self.assertEqual(self.post(gateway, path, headers)[0], 403, (path, headers))
+        self.assertEqual([self.entry(gateway, each) for each in (held, deferred)], before)
+        self.assertEqual(self.post(gateway, f"/api/queue/{held}/release")[0], 200)
+        backend.wait_messages(1)
+        self.assertEqual(self.post(gateway, "/api/queue/retry"), (200, '{"retried":1}\n'))
+        backend.wait_messages(2)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        gateway.wait_log(f"{held}: released")
+        self.assertEqual(gateway.log().count(f"{held}: placed on hold"), 1)
+        for said in (f"{held}: requeued", f"{held}: removed", *(f"{deferred}: {what}" for what in ("requeued", "released", "placed", "removed"))):
+            self.assertNotIn(said, gateway.log())
 
     def test_answered_changes_outlive_a_kill(self):
         backend = self.backend()

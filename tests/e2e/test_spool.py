@@ -5,11 +5,12 @@ import email.policy
 import json
 import os
 import pathlib
+import re
 import resource
 import unittest
 
 from harness import BIN, HOSTNAME, EndToEnd, Program, config, free_port, pool, run, wait_until
-
+from smtp_client import Client
 
 
 class SpoolScene(EndToEnd):
@@ -17,13 +18,37 @@ class SpoolScene(EndToEnd):
         return config({"main": pool(*backends, **(pool_settings or {}))}, listener={"acknowledge": "spool"}, workers=workers,
                       spool={"directory": str(pathlib.Path(self.folder) / directory), "max_size": "256MiB", **sections.pop("spool", {})}, **sections)
 
-    def sink(self, *arguments, name="sink"):
-        port = free_port()
+    def sink(self, *arguments, name="sink", port=None):
+        port = port or free_port()
         program = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", *arguments], self.folder, name=name)
         self.addCleanup(program.stop)
         program.wait_log("listening on")
         program.smtp = port
         return program
+
+    def load(self, gateway, record, *arguments, connections=8, rate=200):
+        """Open-loop mail of 16 KiB on average, until it is stopped; only then the record is whole."""
+        program = Program([BIN / "ringmx-load", "--to", f"127.0.0.1:{gateway.ports[0]}", "--connections", str(connections), "--rate", f"{rate}/1s",
+                           "--size", "1KiB-32KiB", "--duration", "5m", "--record", record, *arguments], self.folder, name="load")
+        self.addCleanup(program.stop)
+        return program
+
+    def wait_taken_again(self, gateway):
+        """By every worker: /readyz is 200 as soon as one of them takes mail."""
+        wait_until(lambda: gateway.get("/readyz")[0] == 200, what="/readyz 200")
+        gateway.wait_log("the spool takes mail again")
+
+        def is_taken():
+            with Client(gateway.smtp) as client:
+                client.ehlo()
+                return client.cmd("MAIL FROM:<sender@example.net>").code == 250
+        wait_until(lambda: all(is_taken() for _ in range(10)), what="mail being taken")
+
+    def audited(self, sent, *received):
+        """What the audit counted, by its words; nothing is lost, corrupted or unsent."""
+        audit = run(BIN / "ringmx-load", "audit", sent, *received)
+        self.assertEqual(audit.returncode, 0, audit.stdout + audit.stderr)
+        return {name: int(count) for name, count in re.findall(r"(?m)^(\w+) +(\d+)$", audit.stdout)}
 
 
 class Spool(SpoolScene):
@@ -110,6 +135,32 @@ class Spool(SpoolScene):
         gateway = self.gateway(settings)
         gateway.wait_log("ready: ")
         self.assertNotIn("/spool/directory", gateway.log())
+
+    def test_without_a_listener_that_spools_no_directory_is_made(self):
+        """Not even wanted: it could not be made where it is said to be."""
+        backend = self.backend()
+        for directory in ("unused", "no such folder/unused"):
+            settings = self.settings([backend], directory=directory)
+            settings["listeners"] = [{"address": "127.0.0.1:0", "tls": "none", "acknowledge": "backend"} for _ in range(2)]
+            gateway = self.gateway(settings)
+            for port in gateway.ports:
+                self.client(gateway, port=port).message("user@example.com")
+            self.assertEqual(gateway.get("/readyz")[0], 200)
+            self.assertEqual(gateway.stop(), 0)
+            self.assertFalse((self.folder / directory).exists())
+        backend.wait_messages(4)
+
+    def test_gateways_that_do_not_spool_share_a_directory_with_one_that_does(self):
+        backend = self.backend()
+        spooling = self.settings([backend])
+        others = json.loads(json.dumps(spooling))
+        others["listeners"][0]["acknowledge"] = "backend"
+        gateways = [self.gateway(others), self.gateway(others), self.gateway(spooling)]
+        for gateway in gateways:
+            self.client(gateway).message("user@example.com")
+        backend.wait_messages(3)
+        for gateway in gateways:
+            self.assertEqual(gateway.stop(), 0)
 
     def test_a_limit_on_the_size_of_files_is_a_disk_that_is_full(self):
         def limited():

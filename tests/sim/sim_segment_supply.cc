@@ -164,6 +164,10 @@ std::size_t SimSegments::adopted_files() const { return disk_.files().size() - o
 
 void SimSegments::lose(int error) { tell_all({.kind = News::Kind::lost, .error = error}); }
 
+void SimSegments::tell_file_system_error(int error) {
+    tell_all({.kind = News::Kind::file_system, .error = error});
+}
+
 void SimSegments::tell(std::uint32_t worker, const News& news) { supplies_[worker]->tell(news); }
 
 void SimSegments::tell_all(const News& news) {

@@ -60,8 +60,9 @@ class SimSegments {
     [[nodiscard]] const std::vector<SegmentReport>& reports() const { return reports_; }
 
     // By hand.
-    int request_error = 0; // while not 0, requests fail with it
-    void lose(int error);  // every worker is told that what it writes is not safe
+    int request_error = 0;                  // while not 0, requests fail with it
+    void lose(int error);                   // every worker is told that what it writes is not safe
+    void tell_file_system_error(int error); // found by a look; 0: it is over
     void set_files_max(std::size_t count) { options_.files_max = count; }
     void set_files_for_mail_max(std::size_t count) { options_.files_for_mail_max = count; }
 

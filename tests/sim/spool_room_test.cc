@@ -205,6 +205,32 @@ TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {
     rig.finish();
 }
 
+TEST(Spool, AFileSystemThatIsFoundReadOnlyRefusesMailAndStillDelivers) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    rig.segments.tell_file_system_error(EROFS);
+    rig.disk.write_error = rig.segments.request_error = EROFS;
+    rig.run_for(1s);
+    EXPECT_EQ(rig.counters.spool_error.value(), EROFS);
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 0);
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    rig.run_for(1min);
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "451 4.3.0");
+    rig.disk.write_error = rig.segments.request_error = 0;
+    rig.segments.tell_file_system_error(0);
+    rig.run_for(5s);
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 1);
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nd\r\n", "<u@two.example>").starts_with("250"));
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+    EXPECT_EQ(taken(backend).size(), 2U);
+    rig.finish();
+}
+
 TEST(Spool, ADiskThatFailsIsToldAndForgivenLater) {
     Rig rig(spooling());
     (void)rig.backend(Rig::third_address);
