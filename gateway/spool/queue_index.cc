@@ -9,6 +9,7 @@ namespace {
 
 // 18 years of uptime in 32 bits.
 constexpr unsigned tick_bits = 27;
+static_assert(Duration{std::int64_t{1} << tick_bits} == QueueIndex::due_step);
 constexpr std::uint32_t no_tick = UINT32_MAX;
 // How many messages whose time has come one call looks at: about 30 µs.
 constexpr int ripen_max = 64;

@@ -14,8 +14,8 @@
 // Age:     new mail in order of add(), adopted mail before all new mail, in order of adopt(). An age is
 //          never used again, so it serves as a page's cursor whatever has gone meanwhile.
 // Due:     oldest first among those whose time has come; of a crowd that comes due in one instant
-//          a few are looked at in each call, in order of their time. Times are kept in steps of 134
-//          ms, rounded down: well within the spread of retries.
+//          a few are looked at in each call, in order of their time. Times are kept in steps of
+//          due_step, rounded down: well within the spread of retries.
 // Pools:   park() and hold_for_pool() are by pool; wake() makes all of a pool due at once, in O(1).
 //          The first that is parked again puts those that are left back to sleep: park only while
 //          the pool takes no mail, else nobody may wake it. Pools are the caller's numbers, small
@@ -49,6 +49,8 @@ namespace ringmx::spool {
 class QueueIndex {
   public:
     using Slot = std::uint32_t;
+
+    static constexpr Duration due_step{1 << 27}; // about 134 ms
 
     struct Message {
         std::uint64_t id = 0;

@@ -169,6 +169,7 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
                           recipient.reply.substr(0, 3));
             ++over;
         }
+        set_flag(slot, pool_hold_flag, message.waits_for_pool);
         if (message.is_on_hold) {
             index_.hold(slot);
         } else if (over == message.recipients_count) {
@@ -344,13 +345,15 @@ void MailQueue::start_due() {
         }
         const bool waits_for_one =
             entry.pool != spool::no_pool && (entry.flags & several_pools_flag) == 0;
-        if (waits_for_one && !takes_mail(entry.pool) && !has_expired(*slot)) {
-            schedule(*slot, places_.is_on_hold(entry.pool, *worker_.snapshot())
-                                ? Tally{.held_by = entry.pool}
-                                : Tally{.waits_for = entry.pool});
-            continue;
+        if (waits_for_one && places_.is_on_hold(entry.pool, *worker_.snapshot())) {
+            note_pool_hold(*slot);
+            schedule(*slot, {.held_by = entry.pool});
+        } else if (waits_for_one && !takes_mail(entry.pool) && !is_held_by_pool(*slot) &&
+                   !has_expired(*slot)) {
+            schedule(*slot, {.waits_for = entry.pool});
+        } else {
+            start_from_disk(*slot);
         }
-        start_from_disk(*slot);
     }
 }
 
@@ -373,12 +376,12 @@ void MailQueue::start_from_disk(Slot slot) {
 }
 
 Duration MailQueue::time_left(Slot slot) {
-    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s)};
+    // Kept in whole seconds: of those that it may be, the last, so that nothing expires early.
+    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s) + 1s};
     return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
 }
 
-// Times are kept in seconds.
-bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
+bool MailQueue::has_expired(Slot slot) { return time_left(slot) <= Duration{0}; }
 
 bool MailQueue::takes_mail(std::uint16_t place) const {
     return places_.takes_mail(place, *worker_.snapshot(), worker_.now());

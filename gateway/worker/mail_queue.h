@@ -85,8 +85,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
-    // Of QueueEntry::flags: those who pend do not all wait for the same.
+    // Of QueueEntry::flags, of a message that waits: those who pend do not all wait for the same; a
+    // pool of theirs was on hold when they were last tried. It does not expire then, and when none is
+    // any more its time starts anew.
     static constexpr std::uint8_t several_pools_flag = 16;
+    static constexpr std::uint8_t pool_hold_flag = 32;
+    static constexpr std::uint8_t lasting_flags = several_pools_flag | pool_hold_flag;
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
@@ -189,6 +193,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
     [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);
     void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);
+    [[nodiscard]] bool is_held_by_pool(Slot slot) const {
+        return (index_.at(slot).flags & pool_hold_flag) != 0;
+    }
+    void note_pool_hold(Slot slot);
+    [[nodiscard]] bool let_go(const Dispatch& dispatch);
+    void start_time_anew(Slot slot);
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);

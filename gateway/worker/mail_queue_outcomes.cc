@@ -26,6 +26,10 @@ RecipientState state_after(MarkKind kind) {
                                        : RecipientState::delivered;
 }
 
+bool waits_for_pool(const std::vector<Outcome>& outcomes) {
+    return std::ranges::find(outcomes, Outcome::Kind::pool_hold, &Outcome::kind) != outcomes.end();
+}
+
 } // namespace
 
 void MailQueue::finish(Dispatch& dispatch) {
@@ -69,6 +73,12 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     if (tally.is_last() || obey_operator(dispatch, true)) {
         return;
     }
+    if (tally.is_let_go) { // else nobody needs to know
+        append_mark(dispatch.slot(), MarkKind::pool_release, spool::every_recipient, {});
+    }
+    if (tally.held_by != spool::no_pool) {
+        note_pool_hold(dispatch.slot());
+    }
     const bool is_out_of_date = dispatch.snapshot()->settings != worker_.snapshot()->settings;
     if (tally.pending > 0 && !tally.was_tried && is_out_of_date) {
         index_.set_due(dispatch.slot(), worker_.now()); // it may go elsewhere by now
@@ -95,13 +105,27 @@ bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     return true;
 }
 
+// Whether a pool had held it and none does any more: its time starts anew.
+bool MailQueue::let_go(const Dispatch& dispatch) {
+    const std::vector<Outcome>& outcomes = dispatch.outcomes();
+    const bool was_tried = std::ranges::any_of(
+        outcomes, [](const Outcome& outcome) { return outcome.kind != Outcome::Kind::none; });
+    if (!is_held_by_pool(dispatch.slot()) || waits_for_pool(outcomes) || !was_tried) {
+        return false;
+    }
+    set_flag(dispatch.slot(), pool_hold_flag, false);
+    start_time_anew(dispatch.slot());
+    return true;
+}
+
 Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     const Slot slot = dispatch.slot();
-    // What an operator holds never expires.
-    const bool is_held = (index_.at(slot).flags & hold_flag) != 0;
-    const bool has_expired = !is_held && this->has_expired(slot);
     const std::vector<Outcome>& outcomes = dispatch.outcomes();
     Tally tally;
+    tally.is_let_go = let_go(dispatch);
+    // What an operator or a pool holds never expires.
+    const bool is_held = (index_.at(slot).flags & hold_flag) != 0 || waits_for_pool(outcomes);
+    const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
     if (extra != nullptr) {
@@ -145,7 +169,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             break;
         }
         const bool was_cut = is_cut_ && outcome.kind == Outcome::Kind::none;
-        if (has_expired && outcome.kind != Outcome::Kind::pool_hold && !was_cut) {
+        if (has_expired && !was_cut) {
             judge_failure(dispatch, index, true, tally);
             continue;
         }
@@ -203,7 +227,8 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
                                           : spool::attempts_in(retry, retry.expire - left);
     const Instant next =
-        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(), left);
+        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(),
+                            is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {

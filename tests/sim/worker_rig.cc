@@ -155,7 +155,8 @@ spool::Nonce Rig::make_nonce() {
     return nonce;
 }
 
-void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
+void Rig::restart(std::uint32_t workers_count, bool machine_stops,
+                  const std::function<void(Settings&)>& change) {
     if (!machine_stops) {
         // What the kernel has it will write, whoever is gone.
         (void)run_until([this] { return disk.under_way() == 0; }, 1min);
@@ -174,6 +175,7 @@ void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
     while (workers.size() < workers_count) {
         workers.push_back(std::make_unique<RigWorker>(network));
     }
+    change(settings_);
     start_all(workers_count);
     AdoptedQueue& found = segments.recover();
     std::vector<worker::Inbox> parts(workers_count);
