@@ -35,12 +35,14 @@
 #include "spool/entry_store.h"
 #include "spool/id_table.h"
 #include "spool/queue_entry.h"
+#include "spool/reply_patterns.h"
 #include "spool/slot_heap.h"
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -115,15 +117,25 @@ class QueueIndex {
     [[nodiscard]] Sum held() const; // on hold, or failed
     [[nodiscard]] std::optional<std::uint32_t> oldest_accepted_at_s() const;
 
-    // The text of its last failure, `fallback` if there are too many different ones.
-    void set_last_reply(Slot slot, std::string_view text, std::string_view fallback);
+    // What was said last of a recipient who pends.
+    struct LastReply {
+        std::uint32_t recipient = 0;
+        std::optional<std::string_view> text; // none: as before
+    };
+    // Of all who pend, in order. Where there are too many different ones they are cut to their codes,
+    // or are not known: never is one given for another's.
+    void set_last_replies(Slot slot, std::span<const LastReply> replies);
+    [[nodiscard]] std::string_view last_reply(Slot slot, std::uint32_t recipient) const {
+        return reply(patterns_.reply(at(slot).last_reply, recipient));
+    }
     [[nodiscard]] std::string_view reply(std::uint16_t index) const { return replies_.text(index); }
 
     // Null when it has none.
     [[nodiscard]] const QueueExtra* extra(Slot slot) const;
     void settle(Slot slot, std::uint32_t recipient, RecipientState state, std::string_view text,
                 std::string_view fallback);
-    void unsettle_failed(Slot slot); // an operator's release: those that failed pend again
+    // An operator's release: those that failed pend again, and have been told what they were.
+    void unsettle_failed(Slot slot);
     void set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments);
 
     [[nodiscard]] std::size_t memory_bytes() const;
@@ -146,6 +158,9 @@ class QueueIndex {
     void ripen(Instant now);
     void set_next_attempt(Slot slot, Instant when);
     [[nodiscard]] AgeList& list_of(std::uint64_t age);
+    [[nodiscard]] ReplyPatterns::Parts parts_of(Slot slot, std::span<const LastReply> replies,
+                                                bool is_plain);
+    void append_part(ReplyPatterns::Parts& parts, std::uint32_t recipient, std::uint16_t reply);
     [[nodiscard]] QueueExtra& make_extra(Slot slot);
     void drop_extra(Slot slot);
 
@@ -161,6 +176,7 @@ class QueueIndex {
     std::vector<std::uint16_t> awake_;           // pools that are awake, none of them empty
     std::array<Sum, queue_states_count> sums_{}; // by what entries say
     ReplyTable replies_;
+    ReplyPatterns patterns_{replies_};
     std::map<Slot, QueueExtra> extras_; // a map: it never rehashes
     std::size_t extra_bytes_ = 0;
 

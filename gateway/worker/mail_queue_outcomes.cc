@@ -134,11 +134,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     }
     for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
         const Outcome& outcome = outcomes[index];
-        const bool is_settled =
-            extra != nullptr &&
-            std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
-                extra->settled.end();
-        if (is_settled) {
+        if (extra != nullptr && extra->is_settled(index)) {
             continue;
         }
         switch (outcome.kind) {
@@ -176,17 +172,38 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
         ++tally.pending;
         tally.note_pool(outcome.pool);
         if (outcome.kind != Outcome::Kind::none) {
-            index_.set_last_reply(slot, outcome.reply, outcome.reply.substr(0, 3));
             log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
         }
     }
     worker_.counters().reports_dropped_total.add(drops_report ? 1 : 0);
+    keep_replies(dispatch, tally);
     if (tally.was_tried || tally.was_refused) {
         spool::QueueEntry& entry = index_.at(slot);
         const std::uint64_t attempts = entry.attempts + 1;
         entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
     }
     return tally;
+}
+
+// Of all who are not decided: each his own.
+void MailQueue::keep_replies(const Dispatch& dispatch, const Tally& tally) {
+    const spool::QueueExtra* const extra = index_.extra(dispatch.slot());
+    const std::vector<Outcome>& outcomes = dispatch.outcomes();
+    std::vector<spool::QueueIndex::LastReply> replies;
+    auto decided = tally.decided.begin();
+    for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
+        if (decided != tally.decided.end() && decided->recipient == index) {
+            ++decided;
+        } else if (extra == nullptr || !extra->is_settled(index)) {
+            replies.push_back({index, {}});
+            if (outcomes[index].kind != Outcome::Kind::none) {
+                replies.back().text = outcomes[index].reply;
+            }
+        }
+    }
+    if (!replies.empty()) {
+        index_.set_last_replies(dispatch.slot(), replies);
+    }
 }
 
 // Marks for what is decided; with `are_last` the last one ends the message.

@@ -361,11 +361,11 @@ void QueueAnswers::describe(QueueRow& row, Slot slot, const spool::StoredMessage
     row.size_bytes = message.message_bytes;
     row.created = message.accepted_at;
     row.recipients.reserve(message.recipients.size());
-    const std::string_view last_reply = index.reply(index.at(slot).last_reply);
     for (const spool::StoredRecipient& stored : message.recipients) {
+        const auto number = static_cast<std::uint32_t>(row.recipients.size());
         QueueRow::Recipient& recipient = row.recipients.emplace_back();
         recipient.address = stored.mailbox;
-        recipient.last_reply = last_reply;
+        recipient.last_reply = index.last_reply(slot, number);
     }
     if (const spool::QueueExtra* const extra = index.extra(slot)) {
         for (const spool::QueueExtra::Settled& settled : extra->settled) {

@@ -82,6 +82,49 @@ TEST_F(QueueAnswers, EachRecipientHasItsOwnState) {
     rig.finish();
 }
 
+// Its own backend's word, whoever was tried after it; and nobody's who has not been tried.
+TEST_F(QueueAnswers, RecipientsOfSeveralPoolsHaveTheLastReplyOfTheirOwn) {
+    rig.reload([](Settings& settings) { settings.pools[0].hash = HashKey::recipient_domain; });
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    refuse(first, "452 4.2.2 over quota\r\n");
+    refuse(second, "452 4.2.2 over quota\r\n");
+    ScriptedBackend& third = rig.backend(Rig::third_address);
+    third.answer = [](const std::string& command) -> std::optional<std::string> {
+        return !command.starts_with("RCPT")  ? std::nullopt
+               : command.contains("failed@") ? std::optional("550 5.1.1 no such user\r\n")
+                                             : std::optional("450 4.2.0 greylisted\r\n");
+    };
+    const std::uint64_t id = send("<a@far.example>", "<u@one.example> <u@two.example> "
+                                                     "<v@one.example> <failed@two.example>");
+    rig.run_for(5s);
+    const auto replies = [&] {
+        std::vector<std::string> found;
+        for (const QueueRow::Recipient& recipient : show(id).recipients) {
+            found.push_back(recipient.last_reply);
+        }
+        return found;
+    };
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
+                                        "452 4.2.2 over quota", "550 5.1.1 no such user"}));
+    refuse(first, "450 4.2.1 busy\r\n");
+    refuse(second, "450 4.2.1 busy\r\n");
+    third.hold(); // and says nothing more
+    EXPECT_EQ(change(Kind::retry, id), Result::done);
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
+                                        "452 4.2.2 over quota", "550 5.1.1 no such user"}));
+    rig.run_for(10min);
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{
+                  "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
+                  "450 4.2.1 busy",
+                  "451 4.4.1 No backend takes this message now, try again later"}));
+    third.go_on();
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
     rig.reload([](Settings& settings) { settings.spool.on_failure = OnFailure::bounce; });
     (void)rig.backend(Rig::first_address);
