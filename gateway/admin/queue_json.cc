@@ -52,8 +52,8 @@ std::string_view name_of(RecipientState state) {
         return "delivered";
     case RecipientState::failed:
         return "failed";
-    case RecipientState::removed:
-        return "removed";
+    case RecipientState::bounced:
+        return "bounced";
     }
     return {};
 }

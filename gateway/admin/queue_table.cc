@@ -39,7 +39,7 @@ std::string recipients_of(const element& entry) {
     std::size_t others = 0;
     for (const element& recipient : recipients) {
         const std::string state = text_at(recipient, "state");
-        if (state == "delivered" || state == "removed" || shown == recipients_shown) {
+        if (state == "delivered" || state == "bounced" || shown == recipients_shown) {
             ++others;
             continue;
         }

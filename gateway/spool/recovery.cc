@@ -9,7 +9,7 @@ namespace ringmx::spool {
 namespace {
 
 bool is_over(RecipientState state) {
-    return state == RecipientState::delivered || state == RecipientState::removed;
+    return state == RecipientState::delivered || state == RecipientState::bounced;
 }
 
 RecoveredMessage::Recipient& recipient_of(RecoveredMessage& message, std::uint32_t index) {
@@ -148,7 +148,7 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
     case MarkKind::removed:
     case MarkKind::failed: {
         const RecipientState state = mark.kind == MarkKind::delivered ? RecipientState::delivered
-                                     : mark.kind == MarkKind::removed ? RecipientState::removed
+                                     : mark.kind == MarkKind::removed ? RecipientState::bounced
                                                                       : RecipientState::failed;
         const std::uint32_t first = is_for_all ? 0 : mark.recipient;
         const std::uint32_t last = is_for_all ? message.recipients_count : mark.recipient + 1;

@@ -39,7 +39,7 @@ std::optional<StoredRecipient> read_recipient(Reader& reader) {
     recipient.mailbox = reader.text(mailbox_bytes);
     recipient.original_recipient = reader.text(original_bytes);
     recipient.last_reply = reader.text(reply_bytes);
-    if (state > static_cast<std::uint8_t>(RecipientState::removed)) {
+    if (state > static_cast<std::uint8_t>(RecipientState::bounced)) {
         return std::nullopt;
     }
     recipient.state = static_cast<RecipientState>(state);

@@ -22,7 +22,7 @@ namespace {
 
 RecipientState state_after(MarkKind kind) {
     return kind == MarkKind::failed    ? RecipientState::failed
-           : kind == MarkKind::removed ? RecipientState::removed
+           : kind == MarkKind::removed ? RecipientState::bounced
                                        : RecipientState::delivered;
 }
 

@@ -141,7 +141,7 @@ TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
     rig.run_for(5s);
     const QueueRow row = show(id);
     ASSERT_EQ(row.recipients.size(), 2U);
-    EXPECT_EQ(row.recipients[0].state, RecipientState::removed);
+    EXPECT_EQ(row.recipients[0].state, RecipientState::bounced);
     EXPECT_EQ(row.recipients[0].last_reply, "550 5.1.1 no such user");
     EXPECT_EQ(row.recipients[1].last_reply, "450 4.2.1 busy");
     rig.finish();

@@ -33,7 +33,7 @@ enum class RecipientState : std::uint8_t {
     pending = 0,
     delivered = 1,
     failed = 2,  // for good: held until an operator acts
-    removed = 3, // by an operator, by age, or by a report to the sender
+    bounced = 3, // for good: its sender was told, or wanted no word; or the message is removed
 };
 
 struct QueueFilter {

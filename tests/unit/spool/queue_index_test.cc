@@ -388,7 +388,7 @@ TEST_F(QueueIndexTest, SettledRecipientsAreKeptInOrderAndTheLaterCounts) {
     const std::size_t before = index.memory_bytes();
     index.settle(slot, 7, RecipientState::failed, "550 5.1.1 no", "550");
     index.settle(slot, 2, RecipientState::delivered, "", "");
-    index.settle(slot, 7, RecipientState::removed, "551 other", "551");
+    index.settle(slot, 7, RecipientState::bounced, "551 other", "551");
     index.set_chunk_segments(slot, {4, 4, 9});
     const QueueExtra* const extra = index.extra(slot);
     ASSERT_NE(extra, nullptr);
@@ -396,7 +396,7 @@ TEST_F(QueueIndexTest, SettledRecipientsAreKeptInOrderAndTheLaterCounts) {
     EXPECT_EQ(extra->settled[0].recipient, 2U);
     EXPECT_EQ(extra->settled[0].state, RecipientState::delivered);
     EXPECT_EQ(extra->settled[1].recipient, 7U);
-    EXPECT_EQ(extra->settled[1].state, RecipientState::removed);
+    EXPECT_EQ(extra->settled[1].state, RecipientState::bounced);
     EXPECT_EQ(index.reply(extra->settled[1].reply), "551 other");
     EXPECT_EQ(extra->chunk_segments, (std::vector<std::uint32_t>{4, 4, 9}));
     EXPECT_GE(index.memory_bytes(), before + 2 * sizeof(QueueExtra::Settled) + 12);
