@@ -469,7 +469,8 @@ void TextLine::append() {
     case LogEvent::deferred:
         return undelivered("deferred");
     case LogEvent::failed:
-        return undelivered("bounced");
+        return undelivered(record_.has(LogField::reason) ? record_.text(LogField::reason)
+                                                         : std::string_view("bounced"));
     case LogEvent::queue_change: // "removed", as Postfix's postsuper says it
     case LogEvent::reported:
         id_or_noqueue();

@@ -64,7 +64,7 @@ enum class LogEvent : std::uint8_t {
     // id, recipient, pool, backend, duration (since acceptance), detail (the reply); in JSON also
     // client, sender, size
     deferred,     // to be tried again
-    failed,       // for good
+    failed,       // for good; reason: "bounced", or "held" in the queue
     reported,     // id, sender, detail: to the sender, and the report's own id
     queue_change, // id, detail: an operator's
     // Backends.

@@ -193,6 +193,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool has_expired, Tally& tally);
     void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
     [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);
+    [[nodiscard]] std::string_view why_held(std::string_view sender) const;
     void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);
     [[nodiscard]] bool is_held_by_pool(Slot slot) const {
         return (index_.at(slot).flags & pool_hold_flag) != 0;
@@ -209,7 +210,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     void log_unreadable(const Dispatch& dispatch);
     void log_outcome(const Dispatch& dispatch, std::uint32_t recipient, observe::LogEvent event,
-                     std::string_view reply);
+                     std::string_view reply, std::string_view reason = {});
 
     Worker& worker_;
     SpoolLog log_;

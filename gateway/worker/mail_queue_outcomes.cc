@@ -323,17 +323,20 @@ void MailQueue::log_unreadable(const Dispatch& dispatch) {
 }
 
 void MailQueue::log_outcome(const Dispatch& dispatch, std::uint32_t recipient, LogEvent event,
-                            std::string_view reply) {
+                            std::string_view reply, std::string_view reason) {
     if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
         const spool::StoredMessage& message = dispatch.message();
         record->id(dispatch.id_text()).client(message.client_ip, message.client_port);
         record->sender(message.reverse_path).recipient(message.recipients[recipient].mailbox);
-        record->size(message.message_bytes).detail(reply);
+        record->size(message.message_bytes);
         const Outcome& outcome = dispatch.outcomes()[recipient];
         if (!outcome.backend.empty()) {
             record->pool(outcome.pool_name).backend(outcome.backend);
         }
-        record->duration(worker_.wall_time() - message.accepted_at);
+        if (!reason.empty()) {
+            record->reason(reason);
+        }
+        record->duration(worker_.wall_time() - message.accepted_at).detail(reply);
         worker_.log().commit();
     }
 }

@@ -106,6 +106,8 @@ class Rig {
     ScriptedBackend& backend(const std::string& address, BackendProfile profile = {});
 
     [[nodiscard]] const Settings& settings() const { return settings_; }
+    // Every line that was logged so far, of settings' log.level at the start.
+    [[nodiscard]] std::string log_text();
 
     SimNetwork network;
     SimDisk disk;
@@ -127,7 +129,7 @@ class Rig {
     RigOptions options_;
     Settings settings_;
     std::map<std::string, std::vector<SocketAddress>> addresses_;
-    int null_descriptor_;
+    int log_descriptor_; // a file in memory
     std::unique_ptr<observe::LogWriter> log_writer_;
     std::unique_ptr<SharedCounters> shares_;
     std::uint64_t nonces_ = 0;
