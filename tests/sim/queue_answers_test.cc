@@ -173,6 +173,60 @@ TEST_F(QueueAnswers, FiltersBySenderRecipientPoolBackendStateAndAge) {
     rig.finish();
 }
 
+TEST_F(QueueAnswers, AMessageToSeveralPoolsIsOfThoseThatItIsStillToGoTo) {
+    rig.reload([](Settings& settings) { settings.pools[1].hold = true; });
+    const std::uint64_t id =
+        send("<a@far.example>", "<u@one.example> <v@two.example> <w@one.example>");
+    rig.run_for(1min);
+    QueueRow row = show(id);
+    EXPECT_EQ(row.pool, "one,two");
+    EXPECT_EQ(row.recipients.at(0).pool, "one");
+    EXPECT_EQ(row.recipients.at(1).pool, "two");
+    EXPECT_EQ(list({.pool = "one"}), Ids{id});
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    (void)rig.backend(Rig::first_address);
+    (void)rig.backend(Rig::second_address);
+    EXPECT_TRUE(rig.run_until(
+        [&] { return show(id).recipients.at(0).state == RecipientState::delivered; }, 1h));
+    row = show(id);
+    EXPECT_EQ(row.pool, "two");
+    EXPECT_EQ(row.recipients.at(0).pool, "one");
+    EXPECT_EQ(list({.pool = "one"}), Ids{});
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    (void)refusing("550 5.1.1 no such user\r\n");
+    rig.reload([](Settings& settings) { settings.pools[1].hold = false; });
+    rig.run_for(1min);
+    EXPECT_EQ(show(id).pool, "two") << "where it failed";
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AReportIsOfThePoolThatReportsWithoutARouteGoTo) {
+    rig.reload([](Settings& settings) {
+        settings.spool.on_failure = OnFailure::bounce;
+        settings.spool.bounce_pool = "one";
+    });
+    (void)refusing("550 5.1.1 no such user\r\n");
+    (void)send_waiting();
+    rig.run_for(1min);
+    const Ids reports = list({.sender = "<>"});
+    ASSERT_EQ(reports.size(), 1U);
+    EXPECT_EQ(list({.pool = "one"}), reports);
+    rig.restart(1, true);
+    EXPECT_EQ(list({.pool = "one"}), reports);
+    EXPECT_EQ(show(reports[0]).pool, "one");
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, PostmasterIsTheMailboxWithoutADomainTooAndADomainAsAnyOther) {
+    rig.reload([](Settings& settings) { settings.postmaster = "admin@two.example"; });
+    const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
+    (void)send("<a@far.example>", "<postmaster@two.example>");
+    EXPECT_EQ(list({.recipient = "postmaster"}), Ids{bare});
+    EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{});
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, AFilteredPageThatFoundNothingSaysWhereToGoOn) {
     rig.reload([](Settings& settings) { settings.spool.retry.initial = 4h; });
     for (std::uint32_t count = 0; count < worker::QueueAnswers::reads_max + 5; ++count) {

@@ -215,7 +215,7 @@ TEST_F(QueueDeskTest, AMessageAsJson) {
     QueueAnswer given = answer(0);
     QueueRow& one = given.rows.emplace_back(row(9, 1, 1'704'164'645));
     one.sender = "a\"b@far.example";
-    one.recipients = {{"u@x.example", RecipientState::failed, "550 5.1.1 no\x1b[2K"},
+    one.recipients = {{"u@x.example", RecipientState::failed, "550 5.1.1 no\x1b[2K", "store"},
                       {"v@x.example", RecipientState::pending, ""},
                       {"w@x.example", RecipientState::bounced, "550 5.1.1 no"}};
     one.state = QueueState::due;
@@ -230,10 +230,10 @@ TEST_F(QueueDeskTest, AMessageAsJson) {
         "{\"id\":\"" + spool::id_text(9) +
             "\",\"sender\":\"a\\\"b@far.example\",\"recipients\":["
             "{\"address\":\"u@x.example\",\"state\":\"failed\",\"last_reply\":\"550 5.1.1 "
-            "no\\u001b[2K\"},"
-            "{\"address\":\"v@x.example\",\"state\":\"pending\",\"last_reply\":\"\"},"
+            "no\\u001b[2K\",\"pool\":\"store\"},"
+            "{\"address\":\"v@x.example\",\"state\":\"pending\",\"last_reply\":\"\",\"pool\":\"\"},"
             "{\"address\":\"w@x.example\",\"state\":\"bounced\",\"last_reply\":\"550 5.1.1 "
-            "no\"}],"
+            "no\",\"pool\":\"\"}],"
             "\"size\":4096,\"attempts\":3,\"next_attempt\":\"2024-01-02T03:05:35Z\","
             "\"created\":\"2024-01-02T03:04:05Z\",\"state\":\"deferred\",\"pool\":\"store\"}\n");
 }
