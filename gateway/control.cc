@@ -313,7 +313,10 @@ Desks::Options Control::desk_options() {
                 [this](admin::Ticket ticket, const admin::HttpResponse& response) {
                     admin_.reply(ticket, response, loop_.now());
                 },
-            .is_recovering = [this] { return spool_->is_recovering(); }};
+            .is_recovering = [this] { return spool_->is_recovering(); },
+            .pools = [this]() -> const std::vector<PoolSettings>& {
+                return configuration_.settings->pools;
+            }};
 }
 
 void Control::use_snapshot() {

@@ -30,6 +30,7 @@ class Desks {
         std::uint32_t run = 0;                         // random
         Reply reply;
         std::function<bool()> is_recovering;
+        std::function<const std::vector<PoolSettings>&()> pools;
     };
 
     explicit Desks(const Options& options);

@@ -101,6 +101,15 @@ class WithoutASpool(Queue):
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertIn("state: expected active, deferred, parked, held, pool_hold or failed", result.stderr)
 
+    def test_a_filter_by_a_pool_or_backend_that_is_not_there_is_exit_1_and_names_those_that_are(self):
+        gateway = self.spooling(pools={"one": pool("127.0.0.1:7001"), "two": pool("127.0.0.1:7002")}, routes=[{"recipients": ["example.com"], "pool": "one"}])
+        for arguments, fault in ((("--pool", "three"), "pool: there is no pool 'three', expected one, two"),
+                                 (("--backend", "127.0.0.1:7003"), "backend: there is no backend '127.0.0.1:7003', expected 127.0.0.1:7001, 127.0.0.1:7002")):
+            result = self.queue(gateway, "list", *arguments)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (1, "", f"ringmx: queue list: {fault}\n"))
+        self.assertEqual(gateway.get("/api/queue?pool=three")[0], 400)
+        self.assertEqual(self.ids(gateway, "--pool", "two", "--backend", "127.0.0.1:7002"), [])
+
 
 class Looking(Queue):
     def test_a_waiting_message_is_listed_and_shown(self):
