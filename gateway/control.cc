@@ -316,7 +316,8 @@ Desks::Options Control::desk_options() {
             .is_recovering = [this] { return spool_->is_recovering(); },
             .pools = [this]() -> const std::vector<PoolSettings>& {
                 return configuration_.settings->pools;
-            }};
+            },
+            .note = [this](std::string_view line) { notice(LogLevel::info, line); }};
 }
 
 void Control::use_snapshot() {

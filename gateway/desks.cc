@@ -25,7 +25,8 @@ Desks::Desks(const Options& options)
                   },
               .reply = options.reply,
               .is_recovering = options.is_recovering,
-              .pools = options.pools}),
+              .pools = options.pools,
+              .note = options.note}),
       cache_({.workers = options.workers_count,
               .run = options.run,
               .post =

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace ringmx {
@@ -31,6 +32,7 @@ class Desks {
         Reply reply;
         std::function<bool()> is_recovering;
         std::function<const std::vector<PoolSettings>&()> pools;
+        std::function<void(std::string_view line)> note;
     };
 
     explicit Desks(const Options& options);

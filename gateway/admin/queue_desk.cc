@@ -23,6 +23,14 @@ HttpResponse retried(std::uint64_t count) {
     return json_response(fmt::format("{{\"retried\":{}}}", count));
 }
 
+std::uint64_t requeued_by(std::span<const QueueAnswer> workers) {
+    std::uint64_t count = 0;
+    for (const QueueAnswer& answer : workers) {
+        count += answer.changed;
+    }
+    return count;
+}
+
 constexpr std::size_t names_shown = 10;
 
 std::string missing(std::string_view what, std::string_view name,
@@ -101,8 +109,18 @@ std::optional<HttpResponse> QueueDesk::unknown_name(const QueueFilter& filter) c
 
 void QueueDesk::take(QueueAnswer answer) {
     if (const std::optional<Round> over = rounds_.take(std::move(answer))) {
+        if (over->question.kind == Kind::retry_all) {
+            note_retry(*over);
+        }
         options_.reply(over->ticket, respond(*over));
     }
+}
+
+// Of one message its worker tells.
+void QueueDesk::note_retry(const Round& over) const {
+    const std::uint64_t count = requeued_by(over.answers);
+    options_.note(fmt::format("an operator requeues all that waits: {} message{}", count,
+                              count == 1 ? "" : "s"));
 }
 
 // Who has the message decides; where nobody has it, who does not know.
@@ -128,11 +146,7 @@ HttpResponse QueueDesk::respond(const Round& open) const {
         return list_page(open);
     }
     if (open.question.kind == Kind::retry_all) {
-        std::uint64_t count = 0;
-        for (const QueueAnswer& answer : open.answers) {
-            count += answer.changed;
-        }
-        return retried(count);
+        return retried(requeued_by(open.answers));
     }
     if (done == none) {
         return open.is_partial ? text_response(503, still_reading)

@@ -38,6 +38,8 @@ class QueueDesk {
         std::function<bool()> is_recovering = [] { return false; };
         // Those of now, which filters name.
         std::function<const std::vector<PoolSettings>&()> pools;
+        // A line of the log: of what no worker can tell.
+        std::function<void(std::string_view line)> note;
     };
 
     explicit QueueDesk(Options options) : options_(std::move(options)) {}
@@ -55,6 +57,7 @@ class QueueDesk {
     [[nodiscard]] std::optional<HttpResponse> unknown_name(const QueueFilter& filter) const;
     [[nodiscard]] std::optional<std::vector<std::uint64_t>> ages_of(std::string_view cursor) const;
     [[nodiscard]] std::string cursor_of(std::vector<std::uint64_t> ages) const;
+    void note_retry(const Round& over) const;
     [[nodiscard]] HttpResponse respond(const Round& open) const;
     [[nodiscard]] HttpResponse list_page(const Round& open) const;
 

@@ -277,6 +277,7 @@ class Changing(Queue):
         wait_until(lambda: all(self.entry(gateway, each)["attempts"] == 1 for each in sent), what="one attempt each")
         refusals.clear()
         self.assertEqual(self.do(gateway, "retry", "--all"), "10 messages due now\n")
+        gateway.wait_log("an operator requeues all that waits: 10 messages")
         backend.wait_messages(10)
 
 

@@ -30,7 +30,11 @@ class QueueDeskTest : public ::testing::Test {
                                         .is_recovering = [this] { return is_recovering; },
                                         .pools = [this]() -> const std::vector<PoolSettings>& {
                                             return pools;
-                                        }});
+                                        },
+                                        .note =
+                                            [this](std::string_view line) {
+                                                notes.emplace_back(line);
+                                            }});
     }
     static QueueRequest request(Kind kind, std::uint32_t limit = 50, std::string cursor = {}) {
         QueueRequest made;
@@ -111,6 +115,7 @@ class QueueDeskTest : public ::testing::Test {
     }
 
     bool is_recovering = false;
+    std::vector<std::string> notes;
     std::vector<PoolSettings> pools;
     std::map<std::uint32_t, std::vector<QueueQuestion>> asked;
     std::vector<std::pair<Ticket, HttpResponse>> replies;
@@ -214,6 +219,8 @@ TEST_F(QueueDeskTest, RetriedMessagesAreAddedUp) {
         desk->take(std::move(given));
     }
     EXPECT_EQ(replies.at(0).second.body, "{\"retried\":41}\n");
+    EXPECT_EQ(notes, std::vector<std::string>{
+                         "an operator requeues all that waits: 41 messages"});
 }
 
 TEST_F(QueueDeskTest, MoreQuestionsThanThereIsRoomForAreRefusedUntilWorkersHaveAnswered) {
