@@ -127,45 +127,6 @@ TEST(SpoolReport, BouncePoolTakesReportsThatNoRouteTakesAndSoAfterARestart) {
     }
 }
 
-// What the log says became of <a@two.example>, to the end of the line.
-std::string status_in_log(Rig& rig) {
-    const std::string log = rig.log_text();
-    const std::size_t line = log.find(": to=<a@two.example>, ");
-    EXPECT_NE(line, std::string::npos) << log;
-    const std::size_t status = log.find("status=", line);
-    return log.substr(status, log.find('\n', status) - status);
-}
-
-TEST(SpoolReport, TheLogSaysWhetherARecipientIsBouncedOrHeldAndWhy) {
-    const std::string refused = "(550 5.1.1 no such user";
-    struct Case {
-        const char* mail;
-        OnFailure on_failure;
-        std::string status;
-    };
-    const Case cases[] = {
-        {"<s@one.example>", OnFailure::bounce, "status=bounced " + refused + ")"},
-        {"<s@one.example>", OnFailure::hold, "status=held " + refused + ")"},
-        {"<>", OnFailure::bounce,
-         "status=held " + refused + "; held: nobody is told of mail from <>)"},
-        {"<s@far.example>", OnFailure::bounce,
-         "status=held " + refused +
-             "; held: no route takes a report to its sender, and there is no bounce_pool)"},
-    };
-    for (const Case& one : cases) {
-        RigOptions options = reporting("");
-        options.settings = [&](Settings& settings) {
-            settings.spool.on_failure = one.on_failure;
-            settings.log.level = LogLevel::info;
-        };
-        Scene scene(options);
-        (void)scene.send(one.mail, {"<a@two.example>"});
-        scene.rig.run_for(1min);
-        EXPECT_EQ(status_in_log(scene.rig), one.status);
-        scene.rig.finish();
-    }
-}
-
 TEST(SpoolReport, WithoutAWayToTheSenderTheMessageIsHeld) {
     Scene scene(reporting(""));
     (void)scene.send("<sender@far.example>", {"<a@two.example>"});

@@ -425,6 +425,9 @@ TEST(LogLine, Backends) {
     EXPECT_EQ(json(record), head("warning", "possible_duplicate") + ",\"id\":\"4X1\"" +
                                 client_json + where +
                                 ",\"detail\":\"dropped after the final dot\"}");
+    record.reason("queued");
+    EXPECT_THAT(text(record), ::testing::HasSubstr("may have taken a message that is tried again from "
+                                                   "the queue for unknown[192.0.2.1]: "));
 }
 
 TEST(LogLine, Reports) {
