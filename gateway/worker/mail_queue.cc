@@ -178,6 +178,8 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
             index_.set_due(slot, worker_.now());
         }
     }
+    count_queue();
+    worker_.counters().queue_has_earlier.set();
 }
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,

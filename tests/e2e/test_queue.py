@@ -220,6 +220,22 @@ class Recovering(Queue):
         self.assertEqual(said(), ([earlier, later], True, True, 0, False, 0, True, False))
         self.assertEqual(gateway.metric("ringmx_spool_unread_bytes"), 0)
 
+    def test_what_earlier_runs_left_is_counted_as_soon_as_it_is_said_to_be_there(self):
+        gateway = self.spooling(workers=2)
+        for _ in range(5):
+            self.send(gateway)
+        for _ in range(5):
+            self.kill(gateway)
+            gateway = self.gateway(gateway.settings, ready_statuses=None)
+            seen = []
+
+            def scraped():
+                metrics = gateway.metrics()
+                seen.append([metrics[name, frozenset()] for name in ("ringmx_spool_recovering", "ringmx_queue_messages")])
+                return seen[-1][0] == 0
+            wait_until(scraped, what="the end of the recovery")
+            self.assertEqual(seen[-1], [0, 5], seen)
+
 
 class Changing(Queue):
     def test_a_change_needs_post_and_the_header(self):

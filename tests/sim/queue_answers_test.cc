@@ -147,6 +147,22 @@ TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
     rig.finish();
 }
 
+TEST_F(QueueAnswers, WhatEarlierRunsLeftIsCountedWhenAWorkerSaysThatItHasIt) {
+    for (int count = 0; count < 30; ++count) {
+        (void)send_waiting();
+    }
+    rig.restart(3, true);
+    const auto have_it = [&] {
+        return std::ranges::count_if(rig.workers, [](const auto& one) {
+            return one->counters.queue_has_earlier.is_set();
+        });
+    };
+    EXPECT_EQ(have_it(), 0) << "it is on its way to them";
+    EXPECT_TRUE(rig.run_until([&] { return have_it() == 3; }, 1min));
+    EXPECT_EQ(rig.queued(), 30);
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, FiltersBySenderRecipientPoolBackendStateAndAge) {
     const std::uint64_t first = send("<A@Far.example>", "<u@two.example>");
     const std::uint64_t second = send("<>", "<u@one.example> <x@two.example>");
