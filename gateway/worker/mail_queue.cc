@@ -295,7 +295,8 @@ void MailQueue::run() {
     log_.count_held(
         std::min(index_.sum(QueueState::failed).stored_bytes, held_budget_.part_bytes()));
     log_.run();
-    if (is_cut_ && log_.is_stuck()) {
+    watch_disk();
+    if (is_hopeless()) {
         intakes_.for_each([](SpoolIntake& intake) { intake.expect_no_removal(); });
     }
     count_queue();
@@ -418,16 +419,33 @@ void MailQueue::cut() {
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           mover_.idle() && (log_.idle() || (is_cut_ && log_.is_stuck()));
+           mover_.idle() && (log_.idle() || is_hopeless());
+}
+
+// Since when a drain finds no write that works.
+void MailQueue::watch_disk() {
+    if (!is_draining_ || !log_.is_failing()) {
+        stuck_since_ = never;
+    } else if (stuck_since_ == never) {
+        stuck_since_ = worker_.now();
+    }
+}
+
+// What is still to be written won't be: losing it makes a duplicate at most.
+bool MailQueue::is_hopeless() const {
+    const bool is_over = stuck_since_ != never && worker_.now() - stuck_since_ >= stuck_patience;
+    return log_.is_stuck() && (is_cut_ || is_over);
 }
 
 Instant MailQueue::deadline() const {
     const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max;
     const Instant due = may_start ? index_.next_deadline() : never;
+    const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
     return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
-                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never});
+                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never,
+                     hopeless_at > worker_.now() ? hopeless_at : never});
 }
 
 void MailQueue::reap() {

@@ -52,6 +52,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr std::uint32_t disk_dispatches_max = 32;
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
+    // A drain waits so long for a disk that can't be written: some tries.
+    static constexpr Duration stuck_patience = 3s;
 
     MailQueue(Worker& worker, const SpoolOptions& options);
     MailQueue(const MailQueue&) = delete;
@@ -144,7 +146,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void relieve();
     void drain();                    // nothing is begun any more
     void cut();                      // what is under way ends
-    [[nodiscard]] bool idle() const; // nothing is under way, everything is written
+    // Nothing is under way, and everything is written, or can't be.
+    [[nodiscard]] bool idle() const;
 
     // Of JournalObserver.
     void durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
@@ -176,6 +179,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void start_from_disk(Slot slot);
     void watch_pools();
     void try_journal_waiters();
+    void watch_disk();
+    [[nodiscard]] bool is_hopeless() const;
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
     void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
                           std::vector<std::uint32_t> segments);
@@ -235,6 +240,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::uint32_t generation_;
     std::uint32_t disk_dispatches_ = 0;
     Instant watch_at_{};
+    Instant stuck_since_ = never; // while draining: nothing can be written
     bool is_draining_ = false;
     bool is_cut_ = false;
 };

@@ -226,12 +226,15 @@ class Recovering(Queue):
             self.send(gateway)
         for _ in range(5):
             self.kill(gateway)
-            gateway = self.gateway(gateway.settings, ready_statuses=None)
+            gateway = self.gateway(gateway.settings, wait_ready=False)
             seen = []
 
             def scraped():
-                metrics = gateway.metrics()
-                seen.append([metrics[name, frozenset()] for name in ("ringmx_spool_recovering", "ringmx_queue_messages")])
+                try:
+                    metrics = gateway.metrics()
+                except OSError:
+                    return False
+                seen.append([metrics[name, ()] for name in ("ringmx_spool_recovering", "ringmx_queue_messages")])
                 return seen[-1][0] == 0
             wait_until(scraped, what="the end of the recovery")
             self.assertEqual(seen[-1], [0, 5], seen)
