@@ -277,7 +277,7 @@ void Control::run_spool() {
     if (spool_ == nullptr) {
         return;
     }
-    if (phase_ < Phase::draining && spool_->is_recovering()) {
+    if (phase_ < Phase::draining && spool_->is_reading()) {
         std::vector<worker::Inbox> parts = spool_->recovered();
         for (std::size_t index = 0; index < parts.size(); ++index) {
             workers_[index]->post(std::move(parts[index]));
@@ -313,7 +313,11 @@ Desks::Options Control::desk_options() {
                 [this](admin::Ticket ticket, const admin::HttpResponse& response) {
                     admin_.reply(ticket, response, loop_.now());
                 },
-            .is_recovering = [this] { return spool_->is_recovering(); }};
+            .is_recovering = [this] { return unread_bytes().has_value(); },
+            .pools = [this]() -> const std::vector<PoolSettings>& {
+                return configuration_.settings->pools;
+            },
+            .note = [this](std::string_view line) { notice(LogLevel::info, line); }};
 }
 
 void Control::use_snapshot() {

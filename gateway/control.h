@@ -88,6 +88,8 @@ class Control {
     [[nodiscard]] std::optional<admin::HttpResponse> workers_absent() const;
     [[nodiscard]] std::string unhealthy(Instant now) const;
     [[nodiscard]] std::string unready() const;
+    // Of what earlier runs left; nothing: it is in the queue.
+    [[nodiscard]] std::optional<std::uint64_t> unread_bytes() const;
     void append_metrics(std::string& out) const;
     void append_status(std::string& out) const;
     [[nodiscard]] bool is_up(const observe::BackendRow& row) const;

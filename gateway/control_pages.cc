@@ -80,6 +80,10 @@ std::string Control::unready() const {
     return needs_backend && !has_one ? "no pool has a backend that is up" : std::string{};
 }
 
+std::optional<std::uint64_t> Control::unread_bytes() const {
+    return spool_ != nullptr ? spool_->unread_bytes(counters_) : std::nullopt;
+}
+
 void Control::append_metrics(std::string& out) const {
     observe::MetricsSource source;
     source.version = version;
@@ -88,7 +92,7 @@ void Control::append_metrics(std::string& out) const {
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };
     source.started_at = started_at_;
     source.wall_now = port_->wall_time();
-    source.spool_unread_bytes = spool_ != nullptr ? spool_->unread_bytes() : std::nullopt;
+    source.spool_unread_bytes = unread_bytes();
     source.log_records_dropped_total = log_.dropped_total();
     for (const std::unique_ptr<WorkerThread>& worker : workers_) {
         source.log_records_dropped_total += worker->log().dropped_total();
@@ -106,7 +110,7 @@ void Control::append_status(std::string& out) const {
     source.wall_now = port_->wall_time();
     source.now = loop_.now();
     source.unready = unready();
-    source.unread_bytes = spool_ != nullptr ? spool_->unread_bytes() : std::nullopt;
+    source.unread_bytes = unread_bytes();
     source.workers = counters_;
     source.backends = &lasting_.counters;
     source.backend_up = [this](const observe::BackendRow& row) { return is_up(row); };

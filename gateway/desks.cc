@@ -24,7 +24,9 @@ Desks::Desks(const Options& options)
                           {.kind = worker::Inbox::Kind::question, .question = std::move(question)});
                   },
               .reply = options.reply,
-              .is_recovering = options.is_recovering}),
+              .is_recovering = options.is_recovering,
+              .pools = options.pools,
+              .note = options.note}),
       cache_({.workers = options.workers_count,
               .run = options.run,
               .post =

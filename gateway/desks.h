@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace ringmx {
@@ -30,6 +31,8 @@ class Desks {
         std::uint32_t run = 0;                         // random
         Reply reply;
         std::function<bool()> is_recovering;
+        std::function<const std::vector<PoolSettings>&()> pools;
+        std::function<void(std::string_view line)> note;
     };
 
     explicit Desks(const Options& options);

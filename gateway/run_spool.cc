@@ -6,6 +6,7 @@
 #include "owned_descriptor.h"
 #include "spool_layout.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -102,8 +103,16 @@ std::vector<worker::Inbox> RunSpool::recovered() {
     return parts;
 }
 
-std::optional<std::uint64_t> RunSpool::unread_bytes() const {
-    return recovery_ != nullptr ? std::optional(recovery_->bytes_left()) : std::nullopt;
+std::optional<std::uint64_t>
+RunSpool::unread_bytes(std::span<const observe::WorkerCounters* const> workers) const {
+    const bool is_in_queues =
+        std::ranges::all_of(workers, [](const observe::WorkerCounters* worker) {
+            return worker->queue_has_earlier.is_set();
+        });
+    if (is_in_queues) {
+        return std::nullopt;
+    }
+    return recovery_ != nullptr ? recovery_->bytes_left() : 0;
 }
 
 std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> workers) const {

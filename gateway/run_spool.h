@@ -42,9 +42,11 @@ class RunSpool {
     // One message to each worker, once.
     [[nodiscard]] std::vector<worker::Inbox> recovered();
     [[nodiscard]] std::uint32_t generation() const { return generation_; }
-    [[nodiscard]] bool is_recovering() const { return recovery_ != nullptr; }
-    // What is still to be read of what earlier runs left; nothing: that is with the workers.
-    [[nodiscard]] std::optional<std::uint64_t> unread_bytes() const;
+    [[nodiscard]] bool is_reading() const { return recovery_ != nullptr; }
+    // What is still to be read of what earlier runs left; nothing: all of it is in the workers' queues,
+    // and counted.
+    [[nodiscard]] std::optional<std::uint64_t>
+    unread_bytes(std::span<const observe::WorkerCounters* const> workers) const;
     [[nodiscard]] std::vector<SpoolNotice> take_notices() { return notices_.take(); }
     // Why no worker takes mail into it; empty: one does.
     [[nodiscard]] std::string

@@ -18,7 +18,7 @@ namespace {
 constexpr int exit_damaged = 1;
 constexpr int exit_usage = 2;
 constexpr std::array<std::string_view, 4> recipient_states = {"pending", "delivered", "failed",
-                                                              "removed"};
+                                                              "bounced"};
 
 std::string_view state_of(const spool::StoredRecipient& recipient) {
     return recipient_states.at(static_cast<std::size_t>(recipient.state));

@@ -3,10 +3,14 @@
 #include "admin/query.h"
 #include "admin/queue_json.h"
 #include "base/error.h"
+#include "base/escape.h"
 #include "spool/message_id.h"
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <iterator>
+#include <span>
 #include <utility>
 
 namespace ringmx::admin {
@@ -19,6 +23,28 @@ HttpResponse retried(std::uint64_t count) {
     return json_response(fmt::format("{{\"retried\":{}}}", count));
 }
 
+std::uint64_t requeued_by(std::span<const QueueAnswer> workers) {
+    std::uint64_t count = 0;
+    for (const QueueAnswer& answer : workers) {
+        count += answer.changed;
+    }
+    return count;
+}
+
+constexpr std::size_t names_shown = 10;
+
+std::string missing(std::string_view what, std::string_view name,
+                    std::span<const std::string_view> known) {
+    std::string line = fmt::format("{0}: there is no {0} '", what);
+    append_log_text(line, name);
+    const std::size_t shown = std::min(known.size(), names_shown);
+    fmt::format_to(std::back_inserter(line), "', expected {}", fmt::join(known.first(shown), ", "));
+    if (known.size() > shown) {
+        fmt::format_to(std::back_inserter(line), ", or one of {} more", known.size() - shown);
+    }
+    return line;
+}
+
 constexpr std::string_view unknown_message = "no such message";
 constexpr std::string_view still_reading =
     "no such message so far, and what earlier runs left is still read: ask again";
@@ -29,6 +55,9 @@ std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket t
     Round open{.question = request.question, .ticket = ticket};
     const bool is_list = open.question.kind == Kind::list;
     if (is_list) {
+        if (std::optional<HttpResponse> refused = unknown_name(open.question.filter)) {
+            return refused;
+        }
         std::optional<std::vector<std::uint64_t>> after = ages_of(request.cursor);
         if (!after) {
             return text_response(400,
@@ -54,10 +83,44 @@ std::optional<HttpResponse> QueueDesk::ask(const QueueRequest& request, Ticket t
     return std::nullopt;
 }
 
+// A name that is mistyped would find nothing, as if all were well.
+std::optional<HttpResponse> QueueDesk::unknown_name(const QueueFilter& filter) const {
+    if (filter.pool.empty() && filter.backend.empty()) {
+        return std::nullopt;
+    }
+    std::vector<std::string_view> pools;
+    std::vector<std::string_view> backends;
+    for (const PoolSettings& pool : options_.pools()) {
+        pools.emplace_back(pool.name);
+        if (filter.pool.empty() || filter.pool == pool.name) {
+            for (const BackendSettings& backend : pool.backends) {
+                backends.emplace_back(backend.address);
+            }
+        }
+    }
+    if (!filter.pool.empty() && std::ranges::find(pools, filter.pool) == pools.end()) {
+        return text_response(400, missing("pool", filter.pool, pools));
+    }
+    if (!filter.backend.empty() && std::ranges::find(backends, filter.backend) == backends.end()) {
+        return text_response(400, missing("backend", filter.backend, backends));
+    }
+    return std::nullopt;
+}
+
 void QueueDesk::take(QueueAnswer answer) {
     if (const std::optional<Round> over = rounds_.take(std::move(answer))) {
+        if (over->question.kind == Kind::retry_all) {
+            note_retry(*over);
+        }
         options_.reply(over->ticket, respond(*over));
     }
+}
+
+// Of one message its worker tells.
+void QueueDesk::note_retry(const Round& over) const {
+    const std::uint64_t count = requeued_by(over.answers);
+    options_.note(fmt::format("an operator requeues all that waits: {} message{}", count,
+                              count == 1 ? "" : "s"));
 }
 
 // Who has the message decides; where nobody has it, who does not know.
@@ -83,11 +146,7 @@ HttpResponse QueueDesk::respond(const Round& open) const {
         return list_page(open);
     }
     if (open.question.kind == Kind::retry_all) {
-        std::uint64_t count = 0;
-        for (const QueueAnswer& answer : open.answers) {
-            count += answer.changed;
-        }
-        return retried(count);
+        return retried(requeued_by(open.answers));
     }
     if (done == none) {
         return open.is_partial ? text_response(503, still_reading)

@@ -8,7 +8,7 @@
 //          a restart an old one is refused, since ages have begun anew.
 // Bound:   of Rounds; more are refused with 503.
 // Thread:  main's.
-// Errors:  HTTP statuses: 400 (a cursor that is none), 404 (no such message), 503 (ask again).
+// Errors:  HTTP statuses: 400 (a cursor that is none, a pool or a backend that is not there), 404 (no such message), 503 (ask again).
 #pragma once
 
 #include "admin/http_response.h"
@@ -16,6 +16,7 @@
 #include "admin/rounds.h"
 #include "admin/ticket.h"
 #include "base/messages/queue_messages.h"
+#include "base/settings/settings.h"
 
 #include <cstdint>
 #include <functional>
@@ -35,6 +36,10 @@ class QueueDesk {
         std::function<void(Ticket ticket, HttpResponse response)> reply;
         // Whether what earlier runs left is still read.
         std::function<bool()> is_recovering = [] { return false; };
+        // Those of now, which filters name.
+        std::function<const std::vector<PoolSettings>&()> pools;
+        // A line of the log: of what no worker can tell.
+        std::function<void(std::string_view line)> note;
     };
 
     explicit QueueDesk(Options options) : options_(std::move(options)) {}
@@ -49,8 +54,10 @@ class QueueDesk {
     using Rounds = admin::Rounds<QueueQuestion, QueueAnswer>;
     using Round = Rounds::Round;
 
+    [[nodiscard]] std::optional<HttpResponse> unknown_name(const QueueFilter& filter) const;
     [[nodiscard]] std::optional<std::vector<std::uint64_t>> ages_of(std::string_view cursor) const;
     [[nodiscard]] std::string cursor_of(std::vector<std::uint64_t> ages) const;
+    void note_retry(const Round& over) const;
     [[nodiscard]] HttpResponse respond(const Round& open) const;
     [[nodiscard]] HttpResponse list_page(const Round& open) const;
 

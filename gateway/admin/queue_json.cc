@@ -52,8 +52,8 @@ std::string_view name_of(RecipientState state) {
         return "delivered";
     case RecipientState::failed:
         return "failed";
-    case RecipientState::removed:
-        return "removed";
+    case RecipientState::bounced:
+        return "bounced";
     }
     return {};
 }
@@ -68,6 +68,7 @@ void append_queue_row(JsonWriter& json, const QueueRow& row) {
         json.text("address", recipient.address);
         json.text("state", name_of(recipient.state));
         json.text("last_reply", recipient.last_reply);
+        json.text("pool", recipient.pool);
         json.close('}');
     }
     json.close(']');

@@ -2,6 +2,7 @@
 
 #include "admin/query.h"
 #include "admin/queue_json.h"
+#include "base/ascii.h"
 #include "base/domain.h"
 #include "base/units.h"
 #include "spool/message_id.h"
@@ -43,7 +44,9 @@ QueryResult set(QueueRequest& request, std::string_view name, std::string value)
     if (name == "cursor") {
         request.cursor = std::move(value);
     } else if (name == "recipient") {
-        if (!set_address(filter.recipient, value, false)) {
+        if (equal_ignoring_case(without_brackets(value), bare_postmaster)) {
+            filter.recipient = bare_postmaster;
+        } else if (!set_address(filter.recipient, value, false)) {
             return bad_parameter(name, "an address or a domain");
         }
     } else if (name == "sender") {

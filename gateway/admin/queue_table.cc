@@ -17,9 +17,9 @@ constexpr std::size_t recipients_shown = 3;
 // "1023.9 KiB", a date.
 std::string line_of(std::string_view id, std::string_view state, std::string_view size,
                     std::string_view created, std::string_view attempts, std::string_view next,
-                    std::string_view sender, std::string_view recipients) {
-    return fmt::format("{:<13}  {:<9}  {:>10}  {:<20}  {:>8}  {:<20}  {}  {}\n", id, state, size,
-                       created, attempts, next, sender, recipients);
+                    std::string_view pool, std::string_view sender, std::string_view recipients) {
+    return fmt::format("{:<13}  {:<9}  {:>10}  {:<20}  {:>8}  {:<20}  {:<10}  {}  {}\n", id, state,
+                       size, created, attempts, next, pool, sender, recipients);
 }
 
 std::string sender_of(const element& entry) {
@@ -39,7 +39,7 @@ std::string recipients_of(const element& entry) {
     std::size_t others = 0;
     for (const element& recipient : recipients) {
         const std::string state = text_at(recipient, "state");
-        if (state == "delivered" || state == "removed" || shown == recipients_shown) {
+        if (state == "delivered" || state == "bounced" || shown == recipients_shown) {
             ++others;
             continue;
         }
@@ -63,7 +63,7 @@ bool is_entry(const element& entry) {
 } // namespace
 
 std::string queue_heading() {
-    return line_of("id", "state", "size", "created", "attempts", "next attempt", "sender",
+    return line_of("id", "state", "size", "created", "attempts", "next attempt", "pool", "sender",
                    "recipients");
 }
 
@@ -72,7 +72,8 @@ std::optional<ListPage> read_queue_page(std::string_view json) {
         return line_of(
             text_at(entry, "id"), text_at(entry, "state"), size_text(number_at(entry, "size")),
             text_at(entry, "created"), fmt::to_string(count_at(entry, "attempts")),
-            or_dash(text_at(entry, "next_attempt")), sender_of(entry), recipients_of(entry));
+            or_dash(text_at(entry, "next_attempt")), or_dash(text_at(entry, "pool")),
+            sender_of(entry), recipients_of(entry));
     });
 }
 
@@ -95,14 +96,17 @@ std::optional<std::string> queue_entry_table(std::string_view json) {
         return out;
     }
     std::size_t width = std::string_view("recipient").size();
+    std::size_t pool_width = std::string_view("pool").size();
     for (const element& recipient : recipients) {
         width = std::max(width, text_at(recipient, "address").size());
+        pool_width = std::max(pool_width, text_at(recipient, "pool").size());
     }
-    fmt::format_to(std::back_inserter(out), "{:<{}}  {:<9}  {}\n", "recipient", width, "state",
-                   "last reply");
+    fmt::format_to(std::back_inserter(out), "{:<{}}  {:<9}  {:<{}}  {}\n", "recipient", width,
+                   "state", "pool", pool_width, "last reply");
     for (const element& recipient : recipients) {
-        fmt::format_to(std::back_inserter(out), "{:<{}}  {:<9}  {}\n",
+        fmt::format_to(std::back_inserter(out), "{:<{}}  {:<9}  {:<{}}  {}\n",
                        text_at(recipient, "address"), width, text_at(recipient, "state"),
+                       or_dash(text_at(recipient, "pool")), pool_width,
                        or_dash(text_at(recipient, "last_reply")));
     }
     return out;

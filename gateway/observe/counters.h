@@ -55,6 +55,16 @@ class Gauge {
     std::atomic<std::int64_t> value_{0};
 };
 
+// Once set, who sees it sees everything that was counted before.
+class Flag {
+  public:
+    void set() { is_set_.store(true, std::memory_order_release); }
+    [[nodiscard]] bool is_set() const { return is_set_.load(std::memory_order_acquire); }
+
+  private:
+    std::atomic<bool> is_set_{false};
+};
+
 // Counters by a closed enum whose last enumerator is count_.
 template <typename Reason> class CountersBy {
   public:
@@ -200,6 +210,7 @@ struct alignas(cache_line_bytes) WorkerCounters {
     Histogram acknowledge; // from the end of data to the reply
 
     // The queue.
+    Flag queue_has_earlier; // what earlier runs left, as far as it is this worker's: it is counted
     Gauge queue_messages;
     Gauge queue_bytes; // as stored
     std::array<Gauge, queue_states_count> queue_messages_by_state;

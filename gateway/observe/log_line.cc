@@ -469,7 +469,8 @@ void TextLine::append() {
     case LogEvent::deferred:
         return undelivered("deferred");
     case LogEvent::failed:
-        return undelivered("bounced");
+        return undelivered(record_.has(LogField::reason) ? record_.text(LogField::reason)
+                                                         : std::string_view("bounced"));
     case LogEvent::queue_change: // "removed", as Postfix's postsuper says it
     case LogEvent::reported:
         id_or_noqueue();
@@ -483,7 +484,9 @@ void TextLine::append() {
     case LogEvent::backend_fault:
         return backend("refused what ringmx sent");
     case LogEvent::possible_duplicate:
-        return backend("may have taken a message that was not acknowledged");
+        return backend(record_.has(LogField::reason)
+                           ? "may have taken a message that is tried again from the queue"
+                           : "may have taken a message that was not acknowledged");
     case LogEvent::records_lost:
         level_word();
         put_format(

@@ -64,7 +64,7 @@ enum class LogEvent : std::uint8_t {
     // id, recipient, pool, backend, duration (since acceptance), detail (the reply); in JSON also
     // client, sender, size
     deferred,     // to be tried again
-    failed,       // for good
+    failed,       // for good; reason: "bounced", or "held" in the queue
     reported,     // id, sender, detail: to the sender, and the report's own id
     queue_change, // id, detail: an operator's
     // Backends.
@@ -72,7 +72,9 @@ enum class LogEvent : std::uint8_t {
     backend_down,       // pool, backend, detail
     backend_failure,    // id, pool, backend, detail or reply: an attempt failed
     backend_fault,      // id, pool, backend, after (the verb), reply: a 5xx that tells of our side
-    possible_duplicate, // id, pool, backend, client, detail
+    // id, pool, backend, client, detail; reason "queued": its client has a 250 from here, and it is
+    // tried again from the queue
+    possible_duplicate,
     records_lost,       // count: the log thread's own
     count_,
 };

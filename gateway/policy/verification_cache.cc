@@ -64,7 +64,7 @@ RecipientRefusal read_refusal(std::uint16_t code, std::string_view text) {
 } // namespace
 
 VerificationCache::VerificationCache(std::uint32_t entries_max, std::uint64_t seed)
-    : entries_max_(std::max(entries_max, 1U)), seed_(seed),
+    : entries_max_(entries_max), seed_(seed),
       index_(std::bit_ceil(std::size_t{entries_max_} + entries_max_ / 2 + 1)) {
     entries_.reserve(std::min<std::size_t>(entries_max_, entries_reserved_max));
 }
@@ -136,6 +136,10 @@ void VerificationCache::put(const Key& key, std::uint16_t code, std::uint16_t re
                             Duration time) {
     if (const std::uint32_t known = index_[place_of(key)]; known != 0) {
         forget(known - 1);
+    }
+    if (entries_max_ == 0) {
+        replies_.release(reply);
+        return;
     }
     if (entries_.size() < entries_max_) {
         next_ = static_cast<std::uint32_t>(entries_.size());

@@ -61,7 +61,7 @@ class VerificationCache {
         Duration remaining{};
     };
 
-    // `seed` is random.
+    // `entries_max` 0: nothing is kept. `seed` is random.
     VerificationCache(std::uint32_t entries_max, std::uint64_t seed);
 
     // `recipient` is canonical (base/domain.h).

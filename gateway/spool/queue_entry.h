@@ -10,6 +10,7 @@
 #include "spool/commit.h"
 #include "spool/stored_message.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -39,7 +40,7 @@ struct QueueEntry {
     std::uint32_t place_by_time = 0;  // in a heap; 0: in none
     std::uint32_t place_by_age = 0;
     std::uint16_t pool = no_pool; // that it is to go to, as far as is known
-    std::uint16_t last_reply = 0; // QueueIndex::reply()
+    std::uint16_t last_reply = 0; // to those who pend: QueueIndex::last_reply()
 
     // Of its message record.
     void set_place(std::uint32_t new_segment, std::uint64_t new_offset,
@@ -65,6 +66,9 @@ struct QueueExtra {
         RecipientState state = RecipientState::delivered;
         std::uint16_t reply = 0; // QueueIndex::reply()
     };
+    [[nodiscard]] bool is_settled(std::uint32_t recipient) const {
+        return std::ranges::binary_search(settled, recipient, {}, &Settled::recipient);
+    }
     std::vector<Settled> settled;              // in order of recipients
     std::vector<std::uint32_t> chunk_segments; // each that holds a chunk, once for each chunk
 };

@@ -9,6 +9,7 @@ namespace {
 
 // 18 years of uptime in 32 bits.
 constexpr unsigned tick_bits = 27;
+static_assert(Duration{std::int64_t{1} << tick_bits} == QueueIndex::due_step);
 constexpr std::uint32_t no_tick = UINT32_MAX;
 // How many messages whose time has come one call looks at: about 30 µs.
 constexpr int ripen_max = 64;
@@ -46,6 +47,8 @@ constexpr std::size_t index_of(QueueState state) { return static_cast<std::size_
 // A node of the map: the value, three pointers and a colour.
 constexpr std::size_t extra_node_bytes =
     sizeof(std::pair<const QueueIndex::Slot, QueueExtra>) + 4 * sizeof(void*);
+
+std::string_view code_of(std::string_view reply) { return reply.substr(0, 3); }
 
 bool waits_for_pool(QueueState state) {
     return state == QueueState::parked || state == QueueState::pool_hold;
@@ -87,7 +90,7 @@ void QueueIndex::erase(Slot slot) {
     leave(slot);
     name_pool(entry, no_pool);
     take_from(sums_[index_of(entry.state)], entry);
-    replies_.release(entry.last_reply);
+    patterns_.release(entry.last_reply);
     drop_extra(slot);
     list_of(entry.age).erase(entries_, slot);
     ids_.erase(entries_, slot);
@@ -233,10 +236,35 @@ std::optional<std::uint32_t> QueueIndex::oldest_accepted_at_s() const {
     return oldest ? std::optional(at(*oldest).accepted_at_s) : std::nullopt;
 }
 
-void QueueIndex::set_last_reply(Slot slot, std::string_view text, std::string_view fallback) {
-    QueueEntry& entry = at(slot);
-    const std::uint16_t before = std::exchange(entry.last_reply, replies_.take(text, fallback));
-    replies_.release(before);
+void QueueIndex::set_last_replies(Slot slot, std::span<const LastReply> replies) {
+    std::uint16_t number = patterns_.take(parts_of(slot, replies, false));
+    if (number == 0) {
+        number = patterns_.take_plain(parts_of(slot, replies, true));
+    }
+    patterns_.release(std::exchange(at(slot).last_reply, number));
+}
+
+// Each reply taken once for each part.
+ReplyPatterns::Parts QueueIndex::parts_of(Slot slot, std::span<const LastReply> replies,
+                                          bool is_plain) {
+    ReplyPatterns::Parts parts;
+    for (const auto& [recipient, given] : replies) {
+        const std::string_view text = given ? *given : last_reply(slot, recipient);
+        const std::string_view code = code_of(text);
+        append_part(parts, recipient, replies_.take(is_plain ? code : text, code));
+    }
+    return parts;
+}
+
+void QueueIndex::append_part(ReplyPatterns::Parts& parts, std::uint32_t recipient,
+                             std::uint16_t reply) {
+    if (parts.empty()) {
+        parts.push_back({0, reply});
+    } else if (parts.back().reply != reply) {
+        parts.push_back({recipient, reply});
+    } else {
+        replies_.release(reply);
+    }
 }
 
 const QueueExtra* QueueIndex::extra(Slot slot) const {
@@ -263,15 +291,34 @@ void QueueIndex::settle(Slot slot, std::uint32_t recipient, RecipientState state
 }
 
 void QueueIndex::unsettle_failed(Slot slot) {
-    if (at(slot).has_extra) {
-        std::erase_if(extras_.find(slot)->second.settled, [&](const QueueExtra::Settled& one) {
-            if (one.state != RecipientState::failed) {
-                return false;
-            }
-            replies_.release(one.reply);
-            return true;
-        });
+    if (!at(slot).has_extra) {
+        return;
     }
+    std::vector<QueueExtra::Settled>& settled = extras_.find(slot)->second.settled;
+    std::map<std::uint32_t, std::optional<std::string_view>> parts; // by their first
+    for (const ReplyPatterns::Part& part : patterns_.parts(at(slot).last_reply)) {
+        parts.try_emplace(part.first);
+    }
+    for (const QueueExtra::Settled& one : settled) {
+        if (one.state == RecipientState::failed) {
+            parts[one.recipient] = reply(one.reply);
+            if (one.recipient + 1 < at(slot).recipients_count) {
+                parts.try_emplace(one.recipient + 1);
+            }
+        }
+    }
+    std::vector<LastReply> replies;
+    for (const auto& [first, text] : parts) {
+        replies.push_back({first, text});
+    }
+    set_last_replies(slot, replies);
+    std::erase_if(settled, [&](const QueueExtra::Settled& one) {
+        if (one.state != RecipientState::failed) {
+            return false;
+        }
+        replies_.release(one.reply);
+        return true;
+    });
 }
 
 void QueueIndex::set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments) {
@@ -285,7 +332,7 @@ void QueueIndex::set_chunk_segments(Slot slot, std::vector<std::uint32_t> segmen
 std::size_t QueueIndex::memory_bytes() const {
     std::size_t bytes = entries_.memory_bytes() + ids_.memory_bytes() + adopted_.memory_bytes() +
                         fresh_.memory_bytes() + by_time_.memory_bytes() + ready_.memory_bytes() +
-                        replies_.memory_bytes() + extra_bytes_ + pools_.capacity() * sizeof(Pool) +
+                        replies_.memory_bytes() + patterns_.memory_bytes() + extra_bytes_ + pools_.capacity() * sizeof(Pool) +
                         awake_.capacity() * sizeof(awake_[0]);
     for (const Pool& pool : pools_) {
         bytes += pool.waiting.memory_bytes();

@@ -14,8 +14,8 @@
 // Age:     new mail in order of add(), adopted mail before all new mail, in order of adopt(). An age is
 //          never used again, so it serves as a page's cursor whatever has gone meanwhile.
 // Due:     oldest first among those whose time has come; of a crowd that comes due in one instant
-//          a few are looked at in each call, in order of their time. Times are kept in steps of 134
-//          ms, rounded down: well within the spread of retries.
+//          a few are looked at in each call, in order of their time. Times are kept in steps of
+//          due_step, rounded down: well within the spread of retries.
 // Pools:   park() and hold_for_pool() are by pool; wake() makes all of a pool due at once, in O(1).
 //          The first that is parked again puts those that are left back to sleep: park only while
 //          the pool takes no mail, else nobody may wake it. Pools are the caller's numbers, small
@@ -35,12 +35,14 @@
 #include "spool/entry_store.h"
 #include "spool/id_table.h"
 #include "spool/queue_entry.h"
+#include "spool/reply_patterns.h"
 #include "spool/slot_heap.h"
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +51,8 @@ namespace ringmx::spool {
 class QueueIndex {
   public:
     using Slot = std::uint32_t;
+
+    static constexpr Duration due_step{1 << 27}; // about 134 ms
 
     struct Message {
         std::uint64_t id = 0;
@@ -115,15 +119,25 @@ class QueueIndex {
     [[nodiscard]] Sum held() const; // on hold, or failed
     [[nodiscard]] std::optional<std::uint32_t> oldest_accepted_at_s() const;
 
-    // The text of its last failure, `fallback` if there are too many different ones.
-    void set_last_reply(Slot slot, std::string_view text, std::string_view fallback);
+    // What was said last of a recipient who pends.
+    struct LastReply {
+        std::uint32_t recipient = 0;
+        std::optional<std::string_view> text; // none: as before
+    };
+    // Of all who pend, in order. Where there are too many different ones they are cut to their codes,
+    // or are not known: never is one given for another's.
+    void set_last_replies(Slot slot, std::span<const LastReply> replies);
+    [[nodiscard]] std::string_view last_reply(Slot slot, std::uint32_t recipient) const {
+        return reply(patterns_.reply(at(slot).last_reply, recipient));
+    }
     [[nodiscard]] std::string_view reply(std::uint16_t index) const { return replies_.text(index); }
 
     // Null when it has none.
     [[nodiscard]] const QueueExtra* extra(Slot slot) const;
     void settle(Slot slot, std::uint32_t recipient, RecipientState state, std::string_view text,
                 std::string_view fallback);
-    void unsettle_failed(Slot slot); // an operator's release: those that failed pend again
+    // An operator's release: those that failed pend again, and have been told what they were.
+    void unsettle_failed(Slot slot);
     void set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments);
 
     [[nodiscard]] std::size_t memory_bytes() const;
@@ -146,6 +160,9 @@ class QueueIndex {
     void ripen(Instant now);
     void set_next_attempt(Slot slot, Instant when);
     [[nodiscard]] AgeList& list_of(std::uint64_t age);
+    [[nodiscard]] ReplyPatterns::Parts parts_of(Slot slot, std::span<const LastReply> replies,
+                                                bool is_plain);
+    void append_part(ReplyPatterns::Parts& parts, std::uint32_t recipient, std::uint16_t reply);
     [[nodiscard]] QueueExtra& make_extra(Slot slot);
     void drop_extra(Slot slot);
 
@@ -161,6 +178,7 @@ class QueueIndex {
     std::vector<std::uint16_t> awake_;           // pools that are awake, none of them empty
     std::array<Sum, queue_states_count> sums_{}; // by what entries say
     ReplyTable replies_;
+    ReplyPatterns patterns_{replies_};
     std::map<Slot, QueueExtra> extras_; // a map: it never rehashes
     std::size_t extra_bytes_ = 0;
     std::uint64_t changes_ = 0;

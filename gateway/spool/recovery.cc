@@ -9,7 +9,7 @@ namespace ringmx::spool {
 namespace {
 
 bool is_over(RecipientState state) {
-    return state == RecipientState::delivered || state == RecipientState::removed;
+    return state == RecipientState::delivered || state == RecipientState::bounced;
 }
 
 RecoveredMessage::Recipient& recipient_of(RecoveredMessage& message, std::uint32_t index) {
@@ -79,6 +79,7 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
                .accepted_at = stored->accepted_at,
                .expires_from = stored->expires_from,
                .is_on_hold = stored->is_on_hold,
+               .waits_for_pool = stored->waits_for_pool,
                .settled = {},
                .segments = {segment_}};
     for (std::uint32_t index = 0; index < message.recipients_count; ++index) {
@@ -147,7 +148,7 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
     case MarkKind::removed:
     case MarkKind::failed: {
         const RecipientState state = mark.kind == MarkKind::delivered ? RecipientState::delivered
-                                     : mark.kind == MarkKind::removed ? RecipientState::removed
+                                     : mark.kind == MarkKind::removed ? RecipientState::bounced
                                                                       : RecipientState::failed;
         const std::uint32_t first = is_for_all ? 0 : mark.recipient;
         const std::uint32_t last = is_for_all ? message.recipients_count : mark.recipient + 1;
@@ -164,11 +165,18 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
         message.is_on_hold = true;
         break;
     case MarkKind::release:
-        message.is_on_hold = false;
+        message.is_on_hold = message.waits_for_pool = false;
         message.expires_from = mark.at;
         std::erase_if(message.settled, [](const RecoveredMessage::Recipient& recipient) {
             return recipient.state == RecipientState::failed;
         });
+        break;
+    case MarkKind::pool_hold:
+        message.waits_for_pool = true;
+        break;
+    case MarkKind::pool_release:
+        message.waits_for_pool = false;
+        message.expires_from = mark.at;
         break;
     }
 }

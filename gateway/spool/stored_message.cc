@@ -12,6 +12,7 @@ constexpr std::uint16_t stuffed_flag = 1;
 constexpr std::uint16_t smtputf8_flag = 2;
 constexpr std::uint16_t on_hold_flag = 4;
 constexpr std::uint16_t esmtp_flag = 8;
+constexpr std::uint16_t waits_for_pool_flag = 16;
 constexpr std::size_t reply_bytes_max = UINT16_MAX;
 
 std::uint64_t nanoseconds(WallTime time) {
@@ -38,7 +39,7 @@ std::optional<StoredRecipient> read_recipient(Reader& reader) {
     recipient.mailbox = reader.text(mailbox_bytes);
     recipient.original_recipient = reader.text(original_bytes);
     recipient.last_reply = reader.text(reply_bytes);
-    if (state > static_cast<std::uint8_t>(RecipientState::removed)) {
+    if (state > static_cast<std::uint8_t>(RecipientState::bounced)) {
         return std::nullopt;
     }
     recipient.state = static_cast<RecipientState>(state);
@@ -55,7 +56,8 @@ void append_message_body(std::string& out, const StoredMessage& message) {
     append_number(out, static_cast<std::uint16_t>((message.is_stuffed ? stuffed_flag : 0) |
                                                   (message.smtputf8 ? smtputf8_flag : 0) |
                                                   (message.is_on_hold ? on_hold_flag : 0) |
-                                                  (message.is_esmtp ? esmtp_flag : 0)));
+                                                  (message.is_esmtp ? esmtp_flag : 0) |
+                                                  (message.waits_for_pool ? waits_for_pool_flag : 0)));
     append_number(out, static_cast<std::uint8_t>(message.body));
     append_number(out, static_cast<std::uint8_t>(message.return_content));
     append_number(out, message.client_port);
@@ -100,6 +102,7 @@ std::optional<StoredMessage> read_message_head(Bytes beginning, std::uint64_t bo
     message.smtputf8 = (flags & smtputf8_flag) != 0;
     message.is_on_hold = (flags & on_hold_flag) != 0;
     message.is_esmtp = (flags & esmtp_flag) != 0;
+    message.waits_for_pool = (flags & waits_for_pool_flag) != 0;
     const auto stated_body = reader.number<std::uint8_t>();
     message.body = static_cast<StoredBody>(stated_body);
     const auto stated_return = reader.number<std::uint8_t>();
@@ -180,7 +183,7 @@ std::optional<Mark> MarksReader::next() {
     mark.reply = reader.text(reply_bytes);
     rest_ = reader.rest();
     if (!reader.ok() || kind < static_cast<std::uint16_t>(MarkKind::delivered) ||
-        kind > static_cast<std::uint16_t>(MarkKind::release)) {
+        kind > static_cast<std::uint16_t>(MarkKind::pool_release)) {
         rest_ = {};
         return std::nullopt;
     }

@@ -60,13 +60,14 @@ enum class StoredReturn : std::uint8_t { unstated = 0, full = 1, headers = 2 };
 
 struct StoredMessage {
     WallTime accepted_at{};
-    WallTime expires_from{};         // accepted, or last released by an operator
+    WallTime expires_from{};         // accepted, or last released: by an operator, or by its pool
     std::uint64_t content_bytes = 0; // as stored
     std::uint64_t message_bytes = 0; // unstuffed, without the trace field
     bool is_stuffed = false;         // DATA's wire form without the terminator; else raw
     bool smtputf8 = false;
-    bool is_on_hold = false; // by an operator
-    bool is_esmtp = false;   // the client said EHLO
+    bool is_on_hold = false;       // by an operator
+    bool waits_for_pool = false;   // that is on hold, or was when it was last tried
+    bool is_esmtp = false;         // the client said EHLO
     StoredBody body = StoredBody::unstated;
     StoredReturn return_content = StoredReturn::unstated;
     // Of the client; backends may be chosen by it, and told.
@@ -95,6 +96,8 @@ enum class MarkKind : std::uint8_t {
     removed = 3,
     hold = 4,    // the whole message; an operator's
     release = 5, // the whole message: no hold, failed recipients pend again, its time starts anew
+    pool_hold = 6,    // the whole message: a pool that it waits for is on hold
+    pool_release = 7, // the whole message: none is any more, its time starts anew
 };
 
 inline constexpr std::uint32_t every_recipient = UINT32_MAX;

@@ -172,12 +172,15 @@ void BackendAccess::note_fault(std::string_view id, std::string_view after,
 }
 
 void BackendAccess::note_duplicate(std::string_view id, const IpAddress& client_ip,
-                                   std::uint16_t client_port) {
+                                   std::uint16_t client_port, bool is_queued) {
     count_failure(ForwardFailure::possible_duplicate);
     if (LogRecord* record =
             worker_.log().begin(LogEvent::possible_duplicate, worker_.wall_time())) {
         record->id(id).pool(pool().settings().name).backend(backend_address());
         record->client(client_ip, client_port);
+        if (is_queued) {
+            record->reason("queued");
+        }
         worker_.log().commit();
     }
 }

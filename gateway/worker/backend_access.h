@@ -106,7 +106,9 @@ class BackendAccess {
     // These are counted and logged. `id`: the message's.
     void note_loss(std::string_view id, observe::ForwardFailure kind);
     void note_fault(std::string_view id, std::string_view after, const smtp::Reply& reply);
-    void note_duplicate(std::string_view id, const IpAddress& client_ip, std::uint16_t client_port);
+    // `is_queued`: its client has a 250 already.
+    void note_duplicate(std::string_view id, const IpAddress& client_ip, std::uint16_t client_port,
+                        bool is_queued);
 
   private:
     Result take(const upstream::Answer& answer);

@@ -233,7 +233,7 @@ void Delivery::fail_over(BackendConnection& lost, ForwardFailure kind) {
     }
     if (is_final) {
         if (kind != ForwardFailure::unavailable) {
-            access_.note_duplicate(id_, client_ip_, client_port_);
+            access_.note_duplicate(id_, client_ip_, client_port_, false);
         }
         refuse_message(replies::unavailable, RejectReason::backend_unavailable);
         end();
@@ -307,7 +307,7 @@ void Delivery::abandon(RejectReason reason) {
 
 void Delivery::send_client_away() {
     if (final_submitted_) {
-        access_.note_duplicate(id_, client_ip_, client_port_);
+        access_.note_duplicate(id_, client_ip_, client_port_, false);
     }
     client_left();
 }
@@ -317,7 +317,7 @@ void Delivery::cut() {
         return;
     }
     if (final_submitted_) {
-        access_.note_duplicate(id_, client_ip_, client_port_);
+        access_.note_duplicate(id_, client_ip_, client_port_, false);
         refuse_message(replies::shutting_down, RejectReason::shutdown);
         drop_connection();
         end();

@@ -119,11 +119,7 @@ void Dispatch::route() {
     const spool::QueueExtra* const extra = queue_.index().extra(slot_);
     for (std::uint32_t index = 0; index < message_.recipients.size(); ++index) {
         // The index knows; what the record says an operator may have undone.
-        const bool is_settled =
-            extra != nullptr &&
-            std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
-                extra->settled.end();
-        if (is_settled) {
+        if (extra != nullptr && extra->is_settled(index)) {
             continue;
         }
         const std::string& mailbox = message_.recipients[index].mailbox;

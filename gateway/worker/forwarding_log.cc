@@ -15,7 +15,7 @@ using observe::LogRecord;
 
 void Forwarding::note_duplicate() {
     const spool::StoredMessage& message = dispatch_.message();
-    access_.note_duplicate(dispatch_.id_text(), message.client_ip, message.client_port);
+    access_.note_duplicate(dispatch_.id_text(), message.client_ip, message.client_port, true);
 }
 
 // One line for those recipients that this reply is about.

@@ -98,6 +98,12 @@ SpoolIntake* MailQueue::begin(ClientConnection& client) {
     return intakes_.create(worker_, *this, client);
 }
 
+bool MailQueue::is_any_on_hold(const std::vector<std::uint16_t>& pools) const {
+    return std::ranges::any_of(pools, [this](std::uint16_t pool) {
+        return places_.is_on_hold(pool, *worker_.snapshot());
+    });
+}
+
 void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
                     const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
                     std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
@@ -121,6 +127,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
     if (!pools.empty() && std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
         index_.set_pool(slot, pools.front());
     }
+    set_flag(slot, pool_hold_flag, message.waits_for_pool);
     forward(slot, std::move(message), commit, record);
 }
 
@@ -128,8 +135,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
 void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                         const spool::Commit::Record& record) {
     const spool::QueueEntry& entry = index_.at(slot);
-    if (entry.pool != spool::no_pool && !takes_mail(entry.pool)) {
-        wait_for_pool(slot);
+    if (wait_for_pool(slot)) {
         return;
     }
     if (is_draining_ || worker_.pressure() != Pressure::none) {
@@ -173,6 +179,7 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
                           recipient.reply.substr(0, 3));
             ++over;
         }
+        set_flag(slot, pool_hold_flag, message.waits_for_pool);
         if (message.is_on_hold) {
             index_.hold(slot);
         } else if (over == message.recipients_count) {
@@ -181,6 +188,8 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
             index_.set_due(slot, worker_.now());
         }
     }
+    count_queue();
+    worker_.counters().queue_has_earlier.set();
 }
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
@@ -296,7 +305,8 @@ void MailQueue::run() {
     log_.count_held(
         std::min(index_.sum(QueueState::failed).stored_bytes, held_budget_.part_bytes()));
     log_.run();
-    if (is_cut_ && log_.is_stuck()) {
+    watch_disk();
+    if (is_hopeless()) {
         intakes_.for_each([](SpoolIntake& intake) { intake.expect_no_removal(); });
     }
     count_queue();
@@ -346,21 +356,29 @@ void MailQueue::start_due() {
             index_.set_due(*slot, worker_.now() + watch_interval);
             continue;
         }
-        const bool waits_for_one =
-            entry.pool != spool::no_pool && (entry.flags & several_pools_flag) == 0;
-        if (waits_for_one && !takes_mail(entry.pool) && !has_expired(*slot)) {
-            wait_for_pool(*slot);
-            continue;
+        if (!wait_for_pool(*slot)) {
+            start_from_disk(*slot);
         }
-        start_from_disk(*slot);
     }
 }
 
-// The one that it names, which takes no mail.
-void MailQueue::wait_for_pool(Slot slot) {
-    const std::uint16_t pool = index_.at(slot).pool;
-    schedule(slot, places_.is_on_hold(pool, *worker_.snapshot()) ? Tally{.held_by = pool}
-                                                                 : Tally{.waits_for = pool});
+// Whether it does, for the one that it names. (One that was held looks there all the same: its time
+// starts anew then.)
+bool MailQueue::wait_for_pool(Slot slot) {
+    const spool::QueueEntry& entry = index_.at(slot);
+    if (entry.pool == spool::no_pool || (entry.flags & several_pools_flag) != 0) {
+        return false;
+    }
+    if (places_.is_on_hold(entry.pool, *worker_.snapshot())) {
+        note_pool_hold(slot);
+        schedule(slot, {.held_by = entry.pool});
+        return true;
+    }
+    if (takes_mail(entry.pool) || is_held_by_pool(slot) || has_expired(slot)) {
+        return false;
+    }
+    schedule(slot, {.waits_for = entry.pool});
+    return true;
 }
 
 void MailQueue::start_from_disk(Slot slot) {
@@ -382,12 +400,12 @@ void MailQueue::start_from_disk(Slot slot) {
 }
 
 Duration MailQueue::time_left(Slot slot) {
-    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s)};
+    // Kept in whole seconds: of those that it may be, the last, so that nothing expires early.
+    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s) + 1s};
     return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
 }
 
-// Times are kept in seconds.
-bool MailQueue::has_expired(Slot slot) { return time_left(slot) < 1s; }
+bool MailQueue::has_expired(Slot slot) { return time_left(slot) <= Duration{0}; }
 
 bool MailQueue::takes_mail(std::uint16_t place) const {
     return places_.takes_mail(place, *worker_.snapshot(), worker_.now());
@@ -422,16 +440,33 @@ void MailQueue::cut() {
 
 bool MailQueue::idle() const {
     return intakes_.used() == 0 && dispatches_.used() == 0 && forwardings_.used() == 0 &&
-           mover_.idle() && (log_.idle() || (is_cut_ && log_.is_stuck()));
+           mover_.idle() && (log_.idle() || is_hopeless());
+}
+
+// Since when a drain finds no write that works.
+void MailQueue::watch_disk() {
+    if (!is_draining_ || !log_.is_failing()) {
+        stuck_since_ = never;
+    } else if (stuck_since_ == never) {
+        stuck_since_ = worker_.now();
+    }
+}
+
+// What is still to be written won't be: losing it makes a duplicate at most.
+bool MailQueue::is_hopeless() const {
+    const bool is_over = stuck_since_ != never && worker_.now() - stuck_since_ >= stuck_patience;
+    return log_.is_stuck() && (is_cut_ || is_over);
 }
 
 Instant MailQueue::deadline() const {
     const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max;
     const Instant due = may_start ? index_.next_deadline() : never;
+    const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
     return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
-                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never});
+                     is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never,
+                     hopeless_at > worker_.now() ? hopeless_at : never});
 }
 
 void MailQueue::reap() {

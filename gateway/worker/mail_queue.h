@@ -52,6 +52,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr std::uint32_t disk_dispatches_max = 32;
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
+    // A drain waits so long for a disk that can't be written: some tries.
+    static constexpr Duration stuck_patience = 3s;
 
     MailQueue(Worker& worker, const SpoolOptions& options);
     MailQueue(const MailQueue&) = delete;
@@ -73,6 +75,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
     [[nodiscard]] std::uint64_t reserved_bytes() const { return reserved_bytes_; }
     [[nodiscard]] static std::uint64_t owner_of(const SpoolIntake& intake);
+    // Of pools, by number.
+    [[nodiscard]] bool is_any_on_hold(const std::vector<std::uint16_t>& pools) const;
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
     void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }
     // The message is durable at `place`; the holds there and on `chunk_segments` are the queue's
@@ -85,8 +89,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
-    // Of QueueEntry::flags: those who pend do not all wait for the same.
+    // Of QueueEntry::flags, of a message that waits: those who pend do not all wait for the same; a
+    // pool of theirs was on hold when they were last tried. It does not expire then, and when none is
+    // any more its time starts anew.
     static constexpr std::uint8_t several_pools_flag = 16;
+    static constexpr std::uint8_t pool_hold_flag = 32;
+    static constexpr std::uint8_t lasting_flags = several_pools_flag | pool_hold_flag;
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
@@ -140,7 +148,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void relieve();
     void drain();                    // nothing is begun any more
     void cut();                      // what is under way ends
-    [[nodiscard]] bool idle() const; // nothing is under way, everything is written
+    // Nothing is under way, and everything is written, or can't be.
+    [[nodiscard]] bool idle() const;
 
     // Of JournalObserver.
     void durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
@@ -169,10 +178,12 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                  const spool::Commit::Record& record);
     void start_due();
-    void wait_for_pool(Slot slot);
+    [[nodiscard]] bool wait_for_pool(Slot slot);
     void start_from_disk(Slot slot);
     void watch_pools();
     void try_journal_waiters();
+    void watch_disk();
+    [[nodiscard]] bool is_hopeless() const;
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
     void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
                           std::vector<std::uint32_t> segments);
@@ -186,10 +197,18 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     [[nodiscard]] Tally judge_outcomes(Dispatch& dispatch);
+    void keep_replies(const Dispatch& dispatch, const Tally& tally);
     void judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool has_expired, Tally& tally);
     void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
     [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);
+    [[nodiscard]] std::string_view why_held(std::string_view sender) const;
     void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);
+    [[nodiscard]] bool is_held_by_pool(Slot slot) const {
+        return (index_.at(slot).flags & pool_hold_flag) != 0;
+    }
+    void note_pool_hold(Slot slot);
+    [[nodiscard]] bool let_go(const Dispatch& dispatch);
+    void start_time_anew(Slot slot);
     void schedule(Slot slot, const Tally& tally);
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
@@ -201,7 +220,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
     void log_unreadable(const Dispatch& dispatch);
     void log_outcome(const Dispatch& dispatch, std::uint32_t recipient, observe::LogEvent event,
-                     std::string_view reply);
+                     std::string_view reply, std::string_view reason = {});
 
     Worker& worker_;
     SpoolLog log_;
@@ -227,6 +246,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::uint32_t generation_;
     std::uint32_t disk_dispatches_ = 0;
     Instant watch_at_{};
+    Instant stuck_since_ = never; // while draining: nothing can be written
     bool is_draining_ = false;
     bool is_cut_ = false;
 };

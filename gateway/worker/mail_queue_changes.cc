@@ -19,15 +19,27 @@ void MailQueue::hold(Slot slot) {
 
 // Held by whatever, those that failed included: due now, and its time starts anew.
 void MailQueue::release(Slot slot) {
-    spool::QueueEntry& entry = index_.at(slot);
-    entry.expires_from_s = static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::seconds>(worker_.wall_time().time_since_epoch())
-            .count());
+    start_time_anew(slot);
     set_flag(slot, hold_flag, false);
+    set_flag(slot, pool_hold_flag, false); // if one still holds it, that is noted anew
     index_.unsettle_failed(slot);
-    if (entry.state != QueueState::active) {
+    if (index_.at(slot).state != QueueState::active) {
         index_.set_due(slot, worker_.now());
         index_.set_pool(slot, spool::no_pool); // whatever it waited for: it is routed anew
+    }
+}
+
+void MailQueue::start_time_anew(Slot slot) {
+    index_.at(slot).expires_from_s = static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(worker_.wall_time().time_since_epoch())
+            .count());
+}
+
+// So that it is known when the hold is over, in whichever run that is; once for each hold.
+void MailQueue::note_pool_hold(Slot slot) {
+    if (!is_held_by_pool(slot)) {
+        set_flag(slot, pool_hold_flag, true);
+        append_mark(slot, spool::MarkKind::pool_hold, spool::every_recipient, {});
     }
 }
 

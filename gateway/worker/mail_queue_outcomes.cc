@@ -22,8 +22,12 @@ namespace {
 
 RecipientState state_after(MarkKind kind) {
     return kind == MarkKind::failed    ? RecipientState::failed
-           : kind == MarkKind::removed ? RecipientState::removed
+           : kind == MarkKind::removed ? RecipientState::bounced
                                        : RecipientState::delivered;
+}
+
+bool waits_for_pool(const std::vector<Outcome>& outcomes) {
+    return std::ranges::find(outcomes, Outcome::Kind::pool_hold, &Outcome::kind) != outcomes.end();
 }
 
 } // namespace
@@ -69,6 +73,12 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     if (tally.is_last() || obey_operator(dispatch, true)) {
         return;
     }
+    if (tally.is_let_go) { // else nobody needs to know
+        append_mark(dispatch.slot(), MarkKind::pool_release, spool::every_recipient, {});
+    }
+    if (tally.held_by != spool::no_pool) {
+        note_pool_hold(dispatch.slot());
+    }
     const bool is_out_of_date = dispatch.snapshot()->settings != worker_.snapshot()->settings;
     if (tally.pending > 0 && !tally.was_tried && is_out_of_date) {
         index_.set_due(dispatch.slot(), worker_.now()); // it may go elsewhere by now
@@ -95,13 +105,27 @@ bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     return true;
 }
 
+// Whether a pool had held it and none does any more: its time starts anew.
+bool MailQueue::let_go(const Dispatch& dispatch) {
+    const std::vector<Outcome>& outcomes = dispatch.outcomes();
+    const bool was_tried = std::ranges::any_of(
+        outcomes, [](const Outcome& outcome) { return outcome.kind != Outcome::Kind::none; });
+    if (!is_held_by_pool(dispatch.slot()) || waits_for_pool(outcomes) || !was_tried) {
+        return false;
+    }
+    set_flag(dispatch.slot(), pool_hold_flag, false);
+    start_time_anew(dispatch.slot());
+    return true;
+}
+
 Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     const Slot slot = dispatch.slot();
-    // What an operator holds never expires.
-    const bool is_held = (index_.at(slot).flags & hold_flag) != 0;
-    const bool has_expired = !is_held && this->has_expired(slot);
     const std::vector<Outcome>& outcomes = dispatch.outcomes();
     Tally tally;
+    tally.is_let_go = let_go(dispatch);
+    // What an operator or a pool holds never expires.
+    const bool is_held = (index_.at(slot).flags & hold_flag) != 0 || waits_for_pool(outcomes);
+    const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
     if (extra != nullptr) {
@@ -110,11 +134,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     }
     for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
         const Outcome& outcome = outcomes[index];
-        const bool is_settled =
-            extra != nullptr &&
-            std::ranges::find(extra->settled, index, &spool::QueueExtra::Settled::recipient) !=
-                extra->settled.end();
-        if (is_settled) {
+        if (extra != nullptr && extra->is_settled(index)) {
             continue;
         }
         switch (outcome.kind) {
@@ -145,24 +165,45 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             break;
         }
         const bool was_cut = is_cut_ && outcome.kind == Outcome::Kind::none;
-        if (has_expired && outcome.kind != Outcome::Kind::pool_hold && !was_cut) {
+        if (has_expired && !was_cut) {
             judge_failure(dispatch, index, true, tally);
             continue;
         }
         ++tally.pending;
         tally.note_pool(outcome.pool);
         if (outcome.kind != Outcome::Kind::none) {
-            index_.set_last_reply(slot, outcome.reply, outcome.reply.substr(0, 3));
             log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
         }
     }
     worker_.counters().reports_dropped_total.add(drops_report ? 1 : 0);
+    keep_replies(dispatch, tally);
     if (tally.was_tried || tally.was_refused) {
         spool::QueueEntry& entry = index_.at(slot);
         const std::uint64_t attempts = entry.attempts + 1;
         entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
     }
     return tally;
+}
+
+// Of all who are not decided: each his own.
+void MailQueue::keep_replies(const Dispatch& dispatch, const Tally& tally) {
+    const spool::QueueExtra* const extra = index_.extra(dispatch.slot());
+    const std::vector<Outcome>& outcomes = dispatch.outcomes();
+    std::vector<spool::QueueIndex::LastReply> replies;
+    auto decided = tally.decided.begin();
+    for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
+        if (decided != tally.decided.end() && decided->recipient == index) {
+            ++decided;
+        } else if (extra == nullptr || !extra->is_settled(index)) {
+            replies.push_back({index, {}});
+            if (outcomes[index].kind != Outcome::Kind::none) {
+                replies.back().text = outcomes[index].reply;
+            }
+        }
+    }
+    if (!replies.empty()) {
+        index_.set_last_replies(dispatch.slot(), replies);
+    }
 }
 
 // Marks for what is decided; with `are_last` the last one ends the message.
@@ -203,7 +244,8 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
                                           : spool::attempts_in(retry, retry.expire - left);
     const Instant next =
-        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(), left);
+        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(),
+                            is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {
@@ -281,17 +323,20 @@ void MailQueue::log_unreadable(const Dispatch& dispatch) {
 }
 
 void MailQueue::log_outcome(const Dispatch& dispatch, std::uint32_t recipient, LogEvent event,
-                            std::string_view reply) {
+                            std::string_view reply, std::string_view reason) {
     if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
         const spool::StoredMessage& message = dispatch.message();
         record->id(dispatch.id_text()).client(message.client_ip, message.client_port);
         record->sender(message.reverse_path).recipient(message.recipients[recipient].mailbox);
-        record->size(message.message_bytes).detail(reply);
+        record->size(message.message_bytes);
         const Outcome& outcome = dispatch.outcomes()[recipient];
         if (!outcome.backend.empty()) {
             record->pool(outcome.pool_name).backend(outcome.backend);
         }
-        record->duration(worker_.wall_time() - message.accepted_at);
+        if (!reason.empty()) {
+            record->reason(reason);
+        }
+        record->duration(worker_.wall_time() - message.accepted_at).detail(reply);
         worker_.log().commit();
     }
 }

@@ -17,6 +17,14 @@ using observe::ReportKind;
 using smtp::ReportAction;
 using spool::MarkKind;
 
+namespace {
+
+// Of LogEvent::failed: its reason.
+constexpr std::string_view bounced = "bounced";
+constexpr std::string_view held = "held";
+
+} // namespace
+
 std::optional<std::uint32_t> MailQueue::report_pool(std::string_view sender) {
     return worker_.snapshot()->pool_for(sender, true, worker_.route_key());
 }
@@ -29,19 +37,29 @@ void MailQueue::judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool 
                             !message.reverse_path.empty();
     const bool wants_none = !smtp::wants_report(
         ReportAction::failed, message.recipients[recipient].notify, message.reverse_path);
+    const std::string_view reply = dispatch.outcomes()[recipient].reply;
     if (may_report && wants_none) {
         tally.decided.push_back({recipient, MarkKind::removed});
+        log_outcome(dispatch, recipient, LogEvent::failed, reply, bounced);
     } else if (!may_report || !report_pool(message.reverse_path)) {
         tally.decided.push_back({recipient, MarkKind::failed});
         ++tally.failed;
+        log_outcome(dispatch, recipient, LogEvent::failed,
+                    fmt::format("{}{}", reply, why_held(message.reverse_path)), held);
     } else if (is_cut_) {
         ++tally.pending; // the next run finds it out again
-        return;
     } else {
+        // Told in the log when the report is safe.
         tally.reported.push_back({recipient, ReportAction::failed, has_expired});
-        return; // told in the log when the report is safe
     }
-    log_outcome(dispatch, recipient, LogEvent::failed, dispatch.outcomes()[recipient].reply);
+}
+
+// Behind the reply, where senders are told as a rule.
+std::string_view MailQueue::why_held(std::string_view sender) const {
+    return worker_.snapshot()->settings->spool.on_failure == OnFailure::hold ? ""
+           : sender.empty()
+               ? "; held: nobody is told of mail from <>"
+               : "; held: no route takes a report to its sender, and there is no bounce_pool";
 }
 
 void MailQueue::report_made(Report& report, std::span<const Reported> told, std::uint64_t id) {
@@ -55,7 +73,7 @@ void MailQueue::report_made(Report& report, std::span<const Reported> told, std:
         decided.push_back({one.recipient, has_failed ? MarkKind::removed : MarkKind::delivered});
         if (has_failed) {
             log_outcome(dispatch, one.recipient, LogEvent::failed,
-                        dispatch.outcomes()[one.recipient].reply);
+                        dispatch.outcomes()[one.recipient].reply, bounced);
         }
     }
     log_report(dispatch, id, is_failure);

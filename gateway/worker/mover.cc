@@ -57,7 +57,7 @@ void Mover::run() {
         const auto slot = queue_.index().find(found_.back());
         found_.pop_back();
         if (slot && queue_.index().state(*slot) != QueueState::active &&
-            (queue_.index().at(*slot).flags & ~std::uint64_t{MailQueue::several_pools_flag}) == 0) {
+            (queue_.index().at(*slot).flags & ~std::uint64_t{MailQueue::lasting_flags}) == 0) {
             begin(*slot);
         }
     }
@@ -192,6 +192,7 @@ void Mover::write_message(Move& move) {
     }
     const spool::QueueEntry& entry = queue_.index().at(*slot);
     move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
+    move.message.waits_for_pool = (entry.flags & MailQueue::pool_hold_flag) != 0;
     move.message.expires_from = WallTime{std::chrono::seconds(entry.expires_from_s)};
     for (spool::StoredRecipient& recipient : move.message.recipients) {
         recipient.state = spool::RecipientState::pending;

@@ -33,7 +33,7 @@ class Worker;
 
 // Of QueueEntry::flags.
 inline constexpr std::uint8_t flag_moving = 1;
-inline constexpr std::uint8_t flag_others = 0x7E; // MailQueue's, who has one of them is not moved
+inline constexpr std::uint8_t flag_others = 0x7E; // MailQueue's
 
 class Mover {
   public:

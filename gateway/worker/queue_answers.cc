@@ -5,10 +5,13 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "base/ascii.h"
 #include "base/domain.h"
 #include "spool/message_id.h"
 
 #include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <utility>
 
 namespace ringmx::worker {
@@ -21,7 +24,8 @@ namespace {
 // Main has not more questions open at a time.
 constexpr std::uint32_t commands_max = 64;
 
-// `pattern`: an address, "@" and a domain, or "<>"; in canonical form.
+// `pattern`: an address, "@" and a domain, "<>", or "postmaster": the mailbox that has no domain, and the
+// domain of that name; in canonical form.
 bool is_address(std::string_view pattern, std::string_view mailbox, std::string& scratch) {
     if (pattern.empty()) {
         return true;
@@ -31,7 +35,12 @@ bool is_address(std::string_view pattern, std::string_view mailbox, std::string&
     }
     const std::string_view canonical =
         canonical_mailbox(mailbox, scratch) ? std::string_view(scratch) : mailbox;
-    return pattern.front() == '@' ? canonical.ends_with(pattern) : canonical == pattern;
+    if (pattern.front() == '@') {
+        return canonical.ends_with(pattern);
+    }
+    return pattern == bare_postmaster ? equal_ignoring_case(mailbox, pattern) ||
+                                            canonical.ends_with(std::string("@") + bare_postmaster)
+                                      : canonical == pattern;
 }
 
 // Of several recipients, the pool may be the one that some of them wait for.
@@ -42,7 +51,8 @@ bool knows_pool(const spool::QueueEntry& entry) {
 std::size_t bytes_of(const QueueRow& row) {
     std::size_t bytes = sizeof row + row.sender.size() + row.pool.size();
     for (const QueueRow::Recipient& recipient : row.recipients) {
-        bytes += sizeof recipient + recipient.address.size() + recipient.last_reply.size();
+        bytes += sizeof recipient + recipient.address.size() + recipient.last_reply.size() +
+                 recipient.pool.size();
     }
     return bytes;
 }
@@ -267,11 +277,12 @@ void QueueAnswers::on_record(Handle reader, const ReadRecord& record) {
     describe(row, *slot);
     if (const auto message = head_of(record, content_start)) {
         describe(row, *slot, *message);
-        if (!matches(filter, *slot, *message, row)) {
+        if (!matches(filter, *message, row)) {
             row = {};
             return;
         }
-    } else if (!filter.recipient.empty() || !filter.sender.empty() || !filter.backend.empty()) {
+    } else if (!filter.recipient.empty() || !filter.sender.empty() || !filter.backend.empty() ||
+               (!filter.pool.empty() && row.pool != filter.pool)) {
         row = {};
         return;
     }
@@ -293,53 +304,55 @@ bool QueueAnswers::may_match(const QueueFilter& filter, Slot slot) const {
     return filter.older_than == Duration{} || worker_.wall_time() - created > filter.older_than;
 }
 
-bool QueueAnswers::matches(const QueueFilter& filter, Slot slot,
-                           const spool::StoredMessage& message, const QueueRow& row) {
+bool QueueAnswers::matches(const QueueFilter& filter, const spool::StoredMessage& message,
+                           const QueueRow& row) {
     return is_address(filter.sender, message.reverse_path, address_) &&
            std::ranges::any_of(message.recipients,
                                [&](const spool::StoredRecipient& recipient) {
                                    return is_address(filter.recipient, recipient.mailbox, address_);
                                }) &&
-           goes_to(filter, slot, message, row);
+           goes_to(filter, message, row);
 }
 
-bool QueueAnswers::goes_to(const QueueFilter& filter, Slot slot,
-                           const spool::StoredMessage& message, const QueueRow& row) {
-    const bool any_pool = filter.pool.empty() || knows_pool(queue_.index().at(slot));
-    if (any_pool && filter.backend.empty()) {
+// Some recipient for whom something is left to do.
+bool QueueAnswers::goes_to(const QueueFilter& filter, const spool::StoredMessage& message,
+                           const QueueRow& row) {
+    if (filter.pool.empty() && filter.backend.empty()) {
         return true;
     }
-    const Snapshot& snapshot = *worker_.snapshot();
     for (std::size_t index = 0; index < row.recipients.size(); ++index) {
-        const auto target =
-            snapshot.routes->find_mailbox(message.recipients[index].mailbox, address_);
-        if (!target) {
+        const QueueRow::Recipient& recipient = row.recipients[index];
+        const bool is_over = recipient.state == RecipientState::delivered ||
+                             recipient.state == RecipientState::bounced;
+        if (is_over || (!filter.pool.empty() && recipient.pool != filter.pool)) {
             continue;
         }
-        const upstream::Pool& pool = snapshot.pools[target->pool_index]->upstream;
-        if (!any_pool && pool.settings.name != filter.pool) {
-            continue;
-        }
-        if (filter.backend.empty()) {
-            return true;
-        }
-        if (row.recipients[index].state != RecipientState::pending) {
-            continue;
-        }
-        const std::uint64_t key =
-            choice_key(pool.settings.hash, address_, message.reverse_path, message.client_ip);
-        const std::uint32_t first = pool.table.first(upstream::SlotTable::slot_of(key));
-        const auto& backends = pool.settings.backends;
-        const bool is_choice =
-            pool.settings.hash == HashKey::none // in turn: it may be any
-                ? std::ranges::find(backends, filter.backend, &BackendSettings::address) !=
-                      backends.end()
-                : first != upstream::no_backend && backends[first].address == filter.backend;
-        if (is_choice) {
+        if (filter.backend.empty() || (recipient.state == RecipientState::pending &&
+                                       has_choice(filter.backend, message, index))) {
             return true;
         }
     }
     return false;
+}
+
+// Whether the hash's first choice for this recipient is that backend.
+bool QueueAnswers::has_choice(std::string_view backend, const spool::StoredMessage& message,
+                              std::size_t recipient) {
+    const Snapshot& snapshot = *worker_.snapshot();
+    const auto pool_index = snapshot.pool_for(message.recipients[recipient].mailbox,
+                                              message.reverse_path.empty(), address_);
+    if (!pool_index) {
+        return false;
+    }
+    const upstream::Pool& pool = snapshot.pools[*pool_index]->upstream;
+    const std::vector<BackendSettings>& backends = pool.settings.backends;
+    if (pool.settings.hash == HashKey::none) { // in turn: it may be any
+        return std::ranges::find(backends, backend, &BackendSettings::address) != backends.end();
+    }
+    const std::uint64_t key =
+        choice_key(pool.settings.hash, address_, message.reverse_path, message.client_ip);
+    const std::uint32_t first = pool.table.first(upstream::SlotTable::slot_of(key));
+    return first != upstream::no_backend && backends[first].address == backend;
 }
 
 void QueueAnswers::describe(QueueRow& row, Slot slot) const {
@@ -361,11 +374,11 @@ void QueueAnswers::describe(QueueRow& row, Slot slot, const spool::StoredMessage
     row.size_bytes = message.message_bytes;
     row.created = message.accepted_at;
     row.recipients.reserve(message.recipients.size());
-    const std::string_view last_reply = index.reply(index.at(slot).last_reply);
     for (const spool::StoredRecipient& stored : message.recipients) {
+        const auto number = static_cast<std::uint32_t>(row.recipients.size());
         QueueRow::Recipient& recipient = row.recipients.emplace_back();
         recipient.address = stored.mailbox;
-        recipient.last_reply = last_reply;
+        recipient.last_reply = index.last_reply(slot, number);
     }
     if (const spool::QueueExtra* const extra = index.extra(slot)) {
         for (const spool::QueueExtra::Settled& settled : extra->settled) {
@@ -373,6 +386,30 @@ void QueueAnswers::describe(QueueRow& row, Slot slot, const spool::StoredMessage
             row.recipients[settled.recipient].last_reply = index.reply(settled.reply);
         }
     }
+    describe_pools(row, message);
+}
+
+// Of the message: those of who pends; of one where nobody does, those of who failed.
+void QueueAnswers::describe_pools(QueueRow& row, const spool::StoredMessage& message) {
+    const Snapshot& snapshot = *worker_.snapshot();
+    std::vector<std::string_view> pools;
+    RecipientState shown = RecipientState::failed;
+    for (std::size_t index = 0; index < row.recipients.size(); ++index) {
+        QueueRow::Recipient& recipient = row.recipients[index];
+        if (const auto pool = snapshot.pool_for(message.recipients[index].mailbox,
+                                                message.reverse_path.empty(), address_)) {
+            recipient.pool = snapshot.pools[*pool]->settings().name;
+        }
+        if (recipient.state == RecipientState::pending && shown != recipient.state) {
+            shown = recipient.state;
+            pools.clear();
+        }
+        if (recipient.state == shown && !recipient.pool.empty() &&
+            std::ranges::find(pools, recipient.pool) == pools.end()) {
+            pools.push_back(recipient.pool);
+        }
+    }
+    row.pool = fmt::format("{}", fmt::join(pools, ","));
 }
 
 void QueueAnswers::finish(Search& search) {

@@ -24,6 +24,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace ringmx::worker {
@@ -80,12 +82,15 @@ class QueueAnswers {
     void make_due(Search& search, Slot slot);
     [[nodiscard]] bool begin_read(Search& search, Slot slot);
     [[nodiscard]] bool may_match(const QueueFilter& filter, Slot slot) const;
-    [[nodiscard]] bool matches(const QueueFilter& filter, Slot slot,
-                               const spool::StoredMessage& message, const QueueRow& row);
-    [[nodiscard]] bool goes_to(const QueueFilter& filter, Slot slot,
-                               const spool::StoredMessage& message, const QueueRow& row);
+    [[nodiscard]] bool matches(const QueueFilter& filter, const spool::StoredMessage& message,
+                               const QueueRow& row);
+    [[nodiscard]] bool goes_to(const QueueFilter& filter, const spool::StoredMessage& message,
+                               const QueueRow& row);
+    [[nodiscard]] bool has_choice(std::string_view backend, const spool::StoredMessage& message,
+                                  std::size_t recipient);
     void describe(QueueRow& row, Slot slot) const;
     void describe(QueueRow& row, Slot slot, const spool::StoredMessage& message);
+    void describe_pools(QueueRow& row, const spool::StoredMessage& message);
     void finish(Search& search);
     void answer(const QueueQuestion& question, QueueAnswer::Result result, int error = 0);
     void log_change(const QueueQuestion& question);

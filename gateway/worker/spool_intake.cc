@@ -299,6 +299,7 @@ void SpoolIntake::store_message() {
 }
 
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
+    message_.waits_for_pool = queue_.is_any_on_hold(pools_);
     std::string& head = queue_.scratch();
     head.clear();
     spool::append_message_body(head, message_);

@@ -116,10 +116,10 @@ class SpoolLog {
     [[nodiscard]] Instant deadline() const;
     // Nothing is gathered, and nothing in flight on the ring.
     [[nodiscard]] bool idle() const { return operations_ == 0 && journal_.idle(); }
-    // Nothing is in flight, and what is to be written can't be.
-    [[nodiscard]] bool is_stuck() const {
-        return operations_ == 0 && (write_error_ != 0 || has_no_segment_);
-    }
+    // The last write failed, or there is nowhere to write to.
+    [[nodiscard]] bool is_failing() const { return write_error_ != 0 || has_no_segment_; }
+    // And nothing is in flight: what is to be written can't be.
+    [[nodiscard]] bool is_stuck() const { return operations_ == 0 && is_failing(); }
 
     static constexpr std::uint32_t spares_ahead = 2;
     static constexpr Duration request_pause = 1s; // after one that failed

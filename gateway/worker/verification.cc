@@ -55,8 +55,13 @@ void Verification::configuration_changed() {
         show_count();
         return;
     }
-    const std::uint64_t entries = std::clamp<std::uint64_t>(
-        settings.verification.entries / worker_.workers_count(), 1, UINT32_MAX / 2);
+    // What is left over goes to the first ones: all together keep as many as they may, and no more.
+    const std::uint64_t workers = worker_.workers_count();
+    const std::uint64_t left_over = settings.verification.entries % workers;
+    const std::uint64_t entries =
+        std::min<std::uint64_t>(settings.verification.entries / workers +
+                                    (worker_.index() < left_over ? 1 : 0),
+                                UINT32_MAX / 2);
     if (cache_ == nullptr || cache_->entries_max() != entries) {
         cache_ = std::make_unique<VerificationCache>(static_cast<std::uint32_t>(entries),
                                                      worker_.random());

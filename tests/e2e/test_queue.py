@@ -101,6 +101,15 @@ class WithoutASpool(Queue):
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertIn("state: expected active, deferred, parked, held, pool_hold or failed", result.stderr)
 
+    def test_a_filter_by_a_pool_or_backend_that_is_not_there_is_exit_1_and_names_those_that_are(self):
+        gateway = self.spooling(pools={"one": pool("127.0.0.1:7001"), "two": pool("127.0.0.1:7002")}, routes=[{"recipients": ["example.com"], "pool": "one"}])
+        for arguments, fault in ((("--pool", "three"), "pool: there is no pool 'three', expected one, two"),
+                                 (("--backend", "127.0.0.1:7003"), "backend: there is no backend '127.0.0.1:7003', expected 127.0.0.1:7001, 127.0.0.1:7002")):
+            result = self.queue(gateway, "list", *arguments)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (1, "", f"ringmx: queue list: {fault}\n"))
+        self.assertEqual(gateway.get("/api/queue?pool=three")[0], 400)
+        self.assertEqual(self.ids(gateway, "--pool", "two", "--backend", "127.0.0.1:7002"), [])
+
 
 class Looking(Queue):
     def test_a_waiting_message_is_listed_and_shown(self):
@@ -211,6 +220,25 @@ class Recovering(Queue):
         self.assertEqual(said(), ([earlier, later], True, True, 0, False, 0, True, False))
         self.assertEqual(gateway.metric("ringmx_spool_unread_bytes"), 0)
 
+    def test_what_earlier_runs_left_is_counted_as_soon_as_it_is_said_to_be_there(self):
+        gateway = self.spooling(workers=2)
+        for _ in range(5):
+            self.send(gateway)
+        for _ in range(5):
+            self.kill(gateway)
+            gateway = self.gateway(gateway.settings, wait_ready=False)
+            seen = []
+
+            def scraped():
+                try:
+                    metrics = gateway.metrics()
+                except OSError:
+                    return False
+                seen.append([metrics[name, ()] for name in ("ringmx_spool_recovering", "ringmx_queue_messages")])
+                return seen[-1][0] == 0
+            wait_until(scraped, what="the end of the recovery")
+            self.assertEqual(seen[-1], [0, 5], seen)
+
 
 class Changing(Queue):
     def test_a_change_needs_post_and_the_header(self):
@@ -293,6 +321,7 @@ class Changing(Queue):
         wait_until(lambda: all(self.entry(gateway, each)["attempts"] == 1 for each in sent), what="one attempt each")
         refusals.clear()
         self.assertEqual(self.do(gateway, "retry", "--all"), "10 messages due now\n")
+        gateway.wait_log("an operator requeues all that waits: 10 messages")
         backend.wait_messages(10)
 
 

@@ -82,6 +82,49 @@ TEST_F(QueueAnswers, EachRecipientHasItsOwnState) {
     rig.finish();
 }
 
+// Its own backend's word, whoever was tried after it; and nobody's who has not been tried.
+TEST_F(QueueAnswers, RecipientsOfSeveralPoolsHaveTheLastReplyOfTheirOwn) {
+    rig.reload([](Settings& settings) { settings.pools[0].hash = HashKey::recipient_domain; });
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    refuse(first, "452 4.2.2 over quota\r\n");
+    refuse(second, "452 4.2.2 over quota\r\n");
+    ScriptedBackend& third = rig.backend(Rig::third_address);
+    third.answer = [](const std::string& command) -> std::optional<std::string> {
+        return !command.starts_with("RCPT")  ? std::nullopt
+               : command.contains("failed@") ? std::optional("550 5.1.1 no such user\r\n")
+                                             : std::optional("450 4.2.0 greylisted\r\n");
+    };
+    const std::uint64_t id = send("<a@far.example>", "<u@one.example> <u@two.example> "
+                                                     "<v@one.example> <failed@two.example>");
+    rig.run_for(5s);
+    const auto replies = [&] {
+        std::vector<std::string> found;
+        for (const QueueRow::Recipient& recipient : show(id).recipients) {
+            found.push_back(recipient.last_reply);
+        }
+        return found;
+    };
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
+                                        "452 4.2.2 over quota", "550 5.1.1 no such user"}));
+    refuse(first, "450 4.2.1 busy\r\n");
+    refuse(second, "450 4.2.1 busy\r\n");
+    third.hold(); // and says nothing more
+    EXPECT_EQ(change(Kind::retry, id), Result::done);
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
+                                        "452 4.2.2 over quota", "550 5.1.1 no such user"}));
+    rig.run_for(10min);
+    EXPECT_EQ(replies(),
+              (std::vector<std::string>{
+                  "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
+                  "450 4.2.1 busy",
+                  "451 4.4.1 No backend takes this message now, try again later"}));
+    third.go_on();
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
     rig.reload([](Settings& settings) { settings.spool.on_failure = OnFailure::bounce; });
     (void)rig.backend(Rig::first_address);
@@ -98,9 +141,25 @@ TEST_F(QueueAnswers, OneThatWasReportedToTheSenderKeepsItsLastReply) {
     rig.run_for(5s);
     const QueueRow row = show(id);
     ASSERT_EQ(row.recipients.size(), 2U);
-    EXPECT_EQ(row.recipients[0].state, RecipientState::removed);
+    EXPECT_EQ(row.recipients[0].state, RecipientState::bounced);
     EXPECT_EQ(row.recipients[0].last_reply, "550 5.1.1 no such user");
     EXPECT_EQ(row.recipients[1].last_reply, "450 4.2.1 busy");
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, WhatEarlierRunsLeftIsCountedWhenAWorkerSaysThatItHasIt) {
+    for (int count = 0; count < 30; ++count) {
+        (void)send_waiting();
+    }
+    rig.restart(3, true);
+    const auto have_it = [&] {
+        return std::ranges::count_if(rig.workers, [](const auto& one) {
+            return one->counters.queue_has_earlier.is_set();
+        });
+    };
+    EXPECT_EQ(have_it(), 0) << "it is on its way to them";
+    EXPECT_TRUE(rig.run_until([&] { return have_it() == 3; }, 1min));
+    EXPECT_EQ(rig.queued(), 30);
     rig.finish();
 }
 
@@ -127,6 +186,60 @@ TEST_F(QueueAnswers, FiltersBySenderRecipientPoolBackendStateAndAge) {
     EXPECT_EQ(change(Kind::hold, third), Result::done);
     EXPECT_EQ(list({.state = QueueState::on_hold}), Ids{third});
     EXPECT_EQ(list({.state = QueueState::parked}).size(), 2U);
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AMessageToSeveralPoolsIsOfThoseThatItIsStillToGoTo) {
+    rig.reload([](Settings& settings) { settings.pools[1].hold = true; });
+    const std::uint64_t id =
+        send("<a@far.example>", "<u@one.example> <v@two.example> <w@one.example>");
+    rig.run_for(1min);
+    QueueRow row = show(id);
+    EXPECT_EQ(row.pool, "one,two");
+    EXPECT_EQ(row.recipients.at(0).pool, "one");
+    EXPECT_EQ(row.recipients.at(1).pool, "two");
+    EXPECT_EQ(list({.pool = "one"}), Ids{id});
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    (void)rig.backend(Rig::first_address);
+    (void)rig.backend(Rig::second_address);
+    EXPECT_TRUE(rig.run_until(
+        [&] { return show(id).recipients.at(0).state == RecipientState::delivered; }, 1h));
+    row = show(id);
+    EXPECT_EQ(row.pool, "two");
+    EXPECT_EQ(row.recipients.at(0).pool, "one");
+    EXPECT_EQ(list({.pool = "one"}), Ids{});
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    (void)refusing("550 5.1.1 no such user\r\n");
+    rig.reload([](Settings& settings) { settings.pools[1].hold = false; });
+    rig.run_for(1min);
+    EXPECT_EQ(show(id).pool, "two") << "where it failed";
+    EXPECT_EQ(list({.pool = "two"}), Ids{id});
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, AReportIsOfThePoolThatReportsWithoutARouteGoTo) {
+    rig.reload([](Settings& settings) {
+        settings.spool.on_failure = OnFailure::bounce;
+        settings.spool.bounce_pool = "one";
+    });
+    (void)refusing("550 5.1.1 no such user\r\n");
+    (void)send_waiting();
+    rig.run_for(1min);
+    const Ids reports = list({.sender = "<>"});
+    ASSERT_EQ(reports.size(), 1U);
+    EXPECT_EQ(list({.pool = "one"}), reports);
+    rig.restart(1, true);
+    EXPECT_EQ(list({.pool = "one"}), reports);
+    EXPECT_EQ(show(reports[0]).pool, "one");
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, PostmasterIsTheMailboxWithoutADomainTooAndADomainAsAnyOther) {
+    rig.reload([](Settings& settings) { settings.postmaster = "admin@two.example"; });
+    const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
+    (void)send("<a@far.example>", "<postmaster@two.example>");
+    EXPECT_EQ(list({.recipient = "postmaster"}), Ids{bare});
+    EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{});
     rig.finish();
 }
 

@@ -3,6 +3,7 @@
 #include "sim/spool_scenes.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <gtest/gtest.h>
 
@@ -150,6 +151,53 @@ TEST(SpoolWaiting, AnAttemptThatADrainCutsFailsNobody) {
     rig.restart(1, false);
     EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 1; }, 1min));
     EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    EXPECT_EQ(taken(backend).size(), 1U);
+    rig.finish();
+}
+
+// Its marks can't be written: the next run delivers what was delivered again, which a drain that waits
+// for as long as it may would not change. What is under way it does wait for.
+TEST(SpoolWaiting, ADrainDoesNotWaitForADiskThatStaysReadOnly) {
+    for (const bool is_under_way : {false, true}) {
+        Rig rig(spooling());
+        ScriptedBackend& backend = rig.backend(Rig::third_address);
+        backend.hold();
+        send(rig, {"<user@two.example>"});
+        rig.run_for(1s);
+        rig.disk.write_error = EROFS;
+        if (!is_under_way) {
+            backend.go_on();
+        }
+        rig.post(worker::Inbox::Kind::drain);
+        if (is_under_way) {
+            rig.run_for(20s);
+            EXPECT_FALSE(rig.finished());
+            backend.go_on();
+        }
+        EXPECT_TRUE(rig.run_until([&] { return rig.finished(); }, 5s));
+        EXPECT_EQ(taken(backend).size(), 1U);
+        rig.disk.write_error = 0;
+        rig.restart(1, false);
+        EXPECT_TRUE(rig.run_until([&] { return taken(backend).size() == 2; }, 1min));
+        rig.finish();
+    }
+}
+
+TEST(SpoolWaiting, ADrainWaitsForADiskThatFailsForAMoment) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.hold();
+    send(rig, {"<user@two.example>"});
+    rig.run_for(1s);
+    rig.disk.write_error = EIO;
+    backend.go_on();
+    rig.post(worker::Inbox::Kind::drain);
+    rig.run_for(2s);
+    EXPECT_FALSE(rig.finished());
+    rig.disk.write_error = 0;
+    EXPECT_TRUE(rig.run_until([&] { return rig.finished(); }, 10s));
+    rig.restart(1, false);
+    rig.run_for(1h);
     EXPECT_EQ(taken(backend).size(), 1U);
     rig.finish();
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <memory>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <utility>
 
@@ -96,12 +97,12 @@ Rig::Rig(const RigOptions& options)
       segments(network, disk, options.segments), workers(make_workers(network, options.workers)),
       port(workers[0]->port), worker(workers[0]->worker), counters(workers[0]->counters),
       options_(options), settings_(ordinary_settings()), addresses_(options.addresses),
-      null_descriptor_(::open("/dev/null", O_WRONLY | O_CLOEXEC)) {
+      log_descriptor_(::memfd_create("log", MFD_CLOEXEC)) {
     if (options.spool) {
         settings_.listeners[0].acknowledge = Acknowledge::spool;
     }
     options.settings(settings_);
-    log_writer_ = std::make_unique<observe::LogWriter>(settings_.log, null_descriptor_, 1);
+    log_writer_ = std::make_unique<observe::LogWriter>(settings_.log, log_descriptor_, 1);
     start_all(options.workers);
 }
 
@@ -131,7 +132,7 @@ void Rig::start(std::uint32_t index) {
     made.snapshot = index == 0 ? snapshot() : worker->snapshot();
     made.port = &one.port;
     made.counters = &one.counters;
-    made.log = &log_writer_->add_log(16);
+    made.log = &log_writer_->add_log(settings_.log.level == LogLevel::error ? 16 : 4096);
     made.shares = shares_.get();
     made.wakers = wakers_;
     made.seed = options_.network.seed + index;
@@ -155,7 +156,8 @@ spool::Nonce Rig::make_nonce() {
     return nonce;
 }
 
-void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
+void Rig::restart(std::uint32_t workers_count, bool machine_stops,
+                  const std::function<void(Settings&)>& change) {
     if (!machine_stops) {
         // What the kernel has it will write, whoever is gone.
         (void)run_until([this] { return disk.under_way() == 0; }, 1min);
@@ -174,6 +176,7 @@ void Rig::restart(std::uint32_t workers_count, bool machine_stops) {
     while (workers.size() < workers_count) {
         workers.push_back(std::make_unique<RigWorker>(network));
     }
+    change(settings_);
     start_all(workers_count);
     AdoptedQueue& found = segments.recover();
     std::vector<worker::Inbox> parts(workers_count);
@@ -203,7 +206,7 @@ Rig::~Rig() {
     for (const std::unique_ptr<RigWorker>& one : workers) {
         one->worker.reset();
     }
-    ::close(null_descriptor_);
+    ::close(log_descriptor_);
 }
 
 std::shared_ptr<const worker::Snapshot> Rig::snapshot() {
@@ -282,6 +285,14 @@ Client& Rig::with_recipient(std::string_view recipient) {
     EXPECT_EQ(ask(client, "MAIL FROM:<sender@far.example>\r\n").substr(0, 9), "250 2.1.0");
     EXPECT_EQ(ask(client, "RCPT TO:" + std::string(recipient) + "\r\n").substr(0, 9), "250 2.1.5");
     return client;
+}
+
+std::string Rig::log_text() {
+    log_writer_->flush();
+    std::string text(static_cast<std::size_t>(::lseek(log_descriptor_, 0, SEEK_END)), '\0');
+    EXPECT_EQ(::pread(log_descriptor_, text.data(), text.size(), 0),
+              static_cast<ssize_t>(text.size()));
+    return text;
 }
 
 void Rig::reload(const std::function<void(Settings&)>& change) {

@@ -93,8 +93,10 @@ class Rig {
     void reload(const std::function<void(Settings&)>& change);
     void post(worker::Inbox::Kind kind);
     // With a spool: the process is killed, or the machine stops (writes under way are torn), and
-    // a new one starts, with what the disk has. The backends stay. Clients are gone.
-    void restart(std::uint32_t workers_count, bool machine_stops);
+    // a new one starts, with what the disk has and `change`d settings. The backends stay. Clients
+    // are gone.
+    void restart(std::uint32_t workers_count, bool machine_stops,
+                 const std::function<void(Settings&)>& change = [](Settings&) {});
     // Messages in the queues of all workers.
     [[nodiscard]] std::int64_t queued() const;
     // Drains (and cuts after `patience`), then checks that nothing is left.
@@ -104,6 +106,8 @@ class Rig {
     ScriptedBackend& backend(const std::string& address, BackendProfile profile = {});
 
     [[nodiscard]] const Settings& settings() const { return settings_; }
+    // Every line that was logged so far, of settings' log.level at the start.
+    [[nodiscard]] std::string log_text();
 
     SimNetwork network;
     SimDisk disk;
@@ -125,7 +129,7 @@ class Rig {
     RigOptions options_;
     Settings settings_;
     std::map<std::string, std::vector<SocketAddress>> addresses_;
-    int null_descriptor_;
+    int log_descriptor_; // a file in memory
     std::unique_ptr<observe::LogWriter> log_writer_;
     std::unique_ptr<SharedCounters> shares_;
     std::uint64_t nonces_ = 0;

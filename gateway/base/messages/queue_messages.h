@@ -33,13 +33,18 @@ enum class RecipientState : std::uint8_t {
     pending = 0,
     delivered = 1,
     failed = 2,  // for good: held until an operator acts
-    removed = 3, // by an operator, by age, or by a report to the sender
+    bounced = 3, // for good: its sender was told, or wanted no word; or the message is removed
 };
 
+// The one mailbox that needs no domain (RFC 5321, 4.5.1).
+inline constexpr const char* bare_postmaster = "postmaster";
+
 struct QueueFilter {
-    std::string recipient = {}; // an address or a domain; empty: any. One of a message's is enough
+    // An address, "@" and a domain, or bare_postmaster: that, or a domain of that name. Empty: any; one of
+    // a message's is enough.
+    std::string recipient = {};
     std::string sender = {};    // likewise; "<>": the null sender
-    std::string pool = {};      // by the routes of now
+    std::string pool = {};      // of a recipient who pends, or failed
     std::string backend = {};   // the hash's first choice for a recipient that pends
     std::optional<QueueState> state = {};
     Duration older_than{};
@@ -63,13 +68,14 @@ struct QueueRow {
         std::string address;
         RecipientState state = RecipientState::pending;
         std::string last_reply; // empty: none is known
+        std::string pool = {};  // by the routes of now; empty: none takes it
     };
     std::uint64_t id = 0;
     std::uint64_t age = 0;
     QueueState state = QueueState::active;
     std::string sender;
     std::vector<Recipient> recipients; // empty: the message can't be read now
-    std::string pool;                  // that it goes to or waits for; empty: not known
+    std::string pool;                  // that it goes to or waits for, "one,two"; empty: not known
     std::uint64_t size_bytes = 0;      // without the trace field
     std::uint32_t attempts = 0;        // that failed
     WallTime created{};

@@ -27,7 +27,14 @@ class QueueDeskTest : public ::testing::Test {
                                             [this](Ticket ticket, HttpResponse response) {
                                                 replies.emplace_back(ticket, std::move(response));
                                             },
-                                        .is_recovering = [this] { return is_recovering; }});
+                                        .is_recovering = [this] { return is_recovering; },
+                                        .pools = [this]() -> const std::vector<PoolSettings>& {
+                                            return pools;
+                                        },
+                                        .note =
+                                            [this](std::string_view line) {
+                                                notes.emplace_back(line);
+                                            }});
     }
     static QueueRequest request(Kind kind, std::uint32_t limit = 50, std::string cursor = {}) {
         QueueRequest made;
@@ -87,7 +94,29 @@ class QueueDeskTest : public ::testing::Test {
     }
 
     std::optional<QueueDesk> desk;
+    static PoolSettings pool(std::string name, const std::vector<std::string>& backends) {
+        PoolSettings made;
+        made.name = std::move(name);
+        for (const std::string& backend : backends) {
+            made.backends.emplace_back().address = backend;
+        }
+        return made;
+    }
+    // The fault of a list with this filter; empty: it is asked for.
+    std::string fault_of(const QueueFilter& filter) {
+        QueueRequest made = request(Kind::list);
+        made.question.filter = filter;
+        const std::optional<HttpResponse> response = desk->ask(made, {});
+        if (response && response->status != 200) {
+            EXPECT_EQ(response->status, 400);
+            return response->body;
+        }
+        return {};
+    }
+
     bool is_recovering = false;
+    std::vector<std::string> notes;
+    std::vector<PoolSettings> pools;
     std::map<std::uint32_t, std::vector<QueueQuestion>> asked;
     std::vector<std::pair<Ticket, HttpResponse>> replies;
 };
@@ -99,6 +128,29 @@ TEST_F(QueueDeskTest, WithoutASpoolTheQueueIsEmpty) {
     EXPECT_EQ(desk->ask(request(Kind::retry_all), {})->body, "{\"retried\":0}\n");
     EXPECT_EQ(desk->ask(request(Kind::show), {})->status, 404);
     EXPECT_EQ(desk->ask(request(Kind::remove), {})->status, 404);
+}
+
+TEST_F(QueueDeskTest, AFilterByAPoolOrABackendThatIsNotThereIsAFaultThatNamesThoseThatAre) {
+    pools = {pool("one", {"a:25", "b:25"}), pool("two", {"c:25"})};
+    for (const std::uint32_t workers : {0U, 1U}) {
+        open(workers);
+        EXPECT_EQ(fault_of({.pool = "three\x1b"}),
+                  "pool: there is no pool 'three\\e', expected one, two\n");
+        EXPECT_EQ(fault_of({.backend = "a"}),
+                  "backend: there is no backend 'a', expected a:25, b:25, c:25\n");
+        EXPECT_EQ(fault_of({.pool = "two", .backend = "a:25"}),
+                  "backend: there is no backend 'a:25', expected c:25\n");
+        EXPECT_EQ(fault_of({.pool = "one", .backend = "b:25"}), "");
+        EXPECT_EQ(fault_of({.pool = "two"}), "");
+        EXPECT_EQ(fault_of({.backend = "c:25"}), "");
+    }
+    pools.clear();
+    for (int number = 0; number < 12; ++number) {
+        pools.push_back(pool("p" + std::to_string(number), {}));
+    }
+    open(1);
+    EXPECT_EQ(fault_of({.pool = "x"}), "pool: there is no pool 'x', expected p0, p1, p2, p3, p4, "
+                                       "p5, p6, p7, p8, p9, or one of 2 more\n");
 }
 
 TEST_F(QueueDeskTest, EveryWorkerIsAskedAndTheLastAnswerMakesTheResponse) {
@@ -167,6 +219,8 @@ TEST_F(QueueDeskTest, RetriedMessagesAreAddedUp) {
         desk->take(std::move(given));
     }
     EXPECT_EQ(replies.at(0).second.body, "{\"retried\":41}\n");
+    EXPECT_EQ(notes, std::vector<std::string>{
+                         "an operator requeues all that waits: 41 messages"});
 }
 
 TEST_F(QueueDeskTest, MoreQuestionsThanThereIsRoomForAreRefusedUntilWorkersHaveAnswered) {
@@ -215,8 +269,9 @@ TEST_F(QueueDeskTest, AMessageAsJson) {
     QueueAnswer given = answer(0);
     QueueRow& one = given.rows.emplace_back(row(9, 1, 1'704'164'645));
     one.sender = "a\"b@far.example";
-    one.recipients = {{"u@x.example", RecipientState::failed, "550 5.1.1 no\x1b[2K"},
-                      {"v@x.example", RecipientState::pending, ""}};
+    one.recipients = {{"u@x.example", RecipientState::failed, "550 5.1.1 no\x1b[2K", "store"},
+                      {"v@x.example", RecipientState::pending, ""},
+                      {"w@x.example", RecipientState::bounced, "550 5.1.1 no"}};
     one.state = QueueState::due;
     one.attempts = 3;
     one.size_bytes = 4096;
@@ -229,8 +284,10 @@ TEST_F(QueueDeskTest, AMessageAsJson) {
         "{\"id\":\"" + spool::id_text(9) +
             "\",\"sender\":\"a\\\"b@far.example\",\"recipients\":["
             "{\"address\":\"u@x.example\",\"state\":\"failed\",\"last_reply\":\"550 5.1.1 "
-            "no\\u001b[2K\"},"
-            "{\"address\":\"v@x.example\",\"state\":\"pending\",\"last_reply\":\"\"}],"
+            "no\\u001b[2K\",\"pool\":\"store\"},"
+            "{\"address\":\"v@x.example\",\"state\":\"pending\",\"last_reply\":\"\",\"pool\":\"\"},"
+            "{\"address\":\"w@x.example\",\"state\":\"bounced\",\"last_reply\":\"550 5.1.1 "
+            "no\",\"pool\":\"\"}],"
             "\"size\":4096,\"attempts\":3,\"next_attempt\":\"2024-01-02T03:05:35Z\","
             "\"created\":\"2024-01-02T03:04:05Z\",\"state\":\"deferred\",\"pool\":\"store\"}\n");
 }

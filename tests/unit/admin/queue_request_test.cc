@@ -67,6 +67,9 @@ TEST(QueueRequest, FiltersAreDecodedAndMadeComparable) {
     EXPECT_EQ(filter_of("recipient=%3Ca%40b.example%3e").recipient, "a@b.example");
     EXPECT_EQ(filter_of("recipient=Example.com").recipient, "@example.com");
     EXPECT_EQ(filter_of("recipient=@b%C3%BCcher.example").recipient, "@xn--bcher-kva.example");
+    EXPECT_EQ(filter_of("recipient=%3CPostMaster%3E").recipient, "postmaster");
+    EXPECT_EQ(filter_of("recipient=@postmaster").recipient, "@postmaster");
+    EXPECT_EQ(filter_of("sender=postmaster").sender, "@postmaster");
     EXPECT_EQ(filter_of("sender=%3C%3E").sender, "<>");
     EXPECT_EQ(
         filter_of("sender=a@b.example&pool=x&backend=unix:/run/lmtp&state=held&older_than=2h"),

@@ -7,7 +7,7 @@ namespace {
 
 constexpr const char* entry =
     R"({"id":"BBBCFBBBBBBBG","sender":"a@far.example","recipients":[)"
-    R"({"address":"u@x.example","state":"pending","last_reply":"450 4.2.0 later"},)"
+    R"({"address":"u@x.example","state":"pending","last_reply":"450 4.2.0 later","pool":"store"},)"
     R"({"address":"long.name@x.example","state":"delivered","last_reply":""}],)"
     R"("size":12800,"attempts":3,"next_attempt":"2024-01-02T03:05:35Z",)"
     R"("created":"2024-01-02T03:04:05Z","state":"deferred","pool":"store","new":1})";
@@ -24,11 +24,12 @@ TEST(QueueTable, AListHasALineForEachMessage) {
     EXPECT_EQ(page->entries[0], entry);
     EXPECT_EQ(queue_heading() + page->lines,
               "id             state            size  created               attempts  next attempt  "
-              "        sender  recipients\n"
+              "        pool        sender  recipients\n"
               "BBBCFBBBBBBBG  deferred     12.5 KiB  2024-01-02T03:04:05Z         3  "
-              "2024-01-02T03:05:35Z  a@far.example  u@x.example (450 4.2.0 later), 1 more\n"
+              "2024-01-02T03:05:35Z  store       a@far.example  u@x.example (450 4.2.0 later), 1 "
+              "more\n"
               "BBBCFBBBBBBBH  held             17 B  2024-01-02T03:04:05Z         0  -             "
-              "        <>  (can't be read)\n");
+              "        -           <>  (can't be read)\n");
 }
 
 TEST(QueueTable, TheLastPageHasNoCursor) {
@@ -56,9 +57,9 @@ TEST(QueueTable, OneMessageWithEachRecipient) {
               "next attempt  2024-01-02T03:05:35Z\n"
               "pool          store\n"
               "\n"
-              "recipient            state      last reply\n"
-              "u@x.example          pending    450 4.2.0 later\n"
-              "long.name@x.example  delivered  -\n");
+              "recipient            state      pool   last reply\n"
+              "u@x.example          pending    store  450 4.2.0 later\n"
+              "long.name@x.example  delivered  -      -\n");
 }
 
 TEST(QueueTable, WhatAMessageSaysDoesNothingToATerminal) {

@@ -336,6 +336,9 @@ TEST(LogLine, WhatWasNotDeliveredNamesTheBackendThatSaidSo) {
     EXPECT_THAT(text(record), ::testing::HasSubstr(", relay=h[h]:25, delay=0.020, "));
     EXPECT_THAT(json(record), ::testing::HasSubstr("\"backend\":\"h:25\""));
     EXPECT_THAT(json(record), ::testing::HasSubstr("\"pool\":\"main\""));
+    record.reason("held");
+    EXPECT_THAT(text(record), ::testing::HasSubstr(", status=held (550 5.1.1 no such user)"));
+    EXPECT_THAT(json(record), ::testing::HasSubstr("\"reason\":\"held\""));
 }
 
 TEST(LogLine, ADeliveryToSeveralNamesThemAsFarAsThereIsRoom) {
@@ -422,6 +425,9 @@ TEST(LogLine, Backends) {
     EXPECT_EQ(json(record), head("warning", "possible_duplicate") + ",\"id\":\"4X1\"" +
                                 client_json + where +
                                 ",\"detail\":\"dropped after the final dot\"}");
+    record.reason("queued");
+    EXPECT_THAT(text(record), ::testing::HasSubstr("may have taken a message that is tried again from "
+                                                   "the queue for unknown[192.0.2.1]: "));
 }
 
 TEST(LogLine, Reports) {

@@ -272,6 +272,16 @@ TEST_F(VerificationCacheTest, AnEntryCostsFewOctets) {
     }
 }
 
+TEST_F(VerificationCacheTest, WithoutRoomNothingIsKept) {
+    VerificationCache cache(0, 1);
+    cache.accept(key("a"), at(0s), day);
+    cache.refuse(key("b"), unknown, "b", at(0s), day);
+    EXPECT_FALSE(cache.find(key("a"), at(0s)));
+    EXPECT_FALSE(cache.find(key("b"), at(0s)));
+    EXPECT_FALSE(cache.purge(key("a")));
+    EXPECT_EQ(cache.count(), 0U);
+}
+
 // Against a plain map and queue that say the same slowly.
 TEST_F(VerificationCacheTest, AgreesWithItsDefinition) {
     for (unsigned seed = 1; seed <= 20; ++seed) {

@@ -41,7 +41,9 @@ TEST_F(QueueMemory, AMillionParkedMessagesTake96OctetsEach) {
         const QueueIndex::Slot slot = *index.find(id(number));
         index.park(slot, static_cast<std::uint16_t>(number % 2),
                    Instant{Duration{static_cast<std::int64_t>(number) << 27U}});
-        index.set_last_reply(slot, "451 4.3.0 reply " + std::to_string(number), "451 4.3.0");
+        const std::string text = "451 4.3.0 reply " + std::to_string(number);
+        const QueueIndex::LastReply replies[] = {{0, text}, {1, number % 3 == 0 ? "450 b" : text}};
+        index.set_last_replies(slot, replies);
     }
     EXPECT_EQ(index.sum(QueueState::parked).messages, messages_count);
     EXPECT_LE(live_bytes(), messages_count * bytes_each_max);

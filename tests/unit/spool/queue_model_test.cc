@@ -23,6 +23,7 @@ namespace {
 constexpr std::uint16_t pools_count = 4;
 constexpr int looked_at_max = 64; // what one next_due() looks at
 constexpr std::size_t actions_count = 9;
+constexpr std::uint32_t recipients_count = 5;
 constexpr std::int64_t tick_ns = 1LL << 27U;
 
 struct Known {
@@ -32,7 +33,7 @@ struct Known {
     bool is_ready = false;            // its time was seen to have come
     std::uint16_t pool = no_pool;
     std::uint64_t stored_bytes = 0;
-    std::string reply;
+    std::array<std::string, recipients_count> replies; // of those who pend
     std::map<std::uint32_t, std::pair<RecipientState, std::string>> settled;
 
     [[nodiscard]] bool waits_for_pool() const {
@@ -107,7 +108,9 @@ class Comparison {
             Known& known = known_[id];
             known.age = is_adopted ? INT64_MIN + ++added_ : ++added_;
             known.stored_bytes = below(1000);
-            const QueueIndex::Message message{.id = id, .stored_bytes = known.stored_bytes};
+            const QueueIndex::Message message{.id = id,
+                                              .stored_bytes = known.stored_bytes,
+                                              .recipients_count = recipients_count};
             (void)(is_adopted ? index_.adopt(message) : index_.add(message));
         }
     }
@@ -277,11 +280,10 @@ class Comparison {
         Known& known = known_.at(*id);
         const QueueIndex::Slot slot = slot_of(*id);
         const std::string text = "45" + std::to_string(below(100));
-        const auto recipient = static_cast<std::uint32_t>(below(5));
+        const auto recipient = static_cast<std::uint32_t>(below(recipients_count));
         switch (below(4)) {
         case 0:
-            known.reply = text;
-            return index_.set_last_reply(slot, text, "");
+            return reply_to_some(known, slot);
         case 1: {
             const RecipientState state =
                 chance(2) ? RecipientState::failed : RecipientState::delivered;
@@ -289,13 +291,34 @@ class Comparison {
             return index_.settle(slot, recipient, state, text, "");
         }
         case 2:
-            std::erase_if(known.settled, [](const auto& one) {
-                return one.second.first == RecipientState::failed;
+            std::erase_if(known.settled, [&](const auto& one) {
+                const bool has_failed = one.second.first == RecipientState::failed;
+                if (has_failed) {
+                    known.replies.at(one.first) = one.second.second;
+                }
+                return has_failed;
             });
             return index_.unsettle_failed(slot);
         default:
             known.stored_bytes = below(1000);
             return index_.set_stored_bytes(slot, known.stored_bytes);
+        }
+    }
+
+    void reply_to_some(Known& known, QueueIndex::Slot slot) {
+        std::vector<QueueIndex::LastReply> replies;
+        for (std::uint32_t recipient = 0; recipient < recipients_count; ++recipient) {
+            if (known.settled.contains(recipient)) {
+                continue;
+            }
+            replies.push_back({recipient, {}});
+            if (chance(2)) {
+                known.replies.at(recipient) = "45" + std::to_string(below(3));
+                replies.back().text = known.replies.at(recipient);
+            }
+        }
+        if (!replies.empty()) {
+            index_.set_last_replies(slot, replies);
         }
     }
 
@@ -328,7 +351,11 @@ class Comparison {
             ASSERT_EQ(index_.at(*slot).id, id);
             ASSERT_EQ(index_.at(*slot).stored_bytes, known.stored_bytes);
             ASSERT_EQ(index_.state(*slot), is_ready(known) ? QueueState::due : known.state);
-            ASSERT_EQ(index_.reply(index_.at(*slot).last_reply), known.reply);
+            for (std::uint32_t recipient = 0; recipient < recipients_count; ++recipient) {
+                if (!known.settled.contains(recipient)) {
+                    ASSERT_EQ(index_.last_reply(*slot, recipient), known.replies.at(recipient));
+                }
+            }
             std::map<std::uint32_t, std::pair<RecipientState, std::string>> settled;
             if (const QueueExtra* const extra = index_.extra(*slot)) {
                 for (const QueueExtra::Settled& one : extra->settled) {

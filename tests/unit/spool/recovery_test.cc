@@ -188,6 +188,28 @@ TEST(Recovery, HoldReleaseAndFailureHoldInTheirOrder) {
     EXPECT_EQ(messages[2].expires_from, WallTime(9s));
 }
 
+TEST(Recovery, WhetherAPoolHoldsAMessageIsWhatWasSaidLast) {
+    Image image(1, 1);
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        (void)image.add_message(id, id);
+        image.add_mark(10 * id, {.kind = MarkKind::pool_hold, .id = id});
+    }
+    image.add_mark(41, {.kind = MarkKind::failed, .id = 2, .recipient = 0, .reply = "550 no"});
+    image.add_mark(42, {.kind = MarkKind::pool_release, .id = 2, .at = WallTime(9s)});
+    image.add_mark(43, {.kind = MarkKind::release, .id = 3, .at = WallTime(8s)});
+    Recovered recovered;
+    recover(recovered, {&image});
+    ASSERT_EQ(ids(recovered), (Ids{1, 2, 3}));
+    const auto& messages = recovered.recovery.messages();
+    EXPECT_TRUE(messages[0].waits_for_pool);
+    EXPECT_EQ(messages[0].expires_from, WallTime{});
+    EXPECT_FALSE(messages[1].waits_for_pool);
+    EXPECT_EQ(messages[1].expires_from, WallTime(9s));
+    EXPECT_EQ(messages[1].settled.size(), 1U) << "who failed stays so";
+    EXPECT_FALSE(messages[2].waits_for_pool);
+    EXPECT_EQ(messages[2].expires_from, WallTime(8s));
+}
+
 TEST(Recovery, OfAMovedMessageTheLatestRecordCounts) {
     Image old(1, 1);
     Image moved(1, 2);

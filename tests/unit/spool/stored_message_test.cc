@@ -17,6 +17,7 @@ StoredMessage example() {
     message.reverse_path = "sender@example.net";
     message.trace_field = "Received: from x\r\n";
     message.is_esmtp = true;
+    message.waits_for_pool = true;
     message.return_content = StoredReturn::headers;
     message.client_ip = *IpAddress::parse("2001:db8::7");
     message.client_port = 54'321;
@@ -43,6 +44,7 @@ TEST(StoredMessage, IsReadAsItWasWritten) {
     EXPECT_TRUE(read->is_stuffed);
     EXPECT_TRUE(read->smtputf8);
     EXPECT_FALSE(read->is_on_hold);
+    EXPECT_TRUE(read->waits_for_pool);
     EXPECT_EQ(read->body, StoredBody::eight_bit_mime);
     EXPECT_EQ(read->reverse_path, written.reverse_path);
     EXPECT_EQ(read->trace_field, written.trace_field);
@@ -116,7 +118,7 @@ TEST(Marks, AreReadAsTheyWereWritten) {
                        .home = {3, 4, 5},
                        .at = WallTime(6s),
                        .reply = "550 no"});
-    append_mark(body, {.kind = MarkKind::release, .id = 10, .at = WallTime(7s)});
+    append_mark(body, {.kind = MarkKind::pool_release, .id = 10, .at = WallTime(7s)});
     MarksReader reader(as_bytes(body));
     const auto first = reader.next();
     ASSERT_TRUE(first);
@@ -128,7 +130,7 @@ TEST(Marks, AreReadAsTheyWereWritten) {
     EXPECT_EQ(first->reply, "550 no");
     const auto second = reader.next();
     ASSERT_TRUE(second);
-    EXPECT_EQ(second->kind, MarkKind::release);
+    EXPECT_EQ(second->kind, MarkKind::pool_release);
     EXPECT_EQ(second->recipient, every_recipient);
     EXPECT_FALSE(reader.next());
 }

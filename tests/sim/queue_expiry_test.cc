@@ -1,0 +1,172 @@
+// When queued mail is given up, and how long it is not: the time that it waited for a pool on hold
+// does not count, whatever restarts come between.
+#include "sim/queue_scene.h"
+
+#include <cerrno>
+#include <functional>
+
+namespace ringmx::sim {
+namespace {
+
+using QueueExpiry = QueueScene;
+
+void expire_after_an_hour(Settings& settings) { settings.spool.retry.expire = 1h; }
+void hold(Settings& settings) { settings.pools[1].hold = true; }
+void let_go(Settings& settings) { settings.pools[1].hold = false; }
+
+TEST_F(QueueExpiry, NothingExpiresEarlyNorMuchLater) {
+    rig.reload([](Settings& settings) { settings.spool.retry.expire = 10s; });
+    ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
+    for (int count = 0; count < 20; ++count) {
+        rig.run_for(370ms); // at any part of a second
+        const WallTime before = rig.port.wall_time();
+        const std::uint64_t id = send_waiting();
+        const WallTime after = rig.port.wall_time();
+        const spool::QueueIndex& index = rig.worker->queue()->index();
+        const auto has_failed = [&] {
+            return index.state(index.find(id).value()) == QueueState::failed;
+        };
+        ASSERT_TRUE(rig.run_until(has_failed, 1min));
+        EXPECT_GE(rig.port.wall_time() - before, 10s);
+        EXPECT_LE(rig.port.wall_time() - after, 12s);
+        EXPECT_EQ(show(id).attempts, 2U) << "the first and the last";
+    }
+    EXPECT_EQ(taken(backend), 0U);
+    rig.finish();
+}
+
+TEST_F(QueueExpiry, AHoldThatOutlastsTheExpiryLeavesMailItsWholeTime) {
+    rig.reload([](Settings& settings) {
+        expire_after_an_hour(settings);
+        hold(settings);
+    });
+    (void)refusing("450 4.2.0 later\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(10h);
+    EXPECT_EQ(show(id).state, QueueState::pool_hold);
+    rig.reload(let_go);
+    rig.run_for(59min);
+    EXPECT_EQ(show(id).state, QueueState::due);
+    EXPECT_GT(show(id).attempts, 3U);
+    rig.run_for(2min);
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    rig.finish();
+}
+
+// Its backend is out by then: nobody tries it, and it waits for that one as long as new mail would.
+TEST_F(QueueExpiry, ItsWholeTimeIsLeftToMailThatFindsNoBackendWhenItsPoolIsLetGo) {
+    rig.reload([](Settings& settings) {
+        expire_after_an_hour(settings);
+        hold(settings);
+    });
+    const std::uint64_t id = send_waiting();
+    rig.run_for(10h);
+    rig.reload(let_go);
+    rig.run_for(59min);
+    EXPECT_EQ(show(id).state, QueueState::parked);
+    rig.run_for(7min); // what is parked is looked at when it would have been tried
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    rig.finish();
+}
+
+// The hold is over before the restart, goes on over it, or ends while nothing runs; and the message
+// is where it was, or was moved meanwhile.
+TEST_F(QueueExpiry, ARestartForgetsNeitherAHoldNorThatItIsOver) {
+    const std::function<void()> restarts[] = {
+        [&] {
+            rig.reload(let_go);
+            rig.run_for(1min);
+            rig.restart(1, true);
+        },
+        [&] {
+            rig.restart(1, true);
+            rig.run_for(2h);
+            rig.reload(let_go);
+        },
+        [&] { rig.restart(1, true, let_go); },
+    };
+    (void)refusing("450 4.2.0 later\r\n");
+    for (const auto& restart : restarts) {
+        for (const bool is_moved : {false, true}) {
+            rig.reload([](Settings& settings) {
+                expire_after_an_hour(settings);
+                hold(settings);
+            });
+            const std::uint64_t id = send_waiting();
+            rig.run_for(10h);
+            const auto place = [&] {
+                const spool::QueueIndex& index = rig.worker->queue()->index();
+                return index.at(index.find(id).value()).segment;
+            };
+            const std::uint32_t segment = place();
+            if (is_moved) {
+                rig.disk.write_error = EIO; // its segment is left
+                EXPECT_EQ(change(Kind::hold, id), Result::not_durable);
+                rig.disk.write_error = 0;
+                EXPECT_EQ(change(Kind::release, id), Result::done);
+                rig.run_for(10h);
+                EXPECT_NE(place(), segment);
+            }
+            restart();
+            rig.run_for(55min);
+            EXPECT_EQ(show(id).state, QueueState::due) << is_moved;
+            EXPECT_GT(show(id).attempts, 1U);
+            rig.run_for(10min);
+            EXPECT_EQ(show(id).state, QueueState::failed) << is_moved;
+            EXPECT_EQ(change(Kind::remove, id), Result::done);
+        }
+    }
+    rig.finish();
+}
+
+TEST_F(QueueExpiry, NobodyOfAMessageExpiresWhileAPoolOfOneOfThemIsOnHold) {
+    rig.reload([](Settings& settings) {
+        expire_after_an_hour(settings);
+        settings.pools[0].hold = settings.pools[1].hold = true;
+    });
+    (void)refusing("450 4.2.0 later\r\n");
+    ScriptedBackend& first = rig.backend(Rig::first_address);
+    ScriptedBackend& second = rig.backend(Rig::second_address);
+    const std::uint64_t id = send("<a@far.example>", "<u@one.example> <u@two.example>");
+    rig.run_for(10h);
+    rig.reload(let_go);
+    const std::uint64_t reads = rig.disk.reads;
+    rig.run_for(10h); // the other one's is not
+    EXPECT_LT(rig.disk.reads - reads, 40U) << "it is tried at its times only";
+    QueueRow row = show(id);
+    EXPECT_EQ(row.state, QueueState::due);
+    EXPECT_EQ(row.recipients.at(0).state, RecipientState::pending);
+    EXPECT_EQ(row.recipients.at(1).state, RecipientState::pending);
+    rig.reload([](Settings& settings) { settings.pools[0].hold = false; });
+    rig.run_for(59min);
+    row = show(id);
+    EXPECT_EQ(row.recipients.at(0).state, RecipientState::delivered);
+    EXPECT_EQ(row.recipients.at(1).state, RecipientState::pending);
+    EXPECT_EQ(taken(first) + taken(second), 1U);
+    rig.run_for(1h);
+    EXPECT_EQ(show(id).recipients.at(1).state, RecipientState::failed);
+    rig.finish();
+}
+
+// It fails long after it was accepted, and is kept for as long as any.
+TEST_F(QueueExpiry, WhatFailsAfterAHoldIsKeptForItsWholeTime) {
+    rig.reload([](Settings& settings) {
+        settings.spool.held.max_age = 100h;
+        hold(settings);
+    });
+    (void)refusing("550 5.1.1 no such user\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(200h);
+    rig.reload(let_go);
+    rig.run_for(90h);
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    rig.restart(1, true);
+    rig.run_for(9h);
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    rig.run_for(2h);
+    EXPECT_EQ(change(Kind::show, id), Result::unknown);
+    rig.finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
