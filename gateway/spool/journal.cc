@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fcntl.h>
 #include <utility>
 
 namespace ringmx::spool {
@@ -19,6 +20,12 @@ constexpr std::size_t attempts_max = 2;
 constexpr Duration failure_pause = 1s;
 
 } // namespace
+
+int segment_open_flags() {
+    int flags = O_RDWR | O_DSYNC | O_CLOEXEC;
+    RINGMX_MUTATE(no_sync_flag, flags &= ~O_DSYNC);
+    return flags;
+}
 
 struct Journal::Slot {
     // waiting: to be placed (anew).

@@ -77,7 +77,7 @@ class Model final : public JournalObserver {
         pool_ = std::make_unique<BufferPool>(BufferPool::Settings{.bytes_max = 64U << 20U});
         table_ = std::make_unique<SegmentTable>(generation, std::uint16_t{0});
         for (std::uint32_t count = 0; count < files_max; ++count) {
-            (void)table_->add(disk_.create(segment_bytes), segment_bytes);
+            (void)table_->add(disk_.create(segment_bytes, segment_open_flags()), segment_bytes);
         }
         journal_ = std::make_unique<Journal>(*pool_, *table_, [this] {
             Nonce nonce;
