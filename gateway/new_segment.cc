@@ -1,6 +1,7 @@
 #include "new_segment.h"
 
 #include "spool/format.h"
+#include "spool/journal.h"
 
 #include <algorithm>
 #include <array>
@@ -42,7 +43,7 @@ Expected<NewSegment> NewSegment::create(int folder, const std::string& folder_pa
 }
 
 int NewSegment::open() {
-    constexpr int flags = O_RDWR | O_CREAT | O_EXCL | O_DSYNC | O_CLOEXEC;
+    const int flags = spool::segment_open_flags() | O_CREAT | O_EXCL;
     constexpr mode_t mode = S_IRUSR | S_IWUSR;
     file_ = OwnedDescriptor(::openat(folder_, name_.c_str(), flags | O_DIRECT, mode));
     if (!file_.is_open() && errno == EINVAL) {

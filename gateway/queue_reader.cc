@@ -1,6 +1,5 @@
 #include "queue_reader.h"
 
-#include "spool/gaps.h"
 #include "spool/zeros.h"
 
 #include <algorithm>
@@ -141,6 +140,8 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
     report.error = result.error;
     if (report.unreadable_blocks > 0) {
         note_unread(file.generation);
+    } else {
+        gaps_.add({header.generation, header.worker, header.life}, gaps);
     }
     return report;
 }
@@ -156,6 +157,7 @@ AdoptedQueue QueueReader::finish() {
         }
     }
     for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {
+        queue_.lost_beside.push_back(gaps_.lost_beside(queue_.segments[index]->name));
         std::vector<spool::Segment::Marked> marked = recovery_.marked(index);
         // Marks about what is gone for good are about nothing.
         std::erase_if(marked, [this](const spool::Segment::Marked& mark) {

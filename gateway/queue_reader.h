@@ -8,6 +8,7 @@
 // Errors: are in the reports; none of one segment stops another.
 #pragma once
 
+#include "spool/gaps.h"
 #include "spool/recovery.h"
 #include "spool/scanner.h"
 #include "worker/segment_supply.h"
@@ -65,6 +66,9 @@ struct AdoptedQueue {
     std::vector<spool::RecoveredMessage> messages; // in order of acceptance
     std::vector<std::uint64_t> damaged;            // messages of which a part is missing
     std::uint64_t unreadable_records = 0;          // a newer program's, or one's with a fault
+    // Of each segment, records that are missing by damage, as other segments tell: beside
+    // SegmentReport::lost.
+    std::vector<std::uint64_t> lost_beside;
 };
 
 class QueueReader {
@@ -86,6 +90,7 @@ class QueueReader {
 
     spool::SegmentScanner scanner_;
     spool::Recovery recovery_;
+    spool::RunGaps gaps_;
     std::set<std::uint32_t> unread_;
     std::set<spool::SegmentName> names_;
     AdoptedQueue queue_;

@@ -89,6 +89,13 @@ Expected<SpoolListing> SpoolListing::read(const std::string& path) {
         listing.aside_count = names ? names->size() : 0;
     }
     listing.queue = reader.finish();
+    for (ListedRun& run : listing.runs) {
+        for (ListedFile& file : run.files) {
+            if (file.report.kind == Kind::segment && file.error == 0 && !file.is_stranger) {
+                file.report.lost += listing.queue.lost_beside[file.report.index];
+            }
+        }
+    }
     return listing;
 }
 

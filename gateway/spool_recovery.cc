@@ -17,6 +17,8 @@ namespace {
 
 using Kind = SegmentReport::Kind;
 
+constexpr auto lost_words = "spool: {}: {} records that were durable are damaged or missing";
+
 } // namespace
 
 SpoolRecovery::SpoolRecovery(const SpoolDirectory& directory, SpoolNotices& notices,
@@ -65,6 +67,9 @@ void SpoolRecovery::run() {
         bytes_read_.store(bytes_done_, relaxed);
     }
     result_.queue = reader_.finish();
+    for (std::size_t index = 0; index < result_.files.size(); ++index) {
+        note_lost(result_.files[index], result_.queue.lost_beside[index]);
+    }
     for (const std::uint64_t id : result_.queue.damaged) {
         notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged or "
                                                   "missing; it can't be delivered",
@@ -199,9 +204,7 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
 
 void SpoolRecovery::note_damage(const Found& found, const SegmentReport& report) {
     if (report.lost > 0) {
-        notices_.add(LogLevel::error,
-                     fmt::format("spool: {}: {} records that were durable are damaged or missing",
-                                 found.path, report.lost));
+        notices_.add(LogLevel::error, fmt::format(lost_words, found.path, report.lost));
     }
     if (report.is_truncated) {
         notices_.add(LogLevel::error,
@@ -218,6 +221,16 @@ void SpoolRecovery::note_damage(const Found& found, const SegmentReport& report)
         notices_.add(LogLevel::info,
                      fmt::format("spool: {}: {} records were being written when the run ended",
                                  found.path, report.torn - report.lost));
+    }
+}
+
+// Known only when the segments behind it have been read.
+void SpoolRecovery::note_lost(AdoptedFile& file, std::uint64_t lost) {
+    if (lost > 0) {
+        const std::string path = run_path(result_.runs[file.run].generation) + "/" + file.name;
+        notices_.add(LogLevel::error, fmt::format(lost_words, path, lost));
+        result_.lost += lost;
+        file.is_damaged = true;
     }
 }
 

@@ -93,6 +93,7 @@ class SpoolRecovery {
     void put_aside(const Found& found, const std::string& why);
     void forget(const Found& found);
     void note_unread(const std::string& path, int error, std::uint32_t generation);
+    void note_lost(AdoptedFile& file, std::uint64_t lost);
     void note_damage(const Found& found, const SegmentReport& report);
     [[nodiscard]] std::string run_path(std::uint32_t generation) const;
 

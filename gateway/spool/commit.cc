@@ -93,16 +93,20 @@ void Commit::write(Bytes octets) {
     }
 }
 
-void Commit::place(const Nonce& nonce, std::uint64_t offset, std::uint64_t sequence) {
+void Commit::place(const Nonce& nonce, std::uint64_t offset, std::uint64_t sequence,
+                   std::uint64_t oldest_in_doubt) {
     for (Record& record : records_) {
         record.sequence = sequence++;
-        const RecordHeader header{.type = record.type,
-                                  .record_bytes = record.record_bytes,
-                                  .nonce = nonce,
-                                  .offset = offset + record.start,
-                                  .sequence = record.sequence,
-                                  .id = record.id,
-                                  .part = record.part};
+        const std::uint64_t in_doubt = sequence - oldest_in_doubt;
+        const RecordHeader header{
+            .type = record.type,
+            .record_bytes = record.record_bytes,
+            .nonce = nonce,
+            .offset = offset + record.start,
+            .sequence = record.sequence,
+            .id = record.id,
+            .part = record.part,
+            .in_doubt = in_doubt > UINT32_MAX ? 0 : static_cast<std::uint32_t>(in_doubt)};
         // Aligned as records are, a header lies in one block.
         encode_record_header(
             header, record.body_crc,

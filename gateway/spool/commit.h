@@ -57,7 +57,9 @@ class Commit {
     [[nodiscard]] std::span<const Record> records() const { return records_; }
 
     // Gives the records their headers; `sequence` is the first one's, the others count on.
-    void place(const Nonce& nonce, std::uint64_t offset, std::uint64_t sequence);
+    // `oldest_in_doubt`: that of the first record under way, this commit's if there is no other.
+    void place(const Nonce& nonce, std::uint64_t offset, std::uint64_t sequence,
+               std::uint64_t oldest_in_doubt);
     // What is written at the place's offset; valid until the next append() or place().
     [[nodiscard]] std::span<const iovec> pieces() const { return pieces_; }
 

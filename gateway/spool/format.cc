@@ -34,6 +34,7 @@ constexpr std::size_t offset = 32;
 constexpr std::size_t sequence = 40;
 constexpr std::size_t id = 48;
 constexpr std::size_t part = 56;
+constexpr std::size_t in_doubt = 60;
 } // namespace record_at
 
 Nonce nonce_at(const std::byte* place) {
@@ -94,6 +95,7 @@ void encode_record_header(const RecordHeader& header, std::uint32_t body_crc,
     store(&out[record_at::sequence], header.sequence);
     store(&out[record_at::id], header.id);
     store(&out[record_at::part], header.part);
+    store(&out[record_at::in_doubt], header.in_doubt);
     store(&out[record_at::crc], crc_of_header(body_crc, out));
 }
 
@@ -121,7 +123,8 @@ std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce, std::u
                         .offset = offset,
                         .sequence = load<std::uint64_t>(&octets[record_at::sequence]),
                         .id = load<std::uint64_t>(&octets[record_at::id]),
-                        .part = load<std::uint32_t>(&octets[record_at::part])};
+                        .part = load<std::uint32_t>(&octets[record_at::part]),
+                        .in_doubt = load<std::uint32_t>(&octets[record_at::in_doubt])};
 }
 
 std::optional<RecordHeader> decode_record(Bytes octets, const Nonce& nonce, std::uint64_t offset) {

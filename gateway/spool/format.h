@@ -54,6 +54,13 @@ void encode_segment_header(const SegmentHeader& header, std::span<std::byte, blo
 // It begins as a segment of another format_version does.
 [[nodiscard]] bool is_other_version(Bytes block);
 
+// Sequence numbers go up by one, but behind a write that failed, which may have left nothing: there
+// they go on with the next multiple of this. So what is missing says why.
+inline constexpr std::uint64_t sequence_stretch = 1ULL << 36U;
+[[nodiscard]] constexpr std::uint64_t stretch_of(std::uint64_t sequence) {
+    return sequence / sequence_stretch;
+}
+
 enum class RecordType : std::uint8_t {
     message = 1, // an envelope, and its content or the places of its chunks
     chunk = 2,   // a part of a message's content
@@ -65,9 +72,12 @@ struct RecordHeader {
     std::uint32_t record_bytes = 0; // with this header, without padding behind it
     Nonce nonce{};
     std::uint64_t offset = 0;   // of the header in the file
-    std::uint64_t sequence = 0; // counts the records of a worker in a generation
+    std::uint64_t sequence = 0; // rises with the records of a worker in a generation
     std::uint64_t id = 0;       // the message's; 0 for marks
     std::uint32_t part = 0;     // a chunk's ordinal
+    // So many numbers, up to its own, were not durable yet when it was written, or some of them; 0: more
+    // than can be said.
+    std::uint32_t in_doubt = 0;
 
     bool operator==(const RecordHeader&) const = default;
 };

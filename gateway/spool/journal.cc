@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fcntl.h>
 #include <utility>
 
 namespace ringmx::spool {
@@ -19,6 +20,12 @@ constexpr std::size_t attempts_max = 2;
 constexpr Duration failure_pause = 1s;
 
 } // namespace
+
+int segment_open_flags() {
+    int flags = O_RDWR | O_DSYNC | O_CLOEXEC;
+    RINGMX_MUTATE(no_sync_flag, flags &= ~O_DSYNC);
+    return flags;
+}
 
 struct Journal::Slot {
     // waiting: to be placed (anew).
@@ -155,9 +162,15 @@ const JournalWrite* Journal::place(Slot& slot) {
     if (segment.state != Segment::State::writing) {
         return nullptr; // its header is not durable yet
     }
+    std::uint64_t oldest_in_doubt = sequence_;
+    for (const std::unique_ptr<Slot>& other : slots_) {
+        if (other->state == Slot::State::writing) {
+            oldest_in_doubt = std::min(oldest_in_doubt, other->commit.records().front().sequence);
+        }
+    }
     slot.state = Slot::State::writing;
     slot.segment = *current_;
-    slot.commit.place(segment.nonce, segment.used_bytes, sequence_);
+    slot.commit.place(segment.nonce, segment.used_bytes, sequence_, oldest_in_doubt);
     sequence_ += slot.commit.records().size();
     slot.write.descriptor = segment.descriptor;
     slot.write.offset = segment.used_bytes;
@@ -201,6 +214,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
     const bool is_whole = result == static_cast<std::int64_t>(slot.write.bytes);
     if (!is_whole) {
         ++totals_.failures;
+        sequence_ = round_up(sequence_, sequence_stretch);
         segments_.fail(segment);
         if (current_ == segment) {
             current_.reset();

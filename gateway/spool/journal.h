@@ -48,6 +48,10 @@ inline constexpr std::uint64_t room_kept_bytes = 2 * commit_bytes_max;
 // What a message takes beside its content, with padding.
 inline constexpr std::uint64_t room_overhead_bytes = 8 * 1024;
 
+// How the files of segments are opened, by whoever does: the end of a write is taken for its
+// durability.
+[[nodiscard]] int segment_open_flags();
+
 // Where a record stands.
 struct RecordPlace {
     std::uint32_t segment = 0; // in the SegmentTable

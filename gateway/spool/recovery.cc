@@ -138,6 +138,10 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
     if (is_final != is_final_round || (!is_final && mark.order <= found.order)) {
         return;
     }
+    // Written anew after a write that failed, it stands behind a release that was given later.
+    if (mark.kind == MarkKind::failed && mark.at <= message.expires_from) {
+        return;
+    }
     const bool is_for_all = mark.recipient == every_recipient;
     if (!is_for_all && mark.recipient >= message.recipients_count) {
         ++unreadable_records_;

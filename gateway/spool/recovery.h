@@ -8,7 +8,8 @@
 //
 // Of several records of a message (it was moved) the latest counts, with its recipients' states of
 // that time; marks of later order are applied to it, and "delivered" and "removed" whatever their
-// order. Ids are unique in the spool. A message whose chunks are not all there is damaged.
+// order, "failed" only if it is of a later time than the last release too. Ids are unique in the
+// spool. A message whose chunks are not all there is damaged.
 //
 // Memory: about 150 octets a message or mark found, until finish().
 // Thread: one.

@@ -89,6 +89,7 @@ constexpr Mutation mutations[] = {
     {"hole_ends_segment", 80, live_by_crash_model},
     {"last_block_rewritten", 80, live_by_crash_model},
     {"marks_elsewhere_unread", 80, live_by_crash_model},
+    {"no_sync_flag", 80, live_by_crash_model},
     {"operators_remove_lost", 80, live_by_crash_model},
     {"recycled_with_live_marks", 80, live_by_crash_model},
 };

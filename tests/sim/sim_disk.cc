@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <utility>
 
 namespace ringmx::sim {
@@ -40,8 +41,10 @@ std::uint64_t SimDisk::slowness() {
     return random_.chance(faults.slow) ? 1 + random_.below(100) : 1;
 }
 
-int SimDisk::create(std::size_t bytes) {
-    files_[next_file_].resize(bytes);
+int SimDisk::create(std::size_t bytes, int flags) {
+    File& created = files_[next_file_];
+    created.octets.resize(bytes);
+    created.is_synced = (flags & O_DSYNC) != 0;
     return next_file_++;
 }
 
@@ -54,7 +57,7 @@ void SimDisk::remove(int file) {
 std::vector<int> SimDisk::files() const {
     std::vector<int> numbers;
     numbers.reserve(files_.size());
-    for (const auto& [number, octets] : files_) {
+    for (const auto& [number, file] : files_) {
         numbers.push_back(number);
     }
     return numbers;
@@ -90,11 +93,13 @@ std::int64_t SimDisk::end_write(std::uint64_t number) {
         error = ENOSPC;
     }
     if (error != 0) {
+        ++(error == ENOSPC ? totals_.full : totals_.write_errors);
         keep_some(write, 0);
         return -error;
     }
     std::size_t count = write.octets.size();
     if (count > sector_bytes && random_.chance(faults.short_write)) {
+        ++totals_.short_writes;
         count = random_.between(1, (count - 1) / sector_bytes) * sector_bytes;
         keep_some(write, count);
     }
@@ -103,9 +108,10 @@ std::int64_t SimDisk::end_write(std::uint64_t number) {
 }
 
 std::int64_t SimDisk::read(int file, std::uint64_t offset, std::span<std::byte> out) {
-    const std::vector<std::byte>& octets = files_.at(file);
+    const std::vector<std::byte>& octets = files_.at(file).octets;
     ++reads;
     if (read_error != 0 || random_.chance(faults.read_error)) {
+        ++totals_.read_errors;
         return -(read_error != 0 ? read_error : EIO);
     }
     if (offset >= octets.size()) {
@@ -134,8 +140,16 @@ std::int64_t SimDisk::read(int file, std::uint64_t offset, std::span<const iovec
 }
 
 void SimDisk::store(const Write& write, std::size_t start, std::size_t count) {
-    std::vector<std::byte>& octets = files_.at(write.file);
-    octets.resize(std::max<std::size_t>(octets.size(), write.offset + start + count));
+    File& file = files_.at(write.file);
+    std::vector<std::byte>& octets = file.octets;
+    const std::size_t end = write.offset + start + count;
+    octets.resize(std::max<std::size_t>(octets.size(), end));
+    for (std::size_t sector = (write.offset + start) / sector_bytes * sector_bytes;
+         !file.is_synced && sector < end; sector += sector_bytes) {
+        const std::size_t bytes = std::min(sector_bytes, octets.size() - sector);
+        const auto first = octets.begin() + static_cast<std::ptrdiff_t>(sector);
+        file.before.try_emplace(sector, first, first + static_cast<std::ptrdiff_t>(bytes));
+    }
     std::copy_n(write.octets.begin() + static_cast<std::ptrdiff_t>(start), count,
                 octets.begin() + static_cast<std::ptrdiff_t>(write.offset + start));
 }
@@ -157,9 +171,25 @@ void SimDisk::go_away() {
     resume();
 }
 
+void SimDisk::lose_some(File& file) {
+    if (file.before.empty()) {
+        return;
+    }
+    const std::uint64_t chance = random_.below(101);
+    for (const auto& [sector, octets] : std::exchange(file.before, {})) {
+        if (random_.below(100) < chance) {
+            std::ranges::copy(octets, file.octets.begin() + static_cast<std::ptrdiff_t>(sector));
+        }
+    }
+}
+
 void SimDisk::crash() {
+    totals_.torn += writes_.size();
     for (const auto& [number, write] : writes_) {
         keep_some(write, 0);
+    }
+    for (auto& [number, file] : files_) {
+        lose_some(file);
     }
     writes_.clear();
     stalled_.clear();

@@ -6,6 +6,8 @@
 //                        └─ crash(): any subset of its 512-octet sectors is there
 //
 // A write that fails leaves any subset of its sectors too; a short one its first octets for sure.
+// What was written to a file that is not opened with O_DSYNC is there for readers, but of its
+// sectors too a crash leaves any subset.
 // Reads see what was completed. The pieces of a write must stay as they are until its end: a
 // difference aborts.
 // Files outlive crashes, and so do their descriptors: one a file, the same for every SimPort.
@@ -50,6 +52,15 @@ class SimDisk {
     int write_error = 0;
     int read_error = 0;
     std::uint64_t reads = 0; // so far
+    // What the faults came to, so far.
+    struct Totals {
+        std::uint64_t write_errors = 0; // other than:
+        std::uint64_t full = 0;
+        std::uint64_t short_writes = 0;
+        std::uint64_t read_errors = 0;
+        std::uint64_t torn = 0; // under way at a crash
+    };
+    [[nodiscard]] const Totals& totals() const { return totals_; }
     // From now on nothing reaches it: what is under way fails, torn as by a crash. For the workers of
     // a process that is gone, which a simulation can only take apart in good order.
     void go_away();
@@ -58,13 +69,13 @@ class SimDisk {
     void stall() { is_stalled_ = true; }
     void resume();
 
-    // A file of zeros; its descriptor. Numbers are not used again.
-    int create(std::size_t bytes);
+    // A file of zeros; its descriptor, opened with these flags. Numbers are not used again.
+    int create(std::size_t bytes, int flags);
     void remove(int file); // no write to it is under way
     [[nodiscard]] bool has(int file) const { return files_.contains(file); }
     [[nodiscard]] std::vector<int> files() const; // in order of creation
-    // What is durable; tests read and damage it.
-    [[nodiscard]] std::vector<std::byte>& octets(int file) { return files_.at(file); }
+    // What readers find; tests read and damage it.
+    [[nodiscard]] std::vector<std::byte>& octets(int file) { return files_.at(file).octets; }
 
     [[nodiscard]] std::uint64_t begin_write(int file, std::uint64_t offset,
                                             std::span<const iovec> pieces);
@@ -84,6 +95,12 @@ class SimDisk {
     [[nodiscard]] std::uint64_t slowness();
 
   private:
+    struct File {
+        std::vector<std::byte> octets;
+        bool is_synced = true; // by each write
+        // What a crash may bring back, of sectors that were written and not synced; by offset.
+        std::map<std::size_t, std::vector<std::byte>> before;
+    };
     struct Write {
         int file = -1;
         std::uint64_t offset = 0;
@@ -92,14 +109,16 @@ class SimDisk {
     };
     void store(const Write& write, std::size_t start, std::size_t count);
     void keep_some(const Write& write, std::size_t start);
+    void lose_some(File& file);
 
     Random random_;
-    std::map<int, std::vector<std::byte>> files_;
+    std::map<int, File> files_;
     std::map<std::uint64_t, Write> writes_;
     std::uint64_t last_write_ = 0;
     int next_file_ = descriptor_min;
     bool is_stalled_ = false;
     bool is_away_ = false;
+    Totals totals_;
     std::vector<std::function<void()>> stalled_;
 };
 

@@ -1,6 +1,7 @@
 #include "sim/sim_segment_supply.h"
 
 #include "base/assert.h"
+#include "spool/journal.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -93,11 +94,12 @@ void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
                                       ? options_.files_max
                                       : std::min(options_.files_max, options_.files_for_mail_max);
     if (request_error != 0 || disk_.files().size() >= files_max) {
+        ++refused_requests_;
         tell(worker,
              {.kind = News::Kind::failed, .error = request_error != 0 ? request_error : ENOSPC});
         return;
     }
-    const int file = disk_.create(options_.segment_bytes);
+    const int file = disk_.create(options_.segment_bytes, spool::segment_open_flags());
     own_[file] = worker;
     tell(worker, {.kind = News::Kind::segment,
                   .descriptor = file,

@@ -66,6 +66,7 @@ class SimSegments {
     void set_files_max(std::size_t count) { options_.files_max = count; }
     void set_files_for_mail_max(std::size_t count) { options_.files_for_mail_max = count; }
 
+    [[nodiscard]] std::uint64_t refused_requests() const { return refused_requests_; } // so far
     [[nodiscard]] std::size_t own_files() const { return own_.size(); } // of this run
     [[nodiscard]] std::size_t adopted_files() const;                    // of earlier ones
 
@@ -83,6 +84,7 @@ class SimSegments {
     SimDisk& disk_;
     Options options_;
     std::uint32_t generation_ = 0;
+    std::uint64_t refused_requests_ = 0;
     std::vector<std::unique_ptr<Supply>> supplies_;
     std::map<int, std::uint32_t> own_; // files of this run, and whose they are
     std::unique_ptr<AdoptedSegments> adopted_;

@@ -166,6 +166,9 @@ void Rig::restart(std::uint32_t workers_count, bool machine_stops,
     post(worker::Inbox::Kind::cut);
     EXPECT_TRUE(run_until([this] { return finished(); }, 1min));
     disk.come_back();
+    if (machine_stops) {
+        disk.crash();
+    }
     for (const std::unique_ptr<RigWorker>& one : workers) {
         one->worker.reset();
     }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <deque>
+#include <fcntl.h>
 #include <functional>
 #include <gtest/gtest.h>
 #include <map>
@@ -62,7 +63,7 @@ class PortUnderTest {
     // An empty file that can be read and written.
     [[nodiscard]] int open_file() {
         if (sim_ != nullptr) {
-            return disk_.create(0);
+            return disk_.create(0, O_DSYNC);
         }
         std::string path = testing::TempDir() + "ringmx-port-XXXXXX";
         const int descriptor = ::mkstemp(path.data());

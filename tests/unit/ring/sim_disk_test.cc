@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <set>
 #include <span>
@@ -34,7 +35,7 @@ class SimDiskTest : public testing::Test {
     void clear() { std::ranges::fill(disk_.octets(file_), std::byte{0}); }
 
     SimDisk disk_{7};
-    int file_ = disk_.create(file_bytes);
+    int file_ = disk_.create(file_bytes, O_DSYNC);
     std::string text_ = std::string(file_bytes, 'x');
     iovec piece_{text_.data(), text_.size()};
 };
@@ -58,6 +59,25 @@ TEST_F(SimDiskTest, CrashKeepsAnySectorsOfWhatIsUnderWay) {
     EXPECT_GT(maps.size(), 50U);
     EXPECT_TRUE(maps.contains("........"));
     EXPECT_TRUE(maps.contains("xxxxxxxx"));
+}
+
+TEST_F(SimDiskTest, WhatIsNotSyncedIsThereUntilACrashWhichKeepsAnySectors) {
+    std::set<std::string> maps;
+    for (int count = 0; count < 300; ++count) {
+        file_ = disk_.create(file_bytes, 0);
+        EXPECT_EQ(disk_.end_write(begin()), static_cast<std::int64_t>(file_bytes));
+        EXPECT_EQ(kept(), "xxxxxxxx");
+        disk_.crash();
+        maps.insert(kept());
+    }
+    EXPECT_GT(maps.size(), 50U);
+    EXPECT_TRUE(maps.contains("........"));
+    EXPECT_TRUE(maps.contains("xxxxxxxx"));
+    EXPECT_EQ(disk_.end_write(begin()), static_cast<std::int64_t>(file_bytes));
+    disk_.crash(); // what survives one crash survives the next
+    const std::string left = kept();
+    disk_.crash();
+    EXPECT_EQ(kept(), left);
 }
 
 TEST_F(SimDiskTest, FailedWriteLeavesAnySectors) {

@@ -74,7 +74,8 @@ std::string example() {
          .nonce = example_nonce(),
          .offset = block_bytes,
          .sequence = 42,
-         .id = 0x0000'0700'4000'0005},
+         .id = 0x0000'0700'4000'0005,
+         .in_doubt = 1},
         crc32c(0, as_bytes(body)),
         std::span<std::byte, record_header_bytes>(record.data(), record_header_bytes));
     return dump(header, 0) + dump(record, block_bytes);

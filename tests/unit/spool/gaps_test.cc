@@ -1,58 +1,109 @@
 #include "spool/gaps.h"
 
-#include <algorithm>
 #include <gtest/gtest.h>
+#include <initializer_list>
+#include <utility>
 
 namespace ringmx::spool {
 namespace {
 
-// Commits of one record in one block each, numbered from 0; those of `missing` are not there.
-std::uint64_t lost_of(int commits, std::initializer_list<int> missing) {
+constexpr SegmentName name(std::uint64_t life) { return {1, 0, life}; }
+
+// A record in a block of its own.
+RecordHeader record(std::uint64_t block, std::uint64_t sequence, std::uint32_t in_doubt) {
+    return {.record_bytes = 100,
+            .offset = block_bytes * block,
+            .sequence = sequence,
+            .in_doubt = in_doubt};
+}
+
+// By sequence number, and how many were in doubt, from the first block on.
+using Records = std::initializer_list<std::pair<std::uint64_t, std::uint32_t>>;
+
+SegmentGaps gaps_of(const Records& records, std::uint64_t first_block = 1) {
     SegmentGaps gaps;
-    for (int number = 0; number < commits; ++number) {
-        if (std::ranges::find(missing, number) == missing.end()) {
-            const auto count = static_cast<std::uint64_t>(number);
-            gaps.record({.record_bytes = 100,
-                         .offset = block_bytes * (1 + count),
-                         .sequence = 500 + count});
-        }
+    for (const auto& [sequence, in_doubt] : records) {
+        gaps.record(record(first_block++, sequence, in_doubt));
     }
-    return gaps.lost();
+    return gaps;
 }
 
-TEST(SegmentGaps, HolesAmongTheLastCommitsAreACrashs) {
-    EXPECT_EQ(lost_of(20, {}), 0U);
-    EXPECT_EQ(lost_of(20, {19}), 0U);
-    EXPECT_EQ(lost_of(20, {16}), 0U);
-    EXPECT_EQ(lost_of(20, {16, 18}), 0U);
+TEST(SegmentGaps, HolesThatWereUnderWayAreACrashs) {
+    EXPECT_EQ(gaps_of({}).lost(), 0U);
+    EXPECT_EQ(gaps_of({{10, 1}, {11, 1}, {12, 1}}).lost(), 0U);
+    EXPECT_EQ(gaps_of({{10, 1}, {12, 2}, {13, 3}}).lost(), 0U);
+    EXPECT_EQ(gaps_of({{10, 1}, {13, 3}, {15, 5}}).lost(), 0U);
 }
 
-TEST(SegmentGaps, AHoleWithAsManyCommitsBehindItAsCanBeUnderWayIsDamage) {
-    static_assert(writes_max == 4);
-    EXPECT_EQ(lost_of(20, {15}), 1U);
-    EXPECT_EQ(lost_of(20, {3, 4, 9, 17}), 3U);
-    EXPECT_EQ(lost_of(20, {0}), 1U);
-    EXPECT_EQ(lost_of(4, {0}), 0U);
+TEST(SegmentGaps, HolesThatWereDurableWhenALaterRecordWasWrittenAreDamage) {
+    EXPECT_EQ(gaps_of({{10, 1}, {12, 1}}).lost(), 1U);
+    EXPECT_EQ(gaps_of({{10, 1}, {15, 5}, {16, 3}}).lost(), 3U) << "11 to 13; 14 is in doubt";
+    EXPECT_EQ(gaps_of({{10, 1}, {12, 2}, {14, 4}, {15, 3}}).lost(), 1U);
+    EXPECT_EQ(gaps_of({{10, 1}, {12, 0}}).lost(), 0U) << "nothing is said";
 }
 
-TEST(SegmentGaps, RecordsOfOneCommitCountOnce) {
-    SegmentGaps gaps;
-    std::uint64_t sequence = 1;
-    std::uint64_t offset = block_bytes;
-    gaps.record({.record_bytes = 100, .offset = offset, .sequence = sequence});
-    offset += block_bytes * 2; // a hole, and then one commit of many records
-    sequence += 3;
-    for (int count = 0; count < 50; ++count) {
-        gaps.record({.record_bytes = 100, .offset = offset, .sequence = sequence++});
-        offset = round_up(offset + 100, record_alignment);
+TEST(SegmentGaps, TheFirstRecordsMayBeMissingToo) {
+    EXPECT_EQ(gaps_of({{12, 1}}, 3).lost(), 1U) << "at least";
+    EXPECT_EQ(gaps_of({{12, 2}}, 3).lost(), 0U);
+    EXPECT_EQ(gaps_of({{sequence_stretch, 1}}, 3).lost(), 0U) << "those that failed";
+}
+
+TEST(SegmentGaps, BehindAWriteThatFailedALifeGoesOnWithoutDamage) {
+    EXPECT_EQ(gaps_of({{10, 1}, {sequence_stretch, 1}, {sequence_stretch + 1, 1}}).lost(), 0U);
+    // What was under way with it did not fail.
+    EXPECT_EQ(gaps_of({{10, 1}, {12, 2}, {sequence_stretch, 1}}).lost(), 0U);
+    EXPECT_EQ(gaps_of({{10, 1}, {sequence_stretch, 1}, {sequence_stretch + 2, 1}}).lost(), 1U);
+    EXPECT_EQ(gaps_of({{10, 1}, {sequence_stretch + 2, 1}}).lost(), 2U);
+}
+
+class RunGapsTest : public testing::Test {
+  protected:
+    void add(std::uint64_t life, const Records& records, std::uint64_t first_block = 1) {
+        runs.add(name(life), gaps_of(records, first_block));
     }
-    EXPECT_EQ(gaps.lost(), 0U);
-    for (std::size_t count = 0; count + 1 < writes_max; ++count) {
-        offset = round_up(offset, block_bytes);
-        gaps.record({.record_bytes = 100, .offset = offset, .sequence = sequence++});
-        offset += 100;
+    [[nodiscard]] std::uint64_t lost(std::uint64_t life) const {
+        return runs.lost_beside(name(life));
     }
-    EXPECT_EQ(gaps.lost(), 2U);
+
+    RunGaps runs;
+};
+
+TEST_F(RunGapsTest, WhatIsMissingAtALifesEndIsSeenByTheNext) {
+    add(1, {{10, 1}, {11, 1}}); // then 12, 13
+    add(2, {{14, 2}});
+    EXPECT_EQ(lost(1), 1U);
+    EXPECT_EQ(lost(2), 0U);
+    EXPECT_EQ(lost(3), 0U) << "there is no such life";
+    add(2, {{14, 2}, {15, 2}});
+    EXPECT_EQ(lost(1), 2U);
+}
+
+TEST_F(RunGapsTest, AHoleInALifeIsJudgedByTheOthersToo) {
+    add(1, {{10, 1}, {12, 2}});
+    add(2, {{13, 3}});
+    EXPECT_EQ(lost(1), 0U);
+    add(3, {{14, 1}});
+    EXPECT_EQ(lost(1), 1U);
+}
+
+TEST_F(RunGapsTest, WhatALifeTellsItselfIsNotCountedTwice) {
+    add(1, {{10, 1}, {12, 1}});
+    add(2, {{13, 1}});
+    EXPECT_EQ(lost(1), 0U);
+}
+
+TEST_F(RunGapsTest, BehindAFailedWriteNothingIsKnown) {
+    add(1, {{10, 1}, {12, 2}});
+    add(2, {{sequence_stretch, 1}, {sequence_stretch + 1, 1}});
+    EXPECT_EQ(lost(1), 0U);
+}
+
+TEST_F(RunGapsTest, ALifeThatIsGoneOrLacksItsBeginningTellsNothingOfTheEndBeforeIt) {
+    add(1, {{10, 1}});
+    add(3, {{17, 1}});
+    EXPECT_EQ(lost(1), 0U);
+    add(2, {{14, 1}}, 3);
+    EXPECT_EQ(lost(1), 0U);
 }
 
 } // namespace

@@ -37,7 +37,7 @@ class JournalTest : public testing::Test {
   protected:
     explicit JournalTest(int files = 3) {
         for (int count = 0; count < files; ++count) {
-            (void)table.add(disk.create(segment_bytes), segment_bytes);
+            (void)table.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes);
         }
     }
 
@@ -105,8 +105,8 @@ TEST_F(JournalTest, WhatIsAppendedWhileAWriteIsUnderWayGoesTogether) {
 
 TEST_F(JournalTest, ASegmentThatIsMerelyAllocatedCanBeLeft) {
     SegmentTable other{1, 0};
-    (void)other.add(disk.create(segment_bytes), segment_bytes, false);
-    (void)other.add(disk.create(segment_bytes), segment_bytes);
+    (void)other.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes, false);
+    (void)other.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes);
     Journal leaving{pool, other, [] { return Nonce{std::byte{1}}; }};
     const auto append_and_write = [&](std::uint64_t id) {
         EXPECT_EQ(leaving.append({.type = RecordType::message, .id = id}, as_bytes("head"), {}),

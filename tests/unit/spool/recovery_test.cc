@@ -173,8 +173,13 @@ TEST(Recovery, HoldReleaseAndFailureHoldInTheirOrder) {
         (void)image.add_message(id, id);
     }
     image.add_mark(10, {.kind = MarkKind::hold, .id = 1});
-    image.add_mark(11, {.kind = MarkKind::failed, .id = 2, .recipient = 0, .reply = "550 no"});
-    image.add_mark(12, {.kind = MarkKind::failed, .id = 3, .recipient = 0, .reply = "550 no"});
+    for (const std::uint64_t id : {2U, 3U}) {
+        image.add_mark(9 + id, {.kind = MarkKind::failed,
+                                .id = id,
+                                .recipient = 0,
+                                .at = WallTime(8s),
+                                .reply = "550 no"});
+    }
     image.add_mark(13, {.kind = MarkKind::release, .id = 3, .at = WallTime(9s)});
     Recovered recovered;
     recover(recovered, {&image});
@@ -208,6 +213,23 @@ TEST(Recovery, WhetherAPoolHoldsAMessageIsWhatWasSaidLast) {
     EXPECT_EQ(messages[1].settled.size(), 1U) << "who failed stays so";
     EXPECT_FALSE(messages[2].waits_for_pool);
     EXPECT_EQ(messages[2].expires_from, WallTime(8s));
+}
+
+// A mark that nobody waits for is written anew if its write fails; meanwhile an operator may have been
+// answered.
+TEST(Recovery, AFailureFromBeforeAReleaseThatStandsBehindItIsOver) {
+    Image image(1, 1);
+    for (std::uint64_t id = 1; id <= 2; ++id) {
+        (void)image.add_message(id, id);
+        image.add_mark(10 * id, {.kind = MarkKind::release, .id = id, .at = WallTime(9s)});
+    }
+    image.add_mark(30, {.kind = MarkKind::failed, .id = 1, .recipient = 0, .at = WallTime(8s)});
+    image.add_mark(31, {.kind = MarkKind::failed, .id = 2, .recipient = 0, .at = WallTime(10s)});
+    Recovered recovered;
+    recover(recovered, {&image});
+    ASSERT_EQ(ids(recovered), (Ids{1, 2}));
+    EXPECT_TRUE(recovered.recovery.messages()[0].settled.empty());
+    EXPECT_EQ(recovered.recovery.messages()[1].settled.size(), 1U);
 }
 
 TEST(Recovery, OfAMovedMessageTheLatestRecordCounts) {

@@ -17,6 +17,8 @@ namespace ringmx::spool {
 
 class SegmentImage {
   public:
+    static constexpr std::uint32_t in_doubt = 4; // of each record: itself and three before it
+
     SegmentImage(std::uint32_t generation, std::uint64_t life, std::uint16_t worker = 0,
                  std::uint64_t blocks = 64) {
         header_ = {.nonce = Nonce{static_cast<std::byte>(generation), static_cast<std::byte>(life),
@@ -42,7 +44,8 @@ class SegmentImage {
              .nonce = header_.nonce,
              .offset = offset,
              .sequence = sequence,
-             .id = id},
+             .id = id,
+             .in_doubt = in_doubt},
             crc32c(0, as_bytes(body)),
             std::span<std::byte, record_header_bytes>(&octets[offset], record_header_bytes));
         std::ranges::copy(as_bytes(body), octets.begin() + static_cast<std::ptrdiff_t>(
