@@ -243,9 +243,9 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const Duration left = time_left(slot);
     const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
                                           : spool::attempts_in(retry, retry.expire - left);
-    const Instant next =
-        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(),
-                            is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
+    const Instant next = spool::next_attempt(
+        retry, attempts, worker_.random(), worker_.now(),
+        is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {

@@ -116,11 +116,11 @@ TEST_F(QueueAnswers, RecipientsOfSeveralPoolsHaveTheLastReplyOfTheirOwn) {
               (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
                                         "452 4.2.2 over quota", "550 5.1.1 no such user"}));
     rig.run_for(10min);
-    EXPECT_EQ(replies(),
-              (std::vector<std::string>{
-                  "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
-                  "450 4.2.1 busy",
-                  "451 4.4.1 No backend takes this message now, try again later"}));
+    EXPECT_EQ(
+        replies(),
+        (std::vector<std::string>{
+            "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
+            "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later"}));
     third.go_on();
     rig.finish();
 }
@@ -153,9 +153,8 @@ TEST_F(QueueAnswers, WhatEarlierRunsLeftIsCountedWhenAWorkerSaysThatItHasIt) {
     }
     rig.restart(3, true);
     const auto have_it = [&] {
-        return std::ranges::count_if(rig.workers, [](const auto& one) {
-            return one->counters.queue_has_earlier.is_set();
-        });
+        return std::ranges::count_if(
+            rig.workers, [](const auto& one) { return one->counters.queue_has_earlier.is_set(); });
     };
     EXPECT_EQ(have_it(), 0) << "it is on its way to them";
     EXPECT_TRUE(rig.run_until([&] { return have_it() == 3; }, 1min));

@@ -166,7 +166,7 @@ CrashMessage::Found CrashMessage::judge(const RecoveredMessage& found, bool is_q
     const std::set<std::uint32_t> delivered = settled(found, RecipientState::delivered);
     EXPECT_TRUE(includes(delivered_, delivered)) << "never delivered: " << found.id;
     EXPECT_TRUE(includes(delivered, delivered_for_sure_)) << "delivered, and not so: " << found.id;
-    EXPECT_TRUE(settled(found, RecipientState::removed).empty()) << "half removed: " << found.id;
+    EXPECT_TRUE(settled(found, RecipientState::bounced).empty()) << "half removed: " << found.id;
     if (!is_acknowledged) {
         return Found::nothing_under_way; // nobody knew of it
     }

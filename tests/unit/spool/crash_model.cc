@@ -520,6 +520,8 @@ class Model final : public JournalObserver {
             break;
         case MarkKind::delivered:
         case MarkKind::failed:
+        case MarkKind::pool_hold:
+        case MarkKind::pool_release:
             break;
         }
     }

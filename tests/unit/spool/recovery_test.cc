@@ -200,7 +200,8 @@ TEST(Recovery, WhetherAPoolHoldsAMessageIsWhatWasSaidLast) {
         image.add_mark(10 * id, {.kind = MarkKind::pool_hold, .id = id});
     }
     image.add_mark(
-        41, {.kind = MarkKind::failed, .id = 2, .recipient = 0, .at = WallTime(1s), .reply = "550 no"});
+        41,
+        {.kind = MarkKind::failed, .id = 2, .recipient = 0, .at = WallTime(1s), .reply = "550 no"});
     image.add_mark(42, {.kind = MarkKind::pool_release, .id = 2, .at = WallTime(9s)});
     image.add_mark(43, {.kind = MarkKind::release, .id = 3, .at = WallTime(8s)});
     Recovered recovered;
