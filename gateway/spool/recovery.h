@@ -43,7 +43,7 @@ struct RecoveredMessage {
     WallTime accepted_at{};
     WallTime expires_from{};
     bool is_on_hold = false;
-    bool waits_for_pool = false; // that was on hold
+    bool waits_for_pool = false;         // that was on hold
     std::vector<Recipient> settled;      // those that are not pending
     std::vector<std::uint32_t> segments; // each that holds a record of it, once for each record
 };

@@ -53,11 +53,11 @@ void append_message_body(std::string& out, const StoredMessage& message) {
     append_number(out, nanoseconds(message.expires_from));
     append_number(out, message.content_bytes);
     append_number(out, message.message_bytes);
-    append_number(out, static_cast<std::uint16_t>((message.is_stuffed ? stuffed_flag : 0) |
-                                                  (message.smtputf8 ? smtputf8_flag : 0) |
-                                                  (message.is_on_hold ? on_hold_flag : 0) |
-                                                  (message.is_esmtp ? esmtp_flag : 0) |
-                                                  (message.waits_for_pool ? waits_for_pool_flag : 0)));
+    append_number(
+        out, static_cast<std::uint16_t>(
+                 (message.is_stuffed ? stuffed_flag : 0) | (message.smtputf8 ? smtputf8_flag : 0) |
+                 (message.is_on_hold ? on_hold_flag : 0) | (message.is_esmtp ? esmtp_flag : 0) |
+                 (message.waits_for_pool ? waits_for_pool_flag : 0)));
     append_number(out, static_cast<std::uint8_t>(message.body));
     append_number(out, static_cast<std::uint8_t>(message.return_content));
     append_number(out, message.client_port);

@@ -65,9 +65,9 @@ struct StoredMessage {
     std::uint64_t message_bytes = 0; // unstuffed, without the trace field
     bool is_stuffed = false;         // DATA's wire form without the terminator; else raw
     bool smtputf8 = false;
-    bool is_on_hold = false;       // by an operator
-    bool waits_for_pool = false;   // that is on hold, or was when it was last tried
-    bool is_esmtp = false;         // the client said EHLO
+    bool is_on_hold = false;     // by an operator
+    bool waits_for_pool = false; // that is on hold, or was when it was last tried
+    bool is_esmtp = false;       // the client said EHLO
     StoredBody body = StoredBody::unstated;
     StoredReturn return_content = StoredReturn::unstated;
     // Of the client; backends may be chosen by it, and told.
@@ -94,9 +94,9 @@ enum class MarkKind : std::uint8_t {
     delivered = 1,
     failed = 2,
     removed = 3,
-    hold = 4,    // the whole message; an operator's
-    release = 5, // the whole message: no hold, failed recipients pend again, its time starts anew
-    pool_hold = 6,    // the whole message: a pool that it waits for is on hold
+    hold = 4,      // the whole message; an operator's
+    release = 5,   // the whole message: no hold, failed recipients pend again, its time starts anew
+    pool_hold = 6, // the whole message: a pool that it waits for is on hold
     pool_release = 7, // the whole message: none is any more, its time starts anew
 };
 

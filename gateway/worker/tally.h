@@ -33,7 +33,7 @@ struct Tally {
     bool was_refused = false;                 // a backend refused somebody for good
     std::uint16_t waits_for = spool::no_pool; // that has no backend
     std::uint16_t held_by = spool::no_pool;
-    bool is_let_go = false; // a pool had held it, none does any more
+    bool is_let_go = false;         // a pool had held it, none does any more
     bool has_several_pools = false; // who pends does not all go to, or wait for, the same
     std::optional<std::uint16_t> pool = {};
 
