@@ -328,8 +328,8 @@ void QueueIndex::set_chunk_segments(Slot slot, std::vector<std::uint32_t> segmen
 std::size_t QueueIndex::memory_bytes() const {
     std::size_t bytes = entries_.memory_bytes() + ids_.memory_bytes() + adopted_.memory_bytes() +
                         fresh_.memory_bytes() + by_time_.memory_bytes() + ready_.memory_bytes() +
-                        replies_.memory_bytes() + patterns_.memory_bytes() + extra_bytes_ + pools_.capacity() * sizeof(Pool) +
-                        awake_.capacity() * sizeof(awake_[0]);
+                        replies_.memory_bytes() + patterns_.memory_bytes() + extra_bytes_ +
+                        pools_.capacity() * sizeof(Pool) + awake_.capacity() * sizeof(awake_[0]);
     for (const Pool& pool : pools_) {
         bytes += pool.waiting.memory_bytes();
     }

@@ -108,9 +108,8 @@ class Comparison {
             Known& known = known_[id];
             known.age = is_adopted ? INT64_MIN + ++added_ : ++added_;
             known.stored_bytes = below(1000);
-            const QueueIndex::Message message{.id = id,
-                                              .stored_bytes = known.stored_bytes,
-                                              .recipients_count = recipients_count};
+            const QueueIndex::Message message{
+                .id = id, .stored_bytes = known.stored_bytes, .recipients_count = recipients_count};
             (void)(is_adopted ? index_.adopt(message) : index_.add(message));
         }
     }
