@@ -124,7 +124,8 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     Tally tally;
     tally.is_let_go = let_go(dispatch);
     // What an operator or a pool holds never expires.
-    const bool is_held = (index_.at(slot).flags & hold_flag) != 0 || waits_for_pool(outcomes);
+    const bool is_held =
+        (index_.at(slot).flags & (hold_flag | pool_hold_flag)) != 0 || waits_for_pool(outcomes);
     const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
@@ -243,9 +244,9 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const Duration left = time_left(slot);
     const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
                                           : spool::attempts_in(retry, retry.expire - left);
-    const Instant next =
-        spool::next_attempt(retry, attempts, worker_.random(), worker_.now(),
-                            is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
+    const Instant next = spool::next_attempt(
+        retry, attempts, worker_.random(), worker_.now(),
+        is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {

@@ -95,8 +95,9 @@ class Rig {
     // With a spool: the process is killed, or the machine stops (writes under way are torn), and
     // a new one starts, with what the disk has and `change`d settings. The backends stay. Clients
     // are gone.
-    void restart(std::uint32_t workers_count, bool machine_stops,
-                 const std::function<void(Settings&)>& change = [](Settings&) {});
+    void restart(
+        std::uint32_t workers_count, bool machine_stops,
+        const std::function<void(Settings&)>& change = [](Settings&) {});
     // Messages in the queues of all workers.
     [[nodiscard]] std::int64_t queued() const;
     // Drains (and cuts after `patience`), then checks that nothing is left.
