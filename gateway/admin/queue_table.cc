@@ -69,11 +69,11 @@ std::string queue_heading() {
 
 std::optional<ListPage> read_queue_page(std::string_view json) {
     return read_list_page(json, "messages", [](const element& entry) {
-        return line_of(
-            text_at(entry, "id"), text_at(entry, "state"), size_text(number_at(entry, "size")),
-            text_at(entry, "created"), fmt::to_string(count_at(entry, "attempts")),
-            or_dash(text_at(entry, "next_attempt")), or_dash(text_at(entry, "pool")),
-            sender_of(entry), recipients_of(entry));
+        return line_of(text_at(entry, "id"), text_at(entry, "state"),
+                       size_text(number_at(entry, "size")), text_at(entry, "created"),
+                       fmt::to_string(count_at(entry, "attempts")),
+                       or_dash(text_at(entry, "next_attempt")), or_dash(text_at(entry, "pool")),
+                       sender_of(entry), recipients_of(entry));
     });
 }
 
