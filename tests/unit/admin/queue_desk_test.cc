@@ -17,24 +17,20 @@ using ::testing::HasSubstr;
 class QueueDeskTest : public ::testing::Test {
   protected:
     void open(std::uint32_t workers, std::uint32_t run = 5) {
-        desk.emplace(QueueDesk::Options{.workers = workers,
-                                        .run = run,
-                                        .post =
-                                            [this](std::uint32_t worker, QueueQuestion question) {
-                                                asked[worker].push_back(std::move(question));
-                                            },
-                                        .reply =
-                                            [this](Ticket ticket, HttpResponse response) {
-                                                replies.emplace_back(ticket, std::move(response));
-                                            },
-                                        .is_recovering = [this] { return is_recovering; },
-                                        .pools = [this]() -> const std::vector<PoolSettings>& {
-                                            return pools;
-                                        },
-                                        .note =
-                                            [this](std::string_view line) {
-                                                notes.emplace_back(line);
-                                            }});
+        desk.emplace(QueueDesk::Options{
+            .workers = workers,
+            .run = run,
+            .post =
+                [this](std::uint32_t worker, QueueQuestion question) {
+                    asked[worker].push_back(std::move(question));
+                },
+            .reply =
+                [this](Ticket ticket, HttpResponse response) {
+                    replies.emplace_back(ticket, std::move(response));
+                },
+            .is_recovering = [this] { return is_recovering; },
+            .pools = [this]() -> const std::vector<PoolSettings>& { return pools; },
+            .note = [this](std::string_view line) { notes.emplace_back(line); }});
     }
     static QueueRequest request(Kind kind, std::uint32_t limit = 50, std::string cursor = {}) {
         QueueRequest made;
@@ -219,8 +215,7 @@ TEST_F(QueueDeskTest, RetriedMessagesAreAddedUp) {
         desk->take(std::move(given));
     }
     EXPECT_EQ(replies.at(0).second.body, "{\"retried\":41}\n");
-    EXPECT_EQ(notes, std::vector<std::string>{
-                         "an operator requeues all that waits: 41 messages"});
+    EXPECT_EQ(notes, std::vector<std::string>{"an operator requeues all that waits: 41 messages"});
 }
 
 TEST_F(QueueDeskTest, MoreQuestionsThanThereIsRoomForAreRefusedUntilWorkersHaveAnswered) {
