@@ -68,14 +68,14 @@ enum class LogEvent : std::uint8_t {
     reported,     // id, sender, detail: to the sender, and the report's own id
     queue_change, // id, detail: an operator's
     // Backends.
-    backend_up,         // pool, backend, detail
-    backend_down,       // pool, backend, detail
-    backend_failure,    // id, pool, backend, detail or reply: an attempt failed
-    backend_fault,      // id, pool, backend, after (the verb), reply: a 5xx that tells of our side
+    backend_up,      // pool, backend, detail
+    backend_down,    // pool, backend, detail
+    backend_failure, // id, pool, backend, detail or reply: an attempt failed
+    backend_fault,   // id, pool, backend, after (the verb), reply: a 5xx that tells of our side
     // id, pool, backend, client, detail; reason "queued": its client has a 250 from here, and it is
     // tried again from the queue
     possible_duplicate,
-    records_lost,       // count: the log thread's own
+    records_lost, // count: the log thread's own
     count_,
 };
 

@@ -35,8 +35,7 @@ std::string status_in_log(Rig& rig) {
     const std::string log = rig.log_text();
     const std::size_t line = log.find(": to=<a@two.example>, ");
     const std::size_t status = log.find("status=", line);
-    return line == std::string::npos ? log
-                                     : log.substr(status, log.find('\n', status) - status);
+    return line == std::string::npos ? log : log.substr(status, log.find('\n', status) - status);
 }
 
 TEST(SpoolLog, SaysWhetherARecipientIsBouncedOrHeldAndWhy) {

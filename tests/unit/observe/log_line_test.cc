@@ -426,8 +426,9 @@ TEST(LogLine, Backends) {
                                 client_json + where +
                                 ",\"detail\":\"dropped after the final dot\"}");
     record.reason("queued");
-    EXPECT_THAT(text(record), ::testing::HasSubstr("may have taken a message that is tried again from "
-                                                   "the queue for unknown[192.0.2.1]: "));
+    EXPECT_THAT(text(record),
+                ::testing::HasSubstr("may have taken a message that is tried again from "
+                                     "the queue for unknown[192.0.2.1]: "));
 }
 
 TEST(LogLine, Reports) {
