@@ -116,11 +116,11 @@ TEST_F(QueueAnswers, RecipientsOfSeveralPoolsHaveTheLastReplyOfTheirOwn) {
               (std::vector<std::string>{"452 4.2.2 over quota", "450 4.2.0 greylisted",
                                         "452 4.2.2 over quota", "550 5.1.1 no such user"}));
     rig.run_for(10min);
-    EXPECT_EQ(replies(),
-              (std::vector<std::string>{
-                  "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
-                  "450 4.2.1 busy",
-                  "451 4.4.1 No backend takes this message now, try again later"}));
+    EXPECT_EQ(
+        replies(),
+        (std::vector<std::string>{
+            "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later",
+            "450 4.2.1 busy", "451 4.4.1 No backend takes this message now, try again later"}));
     third.go_on();
     rig.finish();
 }
@@ -153,9 +153,8 @@ TEST_F(QueueAnswers, WhatEarlierRunsLeftIsCountedWhenAWorkerSaysThatItHasIt) {
     }
     rig.restart(3, true);
     const auto have_it = [&] {
-        return std::ranges::count_if(rig.workers, [](const auto& one) {
-            return one->counters.queue_has_earlier.is_set();
-        });
+        return std::ranges::count_if(
+            rig.workers, [](const auto& one) { return one->counters.queue_has_earlier.is_set(); });
     };
     EXPECT_EQ(have_it(), 0) << "it is on its way to them";
     EXPECT_TRUE(rig.run_until([&] { return have_it() == 3; }, 1min));
@@ -235,11 +234,25 @@ TEST_F(QueueAnswers, AReportIsOfThePoolThatReportsWithoutARouteGoTo) {
 }
 
 TEST_F(QueueAnswers, PostmasterIsTheMailboxWithoutADomainTooAndADomainAsAnyOther) {
-    rig.reload([](Settings& settings) { settings.postmaster = "admin@two.example"; });
-    const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
-    (void)send("<a@far.example>", "<postmaster@two.example>");
-    EXPECT_EQ(list({.recipient = "postmaster"}), Ids{bare});
-    EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{});
+    // Whoever that is: it has a route here, or is said to be somebody.
+    for (const bool has_route : {false, true}) {
+        rig.reload([&](Settings& settings) {
+            settings.postmaster = has_route ? "" : "admin@two.example";
+            settings.routes[1].recipients = {"two.example", "postmaster"};
+            if (has_route) {
+                settings.routes[1].recipients.emplace_back("mx.example");
+            }
+        });
+        const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
+        const std::uint64_t domain = send("<a@far.example>", "<u@postmaster>");
+        const std::uint64_t other = send("<a@far.example>", "<postmaster@two.example>");
+        EXPECT_EQ(list({.recipient = "postmaster"}), (Ids{bare, domain}));
+        EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{domain});
+        EXPECT_EQ(list({.recipient = "postmaster@two.example"}), Ids{other});
+        for (const std::uint64_t id : {bare, domain, other}) {
+            EXPECT_EQ(change(Kind::remove, id), Result::done);
+        }
+    }
     rig.finish();
 }
 
