@@ -144,8 +144,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Instant deadline() const;
     void snapshot_changed();
     void relieve();
-    void drain();                    // nothing is begun any more
-    void cut();                      // what is under way ends
+    void drain(); // nothing is begun any more
+    void cut();   // what is under way ends
     // Nothing is under way, and everything is written, or can't be.
     [[nodiscard]] bool idle() const;
 
