@@ -58,10 +58,9 @@ void Verification::configuration_changed() {
     // What is left over goes to the first ones: all together keep as many as they may, and no more.
     const std::uint64_t workers = worker_.workers_count();
     const std::uint64_t left_over = settings.verification.entries % workers;
-    const std::uint64_t entries =
-        std::min<std::uint64_t>(settings.verification.entries / workers +
-                                    (worker_.index() < left_over ? 1 : 0),
-                                UINT32_MAX / 2);
+    const std::uint64_t entries = std::min<std::uint64_t>(settings.verification.entries / workers +
+                                                              (worker_.index() < left_over ? 1 : 0),
+                                                          UINT32_MAX / 2);
     if (cache_ == nullptr || cache_->entries_max() != entries) {
         cache_ = std::make_unique<VerificationCache>(static_cast<std::uint32_t>(entries),
                                                      worker_.random());
