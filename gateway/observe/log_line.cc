@@ -302,7 +302,7 @@ void TextLine::undelivered(std::string_view status) {
     const std::string_view rest = given.substr(std::min(code_end + 1, given.size()));
     append_log_text(out_, rest.substr(0, rest.find(' ')));
     put(out_, ", status=");
-    put(out_, status);
+    append_log_text(out_, status);
     put(out_, " (");
     text(LogField::detail);
     put(out_, ")");

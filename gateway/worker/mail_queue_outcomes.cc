@@ -124,7 +124,8 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     Tally tally;
     tally.is_let_go = let_go(dispatch);
     // What an operator or a pool holds never expires.
-    const bool is_held = (index_.at(slot).flags & hold_flag) != 0 || waits_for_pool(outcomes);
+    const bool is_held =
+        (index_.at(slot).flags & (hold_flag | pool_hold_flag)) != 0 || waits_for_pool(outcomes);
     const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);

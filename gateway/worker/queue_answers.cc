@@ -5,7 +5,6 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
-#include "base/ascii.h"
 #include "base/domain.h"
 #include "spool/message_id.h"
 
@@ -24,8 +23,7 @@ namespace {
 // Main has not more questions open at a time.
 constexpr std::uint32_t commands_max = 64;
 
-// `pattern`: an address, "@" and a domain, "<>", or "postmaster": the mailbox that has no domain, and the
-// domain of that name; in canonical form.
+// `pattern`: an address, "@" and a domain, or "<>"; in canonical form.
 bool is_address(std::string_view pattern, std::string_view mailbox, std::string& scratch) {
     if (pattern.empty()) {
         return true;
@@ -35,12 +33,7 @@ bool is_address(std::string_view pattern, std::string_view mailbox, std::string&
     }
     const std::string_view canonical =
         canonical_mailbox(mailbox, scratch) ? std::string_view(scratch) : mailbox;
-    if (pattern.front() == '@') {
-        return canonical.ends_with(pattern);
-    }
-    return pattern == bare_postmaster ? equal_ignoring_case(mailbox, pattern) ||
-                                            canonical.ends_with(std::string("@") + bare_postmaster)
-                                      : canonical == pattern;
+    return pattern.front() == '@' ? canonical.ends_with(pattern) : canonical == pattern;
 }
 
 // Of several recipients, the pool may be the one that some of them wait for.
@@ -306,12 +299,28 @@ bool QueueAnswers::may_match(const QueueFilter& filter, Slot slot) const {
 
 bool QueueAnswers::matches(const QueueFilter& filter, const spool::StoredMessage& message,
                            const QueueRow& row) {
+    const std::vector<std::string> wanted = recipients_wanted(filter);
     return is_address(filter.sender, message.reverse_path, address_) &&
            std::ranges::any_of(message.recipients,
                                [&](const spool::StoredRecipient& recipient) {
-                                   return is_address(filter.recipient, recipient.mailbox, address_);
+                                   return std::ranges::any_of(wanted, [&](std::string_view one) {
+                                       return is_address(one, recipient.mailbox, address_);
+                                   });
                                }) &&
            goes_to(filter, message, row);
+}
+
+// As is_address() takes them: each will do. <Postmaster> is what the routes of now make of it.
+std::vector<std::string> QueueAnswers::recipients_wanted(const QueueFilter& filter) {
+    if (filter.recipient != bare_postmaster) {
+        return {filter.recipient};
+    }
+    std::vector<std::string> wanted = {std::string("@") + bare_postmaster};
+    (void)worker_.snapshot()->routes->find_mailbox(bare_postmaster, address_);
+    if (!address_.empty()) {
+        wanted.push_back(address_);
+    }
+    return wanted;
 }
 
 // Some recipient for whom something is left to do.

@@ -84,6 +84,7 @@ class QueueAnswers {
     [[nodiscard]] bool may_match(const QueueFilter& filter, Slot slot) const;
     [[nodiscard]] bool matches(const QueueFilter& filter, const spool::StoredMessage& message,
                                const QueueRow& row);
+    [[nodiscard]] std::vector<std::string> recipients_wanted(const QueueFilter& filter);
     [[nodiscard]] bool goes_to(const QueueFilter& filter, const spool::StoredMessage& message,
                                const QueueRow& row);
     [[nodiscard]] bool has_choice(std::string_view backend, const spool::StoredMessage& message,

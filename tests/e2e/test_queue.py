@@ -221,7 +221,8 @@ class Recovering(Queue):
         self.assertEqual(gateway.metric("ringmx_spool_unread_bytes"), 0)
 
     def test_what_earlier_runs_left_is_counted_as_soon_as_it_is_said_to_be_there(self):
-        gateway = self.spooling(workers=2)
+        gateway = self.gateway(config({"main": pool(f"127.0.0.1:{free_port()}")}, None, {"acknowledge": "spool"}, workers=2,
+                                      spool={"directory": str(self.folder / "spool"), "max_size": "64MiB"}, limits={"message_size": "1MiB"}))
         for _ in range(5):
             self.send(gateway)
         for _ in range(5):
@@ -306,7 +307,7 @@ class Changing(Queue):
         gateway = self.spooling(backend)
         queue_id = self.send(gateway)
         wait_until(lambda: self.entry(gateway, queue_id)["state"] == "failed", what="a failed message")
-        self.assertEqual(self.entry(gateway, queue_id)["recipients"], [{"address": "user@example.com", "state": "failed", "last_reply": "550 5.1.1 no such user"}])
+        self.assertEqual(self.entry(gateway, queue_id)["recipients"], [{"address": "user@example.com", "state": "failed", "last_reply": "550 5.1.1 no such user", "pool": "main"}])
         self.assertEqual(self.do(gateway, "retry", "--all"), "0 messages due now\n")
         refusals.clear()
         self.do(gateway, "retry", queue_id)

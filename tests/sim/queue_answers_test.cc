@@ -234,11 +234,25 @@ TEST_F(QueueAnswers, AReportIsOfThePoolThatReportsWithoutARouteGoTo) {
 }
 
 TEST_F(QueueAnswers, PostmasterIsTheMailboxWithoutADomainTooAndADomainAsAnyOther) {
-    rig.reload([](Settings& settings) { settings.postmaster = "admin@two.example"; });
-    const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
-    (void)send("<a@far.example>", "<postmaster@two.example>");
-    EXPECT_EQ(list({.recipient = "postmaster"}), Ids{bare});
-    EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{});
+    // Whoever that is: it has a route here, or is said to be somebody.
+    for (const bool has_route : {false, true}) {
+        rig.reload([&](Settings& settings) {
+            settings.postmaster = has_route ? "" : "admin@two.example";
+            settings.routes[1].recipients = {"two.example", "postmaster"};
+            if (has_route) {
+                settings.routes[1].recipients.emplace_back("mx.example");
+            }
+        });
+        const std::uint64_t bare = send("<a@far.example>", "<PostMaster>");
+        const std::uint64_t domain = send("<a@far.example>", "<u@postmaster>");
+        const std::uint64_t other = send("<a@far.example>", "<postmaster@two.example>");
+        EXPECT_EQ(list({.recipient = "postmaster"}), (Ids{bare, domain}));
+        EXPECT_EQ(list({.recipient = "@postmaster"}), Ids{domain});
+        EXPECT_EQ(list({.recipient = "postmaster@two.example"}), Ids{other});
+        for (const std::uint64_t id : {bare, domain, other}) {
+            EXPECT_EQ(change(Kind::remove, id), Result::done);
+        }
+    }
     rig.finish();
 }
 

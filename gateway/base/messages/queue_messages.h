@@ -40,7 +40,7 @@ enum class RecipientState : std::uint8_t {
 inline constexpr const char* bare_postmaster = "postmaster";
 
 struct QueueFilter {
-    // An address, "@" and a domain, or bare_postmaster: that, or a domain of that name. Empty: any; one of
+    // An address, "@" and a domain, or bare_postmaster: whoever that is here, or a domain of that name. Empty: any; one of
     // a message's is enough.
     std::string recipient = {};
     std::string sender = {};  // likewise; "<>": the null sender

@@ -79,8 +79,9 @@ TEST_F(ReplyPatternsTest, WhenThereAreTooManyDifferentOnesNothingIsKnownAndPlain
     EXPECT_EQ(said(numbers.front(), 1), "451 b");
     EXPECT_EQ(patterns.take(pattern(0)), numbers.front());
     EXPECT_NE(patterns.take_plain(made({{0, "450"}, {1, "451"}})), 0U);
-    patterns.release(numbers.front());
-    patterns.release(numbers.front());
+    patterns.release(numbers[0]);
+    patterns.release(numbers[0]);
+    patterns.release(numbers[1]);
     EXPECT_NE(patterns.take(pattern(1'000'000)), 0U);
 }
 
