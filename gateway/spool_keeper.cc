@@ -417,6 +417,12 @@ void SpoolKeeper::look() {
     for (auto& [descriptor, own] : own_) {
         own.is_lost = true;
     }
+    for (const std::unique_ptr<Supply>& supply : supplies_) {
+        if (supply->making) { // a worker that got it would take the spool for well again
+            supply->making.reset();
+            supply->tell({.kind = News::Kind::failed, .error = ENOENT});
+        }
+    }
     tell_all({.kind = News::Kind::lost, .error = ENOENT});
 }
 

@@ -44,6 +44,13 @@ class SpoolScene(EndToEnd):
                 return client.cmd("MAIL FROM:<sender@example.net>").code == 250
         wait_until(lambda: all(is_taken() for _ in range(10)), what="mail being taken")
 
+    def assert_nothing_is_left(self, settings):
+        """The next run finds nothing to deliver."""
+        gateway = self.gateway(settings)
+        wait_until(lambda: json.loads(gateway.get("/api/queue")[1])["complete"], what="a complete queue")
+        self.assertEqual(gateway.stop(), 0)
+        self.assertNotRegex(gateway.log(), r"is read .*: [1-9]|status=sent")
+
     def audited(self, sent, *received):
         """What the audit counted, by its words; nothing is lost, corrupted or unsent."""
         audit = run(BIN / "ringmx-load", "audit", sent, *received)

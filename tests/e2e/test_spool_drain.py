@@ -27,7 +27,7 @@ class SpoolDrain(SpoolScene):
     def test_mail_that_is_being_forwarded_is_delivered_once(self):
         """The backend takes its time, so that some is under way and some waits whenever the end comes; no attempt is cut by it."""
         sent, received = self.folder / "sent", self.folder / "received"
-        sink = self.sink("--delay", "100ms", "--record", received)
+        sink = self.sink("--delay", "300ms", "--record", received)
         self.drained_under_load(self.gateway(self.settings_for(sink.smtp, 3)), sent)
         gateway = self.gateway(self.settings_for(sink.smtp, 2))
         gateway.wait_log(r"the spool of earlier runs is read .*: [1-9]\d* messages? to go on with")

@@ -196,6 +196,22 @@ TEST_F(SpoolKeeperTest, LostDirectoryIsToldToAllAndANewOneIsTaken) {
     EXPECT_EQ(folder.all(), Names{"00000001/w0001-000001.seg"});
 }
 
+TEST_F(SpoolKeeperTest, SegmentInTheMakingIsNotGivenWhenTheDirectoryIsLost) {
+    open(false, 0ms); // a look behind each step
+    std::filesystem::rename(folder.path, folder.path + "-moved");
+    keeper->supply(0).request(Urgency::ahead);
+    keeper->start();
+    const News failed = next(0);
+    EXPECT_EQ(failed.kind, News::Kind::failed);
+    EXPECT_EQ(failed.error, ENOENT);
+    EXPECT_EQ(next(0).kind, News::Kind::lost);
+    EXPECT_EQ(ask(true).kind, News::Kind::failed);
+    std::filesystem::rename(folder.path + "-moved", folder.path);
+    expect_told("is there again");
+    EXPECT_EQ(folder.all(), Names{"00000001"});
+    EXPECT_EQ(ask(true).kind, News::Kind::segment);
+}
+
 TEST_F(SpoolKeeperTest, RequestsFailWhileThereIsNoDirectory) {
     open();
     folder.put("../spool-other", "no folder");
