@@ -17,8 +17,6 @@ namespace {
 
 using Kind = SegmentReport::Kind;
 
-constexpr auto lost_words = "spool: {}: {} records that were durable are damaged or missing";
-
 } // namespace
 
 SpoolRecovery::SpoolRecovery(const SpoolDirectory& directory, SpoolNotices& notices,
@@ -67,8 +65,12 @@ void SpoolRecovery::run() {
         bytes_read_.store(bytes_done_, relaxed);
     }
     result_.queue = reader_.finish();
-    for (std::size_t index = 0; index < result_.files.size(); ++index) {
-        note_lost(result_.files[index], result_.queue.lost_beside[index]);
+    for (std::size_t index = 0; index < judged_.size(); ++index) {
+        SegmentReport& report = judged_[index].report;
+        report.lost += result_.queue.lost_beside[index];
+        result_.lost += report.lost;
+        result_.files[index].is_damaged = report.is_damaged();
+        note_damage(judged_[index]);
     }
     for (const std::uint64_t id : result_.queue.damaged) {
         notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged or "
@@ -177,15 +179,14 @@ void SpoolRecovery::read(Found& found) {
 void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
     switch (report.kind) {
     case Kind::segment:
-        note_damage(found, report);
         result_.bytes += found.size_bytes;
         result_.records += report.records;
         result_.torn += report.torn;
-        result_.lost += report.lost;
         result_.unreadable_blocks += report.unreadable_blocks;
         RINGMX_ASSERT(report.index == result_.files.size());
-        result_.files.push_back({found.run, std::move(found.name), std::move(found.file),
-                                 report.is_damaged(), report.unreadable_blocks > 0, false});
+        judged_.push_back({found.path, found.size_bytes, report});
+        result_.files.push_back({found.run, std::move(found.name), std::move(found.file), false,
+                                 report.unreadable_blocks > 0, false});
         break;
     case Kind::unused:
         forget(found);
@@ -202,35 +203,28 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
     }
 }
 
-void SpoolRecovery::note_damage(const Found& found, const SegmentReport& report) {
+// Known only when all segments have been read.
+void SpoolRecovery::note_damage(const Judged& judged) {
+    const auto& [path, size_bytes, report] = judged;
     if (report.lost > 0) {
-        notices_.add(LogLevel::error, fmt::format(lost_words, found.path, report.lost));
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {}: {} records that were durable are damaged or missing",
+                                 path, report.lost));
     }
     if (report.is_truncated) {
-        notices_.add(LogLevel::error,
-                     fmt::format("spool: {}: truncated to {} of its {} octets", found.path,
-                                 found.size_bytes, report.header.size_bytes));
+        notices_.add(LogLevel::error, fmt::format("spool: {}: truncated to {} of its {} octets",
+                                                  path, size_bytes, report.header.size_bytes));
     }
     if (report.unreadable_blocks > 0) {
         notices_.add(LogLevel::error,
                      fmt::format("spool: {}: {} blocks can't be read: {}; the file stays for the "
                                  "next start to try again",
-                                 found.path, report.unreadable_blocks, words_of(report.error)));
+                                 path, report.unreadable_blocks, words_of(report.error)));
     }
     if (report.torn > report.lost) { // ordinary after a crash
         notices_.add(LogLevel::info,
                      fmt::format("spool: {}: {} records were being written when the run ended",
-                                 found.path, report.torn - report.lost));
-    }
-}
-
-// Known only when the segments behind it have been read.
-void SpoolRecovery::note_lost(AdoptedFile& file, std::uint64_t lost) {
-    if (lost > 0) {
-        const std::string path = run_path(result_.runs[file.run].generation) + "/" + file.name;
-        notices_.add(LogLevel::error, fmt::format(lost_words, path, lost));
-        result_.lost += lost;
-        file.is_damaged = true;
+                                 path, report.torn - report.lost));
     }
 }
 

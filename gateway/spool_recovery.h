@@ -84,6 +84,12 @@ class SpoolRecovery {
         std::uint64_t size_bytes = 0;
     };
 
+    struct Judged { // one of ours
+        std::string path;
+        std::uint64_t size_bytes = 0;
+        SegmentReport report;
+    };
+
     void run();
     void list();
     void list_run(std::uint32_t generation);
@@ -93,8 +99,7 @@ class SpoolRecovery {
     void put_aside(const Found& found, const std::string& why);
     void forget(const Found& found);
     void note_unread(const std::string& path, int error, std::uint32_t generation);
-    void note_lost(AdoptedFile& file, std::uint64_t lost);
-    void note_damage(const Found& found, const SegmentReport& report);
+    void note_damage(const Judged& judged);
     [[nodiscard]] std::string run_path(std::uint32_t generation) const;
 
     std::string path_;
@@ -106,6 +111,7 @@ class SpoolRecovery {
     // The thread's until is_done_.
     QueueReader reader_;
     std::vector<Found> found_;
+    std::vector<Judged> judged_; // as RecoveredSpool::files
     RecoveredSpool result_;
     std::uint64_t bytes_done_ = 0; // of the files that are
 

@@ -84,9 +84,14 @@ std::uint64_t MailQueue::free_bytes() const {
     return room - std::min(room, reserved_bytes_ + spool::room_kept_bytes);
 }
 
+Refusal MailQueue::refusal_for(int error) {
+    return is_full(error) ? Refusal{replies::no_memory, observe::RejectReason::spool_full}
+                          : Refusal{replies::disk_error, observe::RejectReason::disk_error};
+}
+
 std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
-    if (log_.error() != 0) {
-        return Refusal{replies::disk_error, observe::RejectReason::disk_error};
+    if (const int error = log_.error(); error != 0) {
+        return refusal_for(error);
     }
     if (!has_room(room_for(mail))) {
         return Refusal{replies::no_memory, observe::RejectReason::spool_full};

@@ -62,6 +62,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     // For client connections.
     // Why MAIL can't be taken now; nothing: it can.
     [[nodiscard]] std::optional<Refusal> refusal_of(const smtp::MailCommand& mail) const;
+    // Of what could not be written, with this errno.
+    [[nodiscard]] static Refusal refusal_for(int error);
     [[nodiscard]] SpoolIntake* begin(ClientConnection& client); // null: no memory
     [[nodiscard]] Slab<SpoolIntake>& intakes() { return intakes_; }
 

@@ -16,6 +16,7 @@
 #include "spool/stored_message.h"
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 
 namespace ringmx::worker {
@@ -38,6 +39,12 @@ inline constexpr std::uint32_t extra_segments_min = 12;
 inline constexpr std::uint32_t extra_segments_kept = 2; // not for reports
 [[nodiscard]] constexpr std::uint32_t extra_segments(std::uint32_t segments_max) {
     return segments_max > extra_segments_min ? segments_max : extra_segments_min;
+}
+
+// A disk, a quota or a limit that is full: there may be room again without anybody's doing, and who
+// can't write for this reason says so.
+[[nodiscard]] constexpr bool is_full(int error) {
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
 }
 
 class SegmentSupply {

@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <utility>
 
 namespace ringmx::worker {
@@ -36,14 +35,6 @@ constexpr std::size_t recipient_overhead_bytes = 8;
 constexpr std::uint64_t trace_text_bytes = 200;
 // Asked for at a time when a message grows beyond what was reserved for it.
 constexpr std::uint64_t reserve_step_bytes = 256 * 1024;
-
-constexpr smtp::Reply reply_of(int error) {
-    return error == ENOSPC || error == EDQUOT ? replies::no_memory : replies::disk_error;
-}
-
-constexpr RejectReason reason_of(int error) {
-    return error == ENOSPC || error == EDQUOT ? RejectReason::spool_full : RejectReason::disk_error;
-}
 
 } // namespace
 
@@ -357,7 +348,8 @@ void SpoolIntake::on_failed(const Commit::Record& record, bool is_written, int e
     if (!ended_ && !is_failed_) {
         // What may be on the disk of a message record keeps its chunks until it is removed there.
         is_failed_ = was_stored && is_written && record.type == spool::RecordType::message;
-        fail(reply_of(error), reason_of(error));
+        const Refusal refusal = MailQueue::refusal_for(error);
+        fail(refusal.reply, refusal.reason);
     } else if (ended_) {
         let_go_of_chunks();
     }

@@ -268,7 +268,7 @@ void SpoolLog::take_news() {
             break;
         case SegmentSupply::News::Kind::failed:
             is_requested_ = false;
-            growth_error_ = news.error;
+            growth_error_ = is_full(news.error) ? ENOSPC : news.error;
             request_at_ = loop_.now() + request_pause;
             break;
         case SegmentSupply::News::Kind::home_gone:

@@ -175,7 +175,7 @@ class Spool(SpoolScene):
         gateway = self.gateway(self.settings([self.backend()]), wait_ready=False, preexec_fn=limited)
         gateway.wait_log("no further segment: .*File too large")
         wait_until(lambda: gateway.get("/readyz")[0] == 503, what="a gateway that says so")
-        self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "45")
+        self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "452 4.3.1")
         self.assertEqual(gateway.stop(), 0)
 
     def disk_bytes(self):

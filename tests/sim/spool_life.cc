@@ -6,12 +6,14 @@
 #include "spool/message_id.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ringmx::sim {
@@ -21,13 +23,17 @@ constexpr std::uint32_t workers_max = 3;
 constexpr std::size_t senders_max = 8;
 constexpr std::string_view key_name = "X-Key: ";
 constexpr std::string_view id_name = "queued as ";
+constexpr std::int64_t bytes_in_a_roomy_spool = 4UL << 20U; // of 16 MiB for each worker
 constexpr std::string_view refusal = "550 5.1.1 never";
 
 struct Letter {
     std::string content;
     std::string id; // once it is acknowledged
     bool is_acknowledged = false;
+    bool may_be_removed = false; // an operator asked
+    bool is_removed = false;     // and was told so
     std::size_t taken = 0;
+    std::size_t taken_max = SIZE_MAX; // by what was sent before it was removed
 };
 
 std::string stuffed(std::string_view content) {
@@ -86,9 +92,13 @@ class Life {
         for (std::uint64_t life = 0; life < lives && !testing::Test::HasFailure(); ++life) {
             trouble_ = random_.chance(0.7) ? 0.2 : 0;
             refusals_ = random_.chance(0.5) ? 0.2 : 0;
+            fills_up_ = random_.chance(0.5);
             const std::uint64_t turns = random_.between(20, 2000);
             for (std::uint64_t count = 0; count < turns; ++count) {
                 step();
+            }
+            if (random_.chance(0.3)) {
+                calm_down();
             }
             restart();
         }
@@ -120,7 +130,13 @@ class Life {
         if (random_.chance(0.01)) {
             backends_[random_.below(backends_.size())]->refuse_connections(random_.chance(0.5));
         }
-        if (random_.chance(0.005)) {
+        if (random_.chance(0.01)) {
+            remove_one();
+        }
+        if (fills_up_ && random_.chance(full_error() != 0 ? 0.005 : 0.003)) {
+            fill_disk(full_error() == 0);
+        }
+        if (!fills_up_ && random_.chance(0.005)) {
             SimDisk::Faults& faults = rig_.disk.faults;
             faults.write_error = random_.chance(0.3) ? 0.05 : 0;
             faults.short_write = random_.chance(0.2) ? 0.05 : 0;
@@ -129,6 +145,7 @@ class Life {
             faults.short_read = random_.chance(0.2) ? 0.1 : 0;
         }
         rig_.turn();
+        take_answers();
         for (Sender& sender : senders_) {
             hear(sender);
         }
@@ -152,6 +169,8 @@ class Life {
         const bool is_ok = reply.starts_with('2') || reply.starts_with("354");
         if (!is_ok) {
             ++tally_.refused;
+            EXPECT_TRUE(!fills_up_ || reply.starts_with("452 4.3.1")) << reply;
+            tally_.full_refusals += full_error() != 0 ? 1U : 0U;
             leave(sender);
             return;
         }
@@ -189,6 +208,7 @@ class Life {
             sender.letter->id =
                 reply.substr(reply.find(id_name) + id_name.size(), spool::id_letters);
             ++tally_.acknowledged;
+            tally_.resumed += full_error() == 0 && std::exchange(was_full_, false) ? 1U : 0U;
             sender.letter = nullptr;
             if (--sender.letters_left == 0) {
                 leave(sender);
@@ -242,17 +262,98 @@ class Life {
         return letter;
     }
 
+    // Of writes some fail, or all; what is made fails always.
+    void fill_disk(bool on) {
+        rig_.disk.faults.write_full = !on ? 0 : random_.chance(0.5) ? 1 : 0.3;
+        rig_.segments.request_error = on ? ENOSPC : 0;
+        was_full_ = true;
+    }
+    [[nodiscard]] int full_error() const { return rig_.segments.request_error; }
+
+    void end_trouble() {
+        rig_.disk.faults = {};
+        rig_.segments.request_error = 0;
+    }
+
+    // Then mail is taken after a while, unless what waits fills the spool.
+    void calm_down() {
+        end_trouble();
+        senders_.clear();
+        rig_.run_for(3min);
+        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
+            if (one->counters.queue_bytes.value() < bytes_in_a_roomy_spool) {
+                EXPECT_EQ(one->counters.spool_takes_mail.value(), 1) << "nothing goes on";
+            }
+        }
+    }
+
+    // Asked of all workers, since any may have it.
+    void remove_one() {
+        std::vector<Letter*> there;
+        for (auto& [key, letter] : letters_) {
+            if (letter.is_acknowledged && !letter.may_be_removed) {
+                there.push_back(&letter);
+            }
+        }
+        if (there.empty()) {
+            return;
+        }
+        Letter& letter = *there[random_.below(there.size())];
+        letter.may_be_removed = true;
+        removals_[++questions_] = &letter;
+        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
+            EXPECT_TRUE(
+                one->worker->post({.kind = worker::Inbox::Kind::question,
+                                   .question = {.number = questions_,
+                                                .kind = QueueQuestion::Kind::remove,
+                                                .id = spool::read_id(letter.id).value_or(0)}}));
+        }
+    }
+
+    void take_answers() {
+        QueueAnswer answer;
+        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
+            while (one->worker->take_answer(answer)) {
+                if (answer.result == QueueAnswer::Result::done) {
+                    removals_.at(answer.question)->is_removed = true;
+                    ++tally_.removed;
+                }
+            }
+        }
+    }
+
+    // What was being forwarded when it was removed may have been taken all the same; from the next
+    // start on it is gone.
+    void note_removed() {
+        removals_.clear();
+        std::map<std::string, std::size_t> sent;
+        for (const ScriptedBackend* const backend : backends_) {
+            for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
+                if (message->octets.find(key_name) != std::string::npos) {
+                    ++sent[key_of(*message)];
+                }
+            }
+        }
+        for (auto& [key, letter] : letters_) {
+            if (letter.is_removed) {
+                letter.taken_max = std::min(letter.taken_max, sent[key]);
+            }
+        }
+    }
+
     void restart() {
         ++tally_.restarts;
         senders_.clear(); // what they sent and was not acknowledged may be there or not
-        rig_.disk.faults = {};
+        end_trouble();
+        take_answers();
         rig_.restart(static_cast<std::uint32_t>(random_.between(1, workers_max)),
                      random_.chance(0.5));
+        note_removed(); // nobody sends anything yet
     }
 
     void end() {
         trouble_ = 0;
-        rig_.disk.faults = {};
+        end_trouble();
         for (ScriptedBackend* const backend : backends_) {
             backend->refuse_connections(false);
         }
@@ -274,12 +375,16 @@ class Life {
             }
         }
         for (const auto& [key, letter] : letters_) {
-            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0 ||
+            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0 || letter.may_be_removed ||
                         reported_.contains(letter.id))
                 << "lost: letter " << key << ", " << letter.id;
+            EXPECT_LE(letter.taken, letter.taken_max)
+                << "removed, and back: letter " << key << ", " << letter.id;
             tally_.duplicates += letter.taken > 1 ? letter.taken - 1 : 0;
         }
         tally_.reported += reported_.size();
+        tally_.full_writes += rig_.disk.totals().full;
+        tally_.full_files += rig_.segments.refused_requests();
         rig_.finish();
     }
 
@@ -326,12 +431,15 @@ class Life {
         reported_.insert(message.octets.substr(at + words.size(), spool::id_letters));
     }
 
+    [[nodiscard]] static std::string key_of(const BackendMessage& message) {
+        const std::size_t key = message.octets.find(key_name) + key_name.size();
+        return message.octets.substr(key, message.octets.find('\r', key) - key);
+    }
+
     void judge(const BackendMessage& message) {
         const std::size_t start = message.octets.find(key_name);
         ASSERT_NE(start, std::string::npos) << "invented: " << message.octets.substr(0, 300);
-        const std::size_t key = start + key_name.size();
-        const auto letter =
-            letters_.find(message.octets.substr(key, message.octets.find('\r', key) - key));
+        const auto letter = letters_.find(key_of(message));
         ASSERT_NE(letter, letters_.end()) << "invented: " << message.octets.substr(0, 300);
         EXPECT_TRUE(std::string_view(message.octets).substr(start) == letter->second.content)
             << "changed: letter " << letter->first;
@@ -349,6 +457,10 @@ class Life {
     double trouble_ = 0;             // of each of a backend's answers
     double refusals_ = 0;            // of those, for good
     bool has_refused_ = false;
+    bool fills_up_ = false;                     // the disk, in this life; else it fails
+    bool was_full_ = false;                     // and no mail was taken since
+    std::map<std::uint64_t, Letter*> removals_; // by question
+    std::uint64_t questions_ = 0;
 };
 
 } // namespace

@@ -16,12 +16,22 @@ TEST(SpoolLife, WhatWasAcknowledgedIsDeliveredAsItWasOrReportedAndNothingElseIs)
         EXPECT_GT(tally.refused, 0U);
         EXPECT_GT(tally.held, 0U);
         EXPECT_GT(tally.reported, 0U);
+        EXPECT_GT(tally.removed, 0U);
+        EXPECT_GT(tally.full_writes, 0U);
+        EXPECT_GT(tally.full_files, 0U);
+        EXPECT_GT(tally.full_refusals, 0U);
+        EXPECT_GT(tally.resumed, 0U);
     }
     RecordProperty("acknowledged", std::to_string(tally.acknowledged));
     RecordProperty("duplicates", std::to_string(tally.duplicates));
+    RecordProperty("full_files", std::to_string(tally.full_files));
+    RecordProperty("full_refusals", std::to_string(tally.full_refusals));
+    RecordProperty("full_writes", std::to_string(tally.full_writes));
     RecordProperty("held", std::to_string(tally.held));
+    RecordProperty("removed", std::to_string(tally.removed));
     RecordProperty("reported", std::to_string(tally.reported));
     RecordProperty("restarts", std::to_string(tally.restarts));
+    RecordProperty("resumed", std::to_string(tally.resumed));
 }
 
 } // namespace

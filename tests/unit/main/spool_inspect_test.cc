@@ -66,6 +66,7 @@ TEST_F(SpoolInspectTest, TellsRunsSegmentsAndMessagesWithTheirStates) {
                        .id = 7,
                        .recipient = 0,
                        .home = image.name(),
+                       .at = WallTime::max(),
                        .reply = "550 5.1.1 no\tsuch user"});
     image.add_mark(4, {.kind = MarkKind::delivered, .id = 7, .recipient = 1, .home = image.name()});
     image.add_mark(5, {.kind = MarkKind::hold, .id = 8, .home = image.name()});

@@ -135,6 +135,30 @@ TEST_F(SpoolRecoveryTest, TornTailIsOrdinaryAndAHoleBeforeDurableCommitsIsDamage
     EXPECT_TRUE(is_told("/00000001/w0000-000001.seg: 1 records were being written when"));
 }
 
+// The last record of a segment, which nothing in it stands behind.
+TEST_F(SpoolRecoveryTest, DamageAtASegmentsEndIsSeenByTheNextOne) {
+    SegmentImage first(1, 1);
+    SegmentImage second(1, 2);
+    for (std::uint64_t id = 1; id <= 5; ++id) {
+        first.at_block(id);
+        first.add_message(id, id);
+    }
+    for (std::uint64_t id = 6; id <= 6 + SegmentImage::in_doubt; ++id) {
+        second.at_block(id - 5);
+        second.add_message(id, id);
+    }
+    first.octets[5 * block_bytes + spool::record_header_bytes + 3] ^= std::byte{1};
+    folder.put(first, 1);
+    folder.put(second, 2);
+    const RecoveredSpool recovered = recover();
+    EXPECT_EQ(ids(recovered), (Ids{1, 2, 3, 4, 6, 7, 8, 9, 10}));
+    EXPECT_EQ(recovered.lost, 1U);
+    EXPECT_TRUE(recovered.files[0].is_damaged);
+    EXPECT_FALSE(recovered.files[1].is_damaged);
+    EXPECT_TRUE(is_told("/00000001/w0000-000001.seg: 1 records that were durable are damaged"));
+    EXPECT_FALSE(is_told("were being written"));
+}
+
 TEST_F(SpoolRecoveryTest, TruncatedSegmentGivesWhatIsLeftOfIt) {
     SegmentImage image(1, 1);
     image.add_message(1, 1);

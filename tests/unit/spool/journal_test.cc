@@ -139,6 +139,45 @@ TEST_F(JournalTest, AtMostSoManyWritesAreUnderWay) {
     EXPECT_EQ(submit(), 1U);
 }
 
+// What recovery tells damage from a crash by.
+TEST_F(JournalTest, RecordsSayWhatIsNotDurableYetAndNumbersThatAWriteFailed) {
+    begin();
+    for (const std::uint64_t id : {2U, 3U}) {
+        append(id);
+        EXPECT_EQ(submit(), 1U);
+    }
+    complete(1); // the later one first
+    append(4);
+    EXPECT_EQ(submit(), 1U);
+    complete();
+    complete();
+    append(5);
+    EXPECT_EQ(submit(), 1U);
+    complete();
+    append(6);
+    EXPECT_EQ(submit(), 1U);
+    fail();
+    EXPECT_EQ(submit(), 1U) << "another segment's header";
+    complete();
+    EXPECT_EQ(submit(), 1U);
+    complete();
+    const auto header = [this](std::uint64_t id) {
+        const RecordPlace& place = told.places.at(id);
+        const Segment& segment = table.at(place.segment);
+        return decode_record(Bytes(disk.octets(segment.descriptor)).subspan(place.offset),
+                             segment.nonce, place.offset)
+            .value();
+    };
+    const std::uint64_t first = header(1).sequence;
+    EXPECT_EQ(header(2).in_doubt, 1U);
+    EXPECT_EQ(header(3).in_doubt, 2U);
+    EXPECT_EQ(header(4).in_doubt, 3U) << "the first is under way still";
+    EXPECT_EQ(header(5).in_doubt, 1U);
+    EXPECT_EQ(header(5).sequence, first + 4);
+    EXPECT_EQ(header(6).in_doubt, 1U);
+    EXPECT_EQ(header(6).sequence, sequence_stretch);
+}
+
 TEST_F(JournalTest, CommitsBeginOnBlocksAndNoBlockIsWrittenTwice) {
     begin();
     std::uint64_t end = 2 * block_bytes;
