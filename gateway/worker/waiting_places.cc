@@ -40,16 +40,19 @@ void WaitingPlaces::use(const Snapshot& snapshot, const spool::QueueIndex& index
         place.pool_index = place.backend_index = none;
         place.is_past = place.is_past || routes_anew; // until it is given again
     }
+    numbers_.clear();
     for (std::uint32_t pool = 0; pool < snapshot.pools.size(); ++pool) {
         const PoolSettings& settings = snapshot.pools[pool]->settings();
-        number({.pool = settings.name, .pool_index = pool}, index);
+        Numbers& numbers = numbers_[snapshot.pools[pool].get()];
+        numbers.pool = number({.pool = settings.name, .pool_index = pool}, index);
+        numbers.backends.assign(settings.backends.size(), numbers.pool);
         for (std::uint32_t backend = 0;
              has_lone_backends(settings) && backend < settings.backends.size(); ++backend) {
-            number({.pool = settings.name,
-                    .backend = settings.backends[backend].address,
-                    .pool_index = pool,
-                    .backend_index = backend},
-                   index);
+            numbers.backends[backend] = number({.pool = settings.name,
+                                                .backend = settings.backends[backend].address,
+                                                .pool_index = pool,
+                                                .backend_index = backend},
+                                               index);
         }
     }
     for (Place& place : places_) {
@@ -57,7 +60,8 @@ void WaitingPlaces::use(const Snapshot& snapshot, const spool::QueueIndex& index
     }
 }
 
-void WaitingPlaces::number(const Place& wanted, const spool::QueueIndex& index) {
+// spool::no_pool: there are too many.
+std::uint16_t WaitingPlaces::number(const Place& wanted, const spool::QueueIndex& index) {
     std::uint16_t place = find(wanted.pool, wanted.backend);
     for (std::uint16_t past = 0; place == spool::no_pool && past < count(); ++past) {
         if (places_[past].is_past && !index.is_named(past)) {
@@ -67,8 +71,10 @@ void WaitingPlaces::number(const Place& wanted, const spool::QueueIndex& index) 
     if (place != spool::no_pool) {
         places_[place] = wanted;
     } else if (places_.size() < spool::no_pool) {
+        place = count();
         places_.push_back(wanted);
     }
+    return place;
 }
 
 std::uint16_t WaitingPlaces::find(std::string_view pool, std::string_view backend) const {
@@ -79,9 +85,17 @@ std::uint16_t WaitingPlaces::find(std::string_view pool, std::string_view backen
                                   : static_cast<std::uint16_t>(found - places_.begin());
 }
 
-std::uint16_t WaitingPlaces::of(const Pool& pool) const { return find(pool.settings().name, {}); }
+std::uint16_t WaitingPlaces::of(const Pool& pool) const {
+    const auto known = numbers_.find(&pool);
+    return known != numbers_.end() ? known->second.pool : find(pool.settings().name, {});
+}
 
 std::uint16_t WaitingPlaces::of(const Pool& pool, std::uint32_t backend_index) const {
+    if (const auto known = numbers_.find(&pool); known != numbers_.end()) {
+        const Numbers& numbers = known->second;
+        return backend_index < numbers.backends.size() ? numbers.backends[backend_index]
+                                                       : numbers.pool;
+    }
     const PoolSettings& settings = pool.settings();
     const bool is_lone = has_lone_backends(settings) && backend_index < settings.backends.size();
     return find(settings.name, is_lone ? std::string_view(settings.backends[backend_index].address)
@@ -98,8 +112,8 @@ bool WaitingPlaces::takes_mail(std::uint16_t place, const Snapshot& snapshot, In
         return upstream::has_backend(pool, now);
     }
     // One without a weight is nobody's choice any more.
-    const bool is_chosen = std::ranges::find(pool.table.weighted(), waited_for.backend_index) !=
-                           pool.table.weighted().end();
+    const bool is_chosen = std::ranges::binary_search(
+        pool.table.weighted(), static_cast<std::uint16_t>(waited_for.backend_index));
     return !pool.settings.hold &&
            (!is_chosen || pool.states[waited_for.backend_index]->is_offered(now));
 }

@@ -7,6 +7,8 @@
 // that has changed, numbers stay, and so does the mail. A place that is gone takes mail, for the same
 // reason.
 //
+// Cost:    of() is O(1) for pools of the configuration of now; those of an older one are looked for by
+//          their names. use() compares all names with all.
 // Bounds:  numbers below spool::no_pool; one that no message names any more is given again. What has
 //          none is not parked, but looked at when its time comes.
 // Thread:  one worker.
@@ -20,6 +22,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace ringmx::worker {
@@ -60,10 +63,17 @@ class WaitingPlaces {
         bool is_past = false; // found by nobody who looks for its name
     };
 
-    void number(const Place& wanted, const spool::QueueIndex& index);
+    // Of a pool; the same for a backend that others stand in for.
+    struct Numbers {
+        std::uint16_t pool = spool::no_pool;
+        std::vector<std::uint16_t> backends;
+    };
+
+    [[nodiscard]] std::uint16_t number(const Place& wanted, const spool::QueueIndex& index);
     [[nodiscard]] std::uint16_t find(std::string_view pool, std::string_view backend) const;
 
-    std::vector<Place> places_; // by number
+    std::vector<Place> places_;                        // by number
+    std::unordered_map<const Pool*, Numbers> numbers_; // of the snapshot of now
     std::string routing_; // equal for configurations between which nobody has to be routed anew
 };
 
