@@ -14,24 +14,24 @@ void expire_soon(Settings& settings) { settings.spool.retry.expire = 10min; }
 void hold(Settings& settings) { settings.pools[1].hold = true; }
 void let_go(Settings& settings) { settings.pools[1].hold = false; }
 
+// Nobody is asked, so that nothing takes time but the waiting.
 TEST_F(QueueExpiry, NothingExpiresEarlyNorMuchLater) {
-    rig.reload([](Settings& settings) { settings.spool.retry.expire = 10s; });
-    ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
+    rig.reload([](Settings& settings) {
+        settings.spool.retry.expire = 10s;
+        settings.pools[1].backends[0].weight = 0;
+    });
     for (int count = 0; count < 20; ++count) {
         rig.run_for(370ms); // at any part of a second
-        const WallTime before = rig.port.wall_time();
         const std::uint64_t id = send_waiting();
-        const WallTime after = rig.port.wall_time();
+        const WallTime accepted = show(id).created;
         const spool::QueueIndex& index = rig.worker->queue()->index();
         const auto has_failed = [&] {
             return index.state(index.find(id).value()) == QueueState::failed;
         };
         ASSERT_TRUE(rig.run_until(has_failed, 1min));
-        EXPECT_GE(rig.port.wall_time() - before, 10s);
-        EXPECT_LE(rig.port.wall_time() - after, 12s);
-        EXPECT_EQ(show(id).attempts, 2U) << "the first and the last";
+        EXPECT_GE(rig.port.wall_time() - accepted, 10s);
+        EXPECT_LE(rig.port.wall_time() - accepted, 11s + 500ms);
     }
-    EXPECT_EQ(taken(backend), 0U);
     rig.finish();
 }
 
