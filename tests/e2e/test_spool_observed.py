@@ -171,8 +171,9 @@ class QueueLog(SpoolScene):
         assert_told("refused", accepted("refused"), refused, notified)
         first, *changes, last = lines_of("kept")
         self.assertRegex(first, rf"\A{ids['kept']}: {accepted('kept', sender='')}\Z")
-        self.assertEqual(Counter("refused" if re.search(rf": {refused}\Z", line) else line.partition(": ")[2] for line in changes),
-                         {"refused": 3, "placed on hold": 1, "released from hold": 1, "requeued": 1})
+        kept = tried("unknown@example.com", "5.1.1", "held", "550 5.1.1 no such user; held: nobody is told of mail from <>")
+        self.assertEqual(Counter("kept" if re.search(rf": {kept}\Z", line) else line.partition(": ")[2] for line in changes),
+                         {"kept": 3, "placed on hold": 1, "released from hold": 1, "requeued": 1})
         self.assertEqual(last, f"{ids['kept']}: removed")
         self.assertIn("placed on hold", lines_of("held")[-1])
         for name in ("expired", "refused"):
@@ -215,14 +216,15 @@ class QueueLog(SpoolScene):
         self.assertGreaterEqual(len(told_of("expired")), 4)
         deferred = [undelivered("deferred", "never@example.com", "450 4.2.1 not today")] * (len(told_of("expired")) - 3)
         assert_told("expired", accepted("expired"), *deferred, undelivered("failed", "never@example.com", "450 4.2.1 not today"), {"event": "reported"})
-        refused = undelivered("failed", "unknown@example.com", "550 5.1.1 no such user")
+        refused = undelivered("failed", "unknown@example.com", "550 5.1.1 no such user", reason="bounced")
         assert_told("refused", accepted("refused"), refused, {"event": "reported"})
 
         first, *changes, last = told_of("kept")
         self.assertEqual((first["event"], first["sender"]), ("accepted", ""))
         self.assertEqual(Counter((line["event"], line["detail"]) for line in changes),
-                         {("failed", "550 5.1.1 no such user"): 3, ("queue_change", "placed on hold"): 1, ("queue_change", "released from hold"): 1,
+                         {("failed", "550 5.1.1 no such user; held: nobody is told of mail from <>"): 3, ("queue_change", "placed on hold"): 1, ("queue_change", "released from hold"): 1,
                           ("queue_change", "requeued"): 1})
+        self.assertEqual({line.get("reason") for line in changes if line["event"] == "failed"}, {"held"})
         self.assertEqual((last["event"], last["detail"]), ("queue_change", "removed"))
         self.assertEqual(told_of("held")[-1]["detail"], "placed on hold")
         for name in ("expired", "refused"):
