@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ringmx::spool {
@@ -42,7 +43,8 @@ TEST_F(QueueMemory, AMillionParkedMessagesTake96OctetsEach) {
         index.park(slot, static_cast<std::uint16_t>(number % 2),
                    Instant{Duration{static_cast<std::int64_t>(number) << 27U}});
         const std::string text = "451 4.3.0 reply " + std::to_string(number);
-        const QueueIndex::LastReply replies[] = {{0, text}, {1, number % 3 == 0 ? "450 b" : text}};
+        const std::string_view other = number % 3 == 0 ? "450 b" : std::string_view(text);
+        const QueueIndex::LastReply replies[] = {{0, text}, {1, other}};
         index.set_last_replies(slot, replies);
     }
     EXPECT_EQ(index.sum(QueueState::parked).messages, messages_count);
