@@ -30,7 +30,7 @@ class SpoolDrain(SpoolScene):
         sink = self.sink("--delay", "300ms", "--record", received)
         self.drained_under_load(self.gateway(self.settings_for(sink.smtp, 3)), sent)
         gateway = self.gateway(self.settings_for(sink.smtp, 2))
-        gateway.wait_log(r"the spool of earlier runs is read .*: [1-9]\d* messages? to go on with")
+        gateway.wait_metric("ringmx_spool_recovering", 0)  # a slow client may have left it nothing
         gateway.wait_metric("ringmx_queue_messages", 0)
         self.assertEqual(sink.stop(), 0)
         counted = self.audited(sent, received)
@@ -63,7 +63,7 @@ class SpoolDrain(SpoolScene):
         gateway.wait(10)
         load.stop()
         again = self.gateway(self.settings_for(sink.smtp, 2))
-        again.wait_log("the spool of earlier runs is read")
+        again.wait_metric("ringmx_spool_recovering", 0)
         wait_until(lambda: again.metric("ringmx_queue_messages") == 0, 120, "an empty queue")
         sink.stop()
         self.assertGreater(self.audited(sent, received)["acknowledged"], 50)
