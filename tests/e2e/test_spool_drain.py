@@ -20,6 +20,13 @@ class SpoolDrain(SpoolScene):
         load.stop()
         self.assertFalse(DRAIN_IS_OVER in gateway.log(), "it took longer than it may")
 
+    def assert_delivered_once(self, gateway, sink, sent, received):
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        self.assertEqual(sink.stop(), 0)
+        counted = self.audited(sent, received)
+        self.assertGreater(counted["acknowledged"], 250)
+        self.assertEqual(counted["duplicates"], 0)
+
     def settings_for(self, port, workers):
         return self.settings([f"127.0.0.1:{port}"], workers=workers, limits={"exempt": ["127.0.0.0/8"]}, timeouts={"drain": "30s"},
                              pool_settings={"health": {"interval": "200ms"}}, spool={"retry": {"initial": "1s", "maximum": "1s"}})
@@ -31,11 +38,7 @@ class SpoolDrain(SpoolScene):
         self.drained_under_load(self.gateway(self.settings_for(sink.smtp, 3)), sent)
         gateway = self.gateway(self.settings_for(sink.smtp, 2))
         gateway.wait_metric("ringmx_spool_recovering", 0)  # a slow client may have left it nothing
-        gateway.wait_metric("ringmx_queue_messages", 0)
-        self.assertEqual(sink.stop(), 0)
-        counted = self.audited(sent, received)
-        self.assertGreater(counted["acknowledged"], 250)
-        self.assertEqual(counted["duplicates"], 0)
+        self.assert_delivered_once(gateway, sink, sent, received)
 
     def test_mail_that_waits_does_not_hold_up_the_end(self):
         sent, received = self.folder / "sent", self.folder / "received"
@@ -44,11 +47,7 @@ class SpoolDrain(SpoolScene):
         gateway = self.gateway(self.settings_for(port, 1))
         gateway.wait_log(r"the spool of earlier runs is read .*: [1-9]\d* messages to go on with")
         sink = self.sink("--record", received, port=port)
-        gateway.wait_metric("ringmx_queue_messages", 0)
-        self.assertEqual(sink.stop(), 0)
-        counted = self.audited(sent, received)
-        self.assertGreater(counted["acknowledged"], 250)
-        self.assertEqual(counted["duplicates"], 0)
+        self.assert_delivered_once(gateway, sink, sent, received)
 
     def test_a_second_signal_loses_nothing(self):
         """It cuts what is under way: that may come twice, never not at all."""
