@@ -73,6 +73,15 @@ Commit::Append Journal::append(const Commit::Record& record, Bytes head,
 
 void Journal::append_mark(const Mark& mark, std::uint64_t owner, bool is_awaited, Instant now) {
     waiting_marks_.push_back({mark, std::string(mark.reply), owner, is_awaited});
+    if (const auto strays = strays_.find(mark.id); strays != strays_.end()) {
+        for (const SegmentName& home : strays->second) { // in one record with it
+            if (home != mark.home) {
+                waiting_marks_.push_back({mark, std::string(mark.reply), 0, is_awaited});
+                waiting_marks_.back().mark.home = home;
+                awaited_marks_ += is_awaited ? 1U : 0U;
+            }
+        }
+    }
     awaited_marks_ += is_awaited ? 1U : 0U;
     marks_since_ = std::min(marks_since_, now);
 }
@@ -284,7 +293,9 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         if (record.type == RecordType::marks) {
             continue;
         }
-        if (record.type == RecordType::message && !record.is_copy) {
+        if (record.type == RecordType::message && record.is_copy) {
+            note_stray(record.id, slot.failed_in);
+        } else if (record.type == RecordType::message) {
             for (const SegmentName& home : slot.failed_in) {
                 waiting_marks_.push_back(
                     {.mark = {.kind = MarkKind::removed, .id = record.id, .home = home}});
@@ -296,10 +307,10 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         observer.failed(record, !slot.failed_in.empty(), error);
     }
     for (WaitingMark& marked : slot.marks) {
-        if (marked.is_awaited) {
+        if (marked.is_awaited && marked.owner != 0) {
             RINGMX_MUTATE(operators_remove_lost, observer.mark_durable(marked.owner); continue);
             observer.mark_failed(marked.owner, error);
-        } else {
+        } else if (!marked.is_awaited) {
             waiting_marks_.push_back(std::move(marked));
         }
     }
@@ -310,6 +321,17 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
     slot.failed_in.clear();
     slot.commit.clear();
     slot.state = Slot::State::free;
+}
+
+// What is gone of those that are known is forgotten.
+void Journal::note_stray(std::uint64_t id, const std::vector<SegmentName>& segments) {
+    for (auto known = strays_.begin(); known != strays_.end();) {
+        std::erase_if(known->second,
+                      [this](const SegmentName& name) { return !segments_.may_be_there(name); });
+        known = known->second.empty() ? strays_.erase(known) : std::next(known);
+    }
+    std::vector<SegmentName>& strays = strays_[id];
+    strays.insert(strays.end(), segments.begin(), segments.end());
 }
 
 void Journal::give_up(int error, JournalObserver& observer) {

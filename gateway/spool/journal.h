@@ -33,6 +33,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -98,7 +99,8 @@ class Journal {
     // The next record of a message or chunk; somebody waits for it.
     [[nodiscard]] Commit::Append append(const Commit::Record& record, Bytes head,
                                         std::span<const Slice> content);
-    // `is_awaited`: somebody waits for it.
+    // `is_awaited`: somebody waits for it. Where a copy of its message may stand that was never told of
+    // as durable, it is written about that too: such a segment may outlive the mark's home.
     void append_mark(const Mark& mark, std::uint64_t owner, bool is_awaited, Instant now);
 
     // What to write next, until it gives none; `now` decides about records that nobody waits for.
@@ -146,6 +148,7 @@ class Journal {
     const JournalWrite* place(Slot& slot);
     const JournalWrite* open_segment();
     void settle(Slot& slot, JournalObserver& observer);
+    void note_stray(std::uint64_t id, const std::vector<SegmentName>& segments);
     void fail(Slot& slot, int error, JournalObserver& observer);
 
     SegmentTable& segments_;
@@ -156,6 +159,8 @@ class Journal {
     std::optional<std::uint32_t> current_; // the segment that commits go to
     std::vector<WaitingMark> waiting_marks_;
     std::uint32_t awaited_marks_ = 0; // of those
+    // Where copies of messages may stand whose writes failed; by the messages' ids.
+    std::map<std::uint64_t, std::vector<SegmentName>> strays_;
     Instant marks_since_ = never;
     std::string body_;      // scratch
     Instant quiet_until_{}; // after a failure

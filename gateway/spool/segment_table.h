@@ -101,6 +101,8 @@ class SegmentTable {
     void hold(std::uint32_t index);
     void release(std::uint32_t index);
     void note_mark(std::uint32_t index, const SegmentName& home);
+    // Whether a restart could find records of that life; of other runs only their owner knows.
+    [[nodiscard]] bool may_be_there(const SegmentName& home) const;
     // A segment of an earlier generation is gone.
     void home_gone(const SegmentName& home);
 
@@ -128,8 +130,6 @@ class SegmentTable {
     void set_state(Segment& segment, Segment::State state);
     void note_needs(const Segment& segment); // they may have changed
     [[nodiscard]] static bool is_needed(const Segment& segment);
-    // Whether a restart could find records of that life; of other runs only their owner knows.
-    [[nodiscard]] bool may_be_there(const SegmentName& home) const;
     void reclaim();
 
     std::uint32_t generation_;

@@ -191,6 +191,7 @@ void Mover::write_message(Move& move) {
         return;
     }
     const spool::QueueEntry& entry = queue_.index().at(*slot);
+    move.segment = entry.segment;
     move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
     move.message.waits_for_pool = (entry.flags & MailQueue::pool_hold_flag) != 0;
     move.message.expires_from = WallTime{std::chrono::seconds(entry.expires_from_s)};
@@ -237,7 +238,16 @@ void Mover::on_failed(Handle handle, const spool::Commit::Record& record, bool i
     RINGMX_ASSERT(move != nullptr);
     move->is_busy = false;
     rest_until_ = worker_.now() + pause;
-    give_up(*move, is_written && record.type == spool::RecordType::message);
+    const bool may_be_there = is_written && record.type == spool::RecordType::message;
+    if (may_be_there && !queue_.index().find(move->id)) { // its last mark didn't know of this
+        queue_.log().journal().append_mark({.kind = spool::MarkKind::removed,
+                                            .id = move->id,
+                                            .recipient = spool::every_recipient,
+                                            .home = queue_.log().name_of(move->segment),
+                                            .at = worker_.wall_time()},
+                                           0, false, worker_.now());
+    }
+    give_up(*move, may_be_there);
 }
 
 void Mover::give_up(Move& move, bool keeps_chunks) {

@@ -62,6 +62,7 @@ class Mover {
         spool::StoredMessage message;
         std::vector<Slice> content;                // of the record that is to be written next
         std::vector<std::uint32_t> chunk_segments; // new ones, each held once
+        std::uint32_t segment = 0;                 // where it stands
         std::uint32_t next_chunk = 0;
         bool is_busy = false; // a read or a write is under way
         bool is_read = false; // the message's record

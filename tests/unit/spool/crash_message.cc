@@ -25,15 +25,17 @@ bool includes(const std::set<std::uint32_t>& all, const std::set<std::uint32_t>&
 
 void CrashMessage::acknowledge() {
     is_acknowledged = true;
+    expires_from_ = accepted_at;
     may_be_ = {{.expires_from = accepted_at}};
 }
 
 void CrashMessage::adopt(const RecoveredMessage& found) {
     is_acknowledged = true;
-    is_refused = may_be_removed_ = false;
+    is_refused = is_moving = may_be_removed_ = false;
     command_.reset();
     may_become_.clear();
     is_held_ = found.is_on_hold;
+    expires_from_ = found.expires_from;
     delivered_ = delivered_for_sure_ = settled(found, RecipientState::delivered);
     failed_ = settled(found, RecipientState::failed);
     Standing standing{.is_held = is_held_, .expires_from = found.expires_from};
@@ -64,6 +66,12 @@ std::optional<std::uint32_t> CrashMessage::next_recipient() const {
     return std::nullopt;
 }
 
+RecipientState CrashMessage::state(std::uint32_t recipient) const {
+    return delivered_.contains(recipient) ? RecipientState::delivered
+           : failed_.contains(recipient)  ? RecipientState::failed
+                                          : RecipientState::pending;
+}
+
 void CrashMessage::begin(MarkKind command, WallTime at) {
     command_ = command;
     if (command == MarkKind::removed) {
@@ -79,6 +87,7 @@ void CrashMessage::begin(MarkKind command, WallTime at) {
         }
     }
     if (command == MarkKind::release) {
+        expires_from_ = at;
         failed_.clear();
     }
 }

@@ -31,6 +31,7 @@ class CrashMessage {
     std::size_t chunks_wanted = 0;
     bool is_acknowledged = false;
     bool is_refused = false; // the client was told so
+    bool is_moving = false;
     // Where its records are held.
     SegmentTable* table = nullptr;
     std::vector<std::uint32_t> holds;
@@ -50,6 +51,8 @@ class CrashMessage {
     // Of those who are neither delivered nor failed, nor is it held.
     [[nodiscard]] std::optional<std::uint32_t> next_recipient() const;
     [[nodiscard]] bool has_failures() const { return !failed_.empty(); }
+    [[nodiscard]] RecipientState state(std::uint32_t recipient) const;
+    [[nodiscard]] WallTime expires_from() const { return expires_from_; }
 
     void begin(MarkKind command, WallTime at); // hold, release or removed
     void end(bool is_done);                    // it was answered
@@ -91,6 +94,7 @@ class CrashMessage {
     std::set<std::uint32_t> unordered_;
     // In memory, as the queue has it.
     bool is_held_ = false;
+    WallTime expires_from_{};
     std::set<std::uint32_t> failed_;
 };
 

@@ -1,12 +1,13 @@
 #include "unit/spool/crash_model.h"
 
+#include "unit/spool/crash_ledger.h"
+#include "unit/spool/crash_mail.h"
 #include "unit/spool/crash_message.h"
 #include "unit/spool/crash_recovery.h"
 #include "unit/spool/writes_under_way.h"
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <gtest/gtest.h>
 #include <map>
 #include <memory>
@@ -68,6 +69,11 @@ class Model final : public JournalObserver {
     }
 
   private:
+    struct Move {
+        std::vector<ChunkPlace> chunks; // durable copies
+        std::vector<std::uint32_t> holds;
+    };
+
     void begin_run(std::uint32_t generation) {
         pool_ = std::make_unique<BufferPool>(BufferPool::Settings{.bytes_max = 64U << 20U});
         table_ = std::make_unique<SegmentTable>(generation, std::uint16_t{0});
@@ -100,7 +106,7 @@ class Model final : public JournalObserver {
     void step() {
         now_ += Duration{static_cast<std::int64_t>(1 + random_.below(60'000'000))};
         fill_disk();
-        switch (random_.below(14)) {
+        switch (random_.below(15)) {
         case 0:
         case 1:
         case 2:
@@ -118,6 +124,9 @@ class Model final : public JournalObserver {
             break;
         case 9:
             command();
+            break;
+        case 10:
+            move();
             break;
         default:
             complete_one();
@@ -214,53 +223,6 @@ class Model final : public JournalObserver {
         }
     }
 
-    [[nodiscard]] std::string make_content() {
-        std::string content(random_.chance(0.5) ? random_.below(200'000) : random_.below(20'000),
-                            'x');
-        for (std::size_t at = 0; at + sizeof(std::uint64_t) <= content.size();
-             at += sizeof(std::uint64_t)) {
-            const std::uint64_t octets = random_.next();
-            std::memcpy(&content[at], &octets, sizeof octets);
-        }
-        return content;
-    }
-
-    // Some mails are copies of records on the disk, each at the beginning of a block if they come
-    // first in a commit, and behind so many octets.
-    void forge(std::string& content, std::size_t before) {
-        const std::vector<int> files = disk_.files();
-        if (files.empty()) {
-            return;
-        }
-        const Bytes file = disk_.octets(files[random_.below(files.size())]);
-        std::vector<std::size_t> records;
-        for (std::size_t at = block_bytes; at < file.size(); at += block_bytes) {
-            if (as_text(file.subspan(at, 4)) == "RMXr") {
-                records.push_back(at);
-            }
-        }
-        if (!records.empty()) {
-            const Bytes copied = file.subspan(records[random_.below(records.size())]);
-            content.assign(block_bytes - before % block_bytes, 'x');
-            content += as_text(copied.first(std::min<std::size_t>(copied.size(), 100'000)));
-        }
-    }
-
-    [[nodiscard]] static std::string body_of(const CrashMessage& known) {
-        StoredMessage message;
-        message.accepted_at = message.expires_from = known.accepted_at;
-        message.content_bytes = known.content.size();
-        message.reverse_path = "a@b.example";
-        message.recipients.resize(known.recipients);
-        for (StoredRecipient& recipient : message.recipients) {
-            recipient.mailbox = "user@one.example";
-        }
-        message.chunks = known.chunks;
-        std::string body;
-        append_message_body(body, message);
-        return body;
-    }
-
     [[nodiscard]] WallTime wall_time() const { return WallTime(now_.time_since_epoch()); }
 
     void new_message() {
@@ -269,36 +231,37 @@ class Model final : public JournalObserver {
         }
         const std::uint64_t id = next_id_++;
         CrashMessage& known = known_[id];
-        known.content = make_content();
+        known.content = mail_.content();
         known.recipients = static_cast<std::uint32_t>(random_.between(1, 3));
         known.table = table_.get();
         known.accepted_at = wall_time();
         known.chunks_wanted = random_.chance(0.2) ? random_.between(1, 4) : 0;
         const bool is_inline = known.chunks_wanted == 0;
         if (random_.chance(0.15)) {
-            forge(known.content, record_header_bytes + (is_inline ? body_of(known).size() : 0));
+            mail_.forge(known.content,
+                        record_header_bytes + (is_inline ? body_of(known).size() : 0));
         }
         if (is_inline) { // else next_chunk() goes on
             append_message(id, known, known.content);
         }
     }
 
-    void append_message(std::uint64_t id, const CrashMessage& known, std::string_view content) {
-        append(id, {.type = RecordType::message, .id = id, .owner = owner(Owner::refusal, id)},
-               body_of(known), content);
+    void append_message(std::uint64_t id, CrashMessage& known, std::string_view content) {
+        known.is_refused =
+            !append({.type = RecordType::message, .id = id, .owner = owner(Owner::refusal, id)},
+                    body_of(known), content); // the client is told 452
     }
 
-    void append(std::uint64_t id, const Commit::Record& record, std::string_view head,
-                std::string_view content) {
+    // Whether there was room.
+    [[nodiscard]] bool append(const Commit::Record& record, std::string_view head,
+                              std::string_view content) {
         std::vector<Slice> slices;
         while (!content.empty()) {
             const std::string_view part = content.substr(0, random_.between(1, 60'000));
             slices.push_back(pool_->copy(as_bytes(part)));
             content.remove_prefix(part.size());
         }
-        if (journal_->append(record, as_bytes(head), slices) != Commit::Append::taken) {
-            known_[id].is_refused = true; // the client is told 452
-        }
+        return journal_->append(record, as_bytes(head), slices) == Commit::Append::taken;
     }
 
     // A message whose chunks are all durable gets its record; another one its next chunk.
@@ -311,20 +274,81 @@ class Model final : public JournalObserver {
             if (known.chunks.size() == known.chunks_wanted) {
                 append_message(id, known, {});
             } else {
-                const std::size_t each = known.content.size() / known.chunks_wanted;
-                const bool is_last = known.chunks.size() + 1 == known.chunks_wanted;
-                const std::size_t start = known.chunks.size() * each;
-                append(id,
-                       {.type = RecordType::chunk,
-                        .id = id,
-                        .part = static_cast<std::uint32_t>(known.chunks.size())},
-                       {},
-                       std::string_view(known.content)
-                           .substr(start, is_last ? std::string::npos : each));
+                known.is_refused = !append_chunk(id, known, known.chunks.size());
             }
             waiting_.insert(id);
             return;
         }
+    }
+
+    [[nodiscard]] bool append_chunk(std::uint64_t id, const CrashMessage& known,
+                                    std::size_t number) {
+        const std::size_t each = known.content.size() / known.chunks_wanted;
+        const bool is_last = number + 1 == known.chunks_wanted;
+        return append(
+            {.type = RecordType::chunk, .id = id, .part = static_cast<std::uint32_t>(number)}, {},
+            std::string_view(known.content)
+                .substr(number * each, is_last ? std::string::npos : each));
+    }
+
+    // To elsewhere in the spool, as what keeps a segment from being used again is. Meanwhile nothing
+    // else happens to it.
+    void move() {
+        const auto id = some([this](const CrashMessage& known) {
+            return known.table == table_.get() && is_free(known);
+        });
+        if (id) {
+            known_[*id].is_moving = true;
+            moves_[*id] = {};
+        }
+        for (auto& [moved, move] : moves_) {
+            if (waiting_.contains(moved)) {
+                continue;
+            }
+            const CrashMessage& known = known_[moved];
+            const bool is_taken =
+                move.chunks.size() < known.chunks.size()
+                    ? append_chunk(moved, known, move.chunks.size())
+                    : append({.type = RecordType::message, .id = moved, .is_copy = true},
+                             body_of(known, move.chunks),
+                             known.chunks.empty() ? known.content : std::string_view());
+            if (is_taken) {
+                waiting_.insert(moved);
+            }
+        }
+    }
+
+    void end_move(std::map<std::uint64_t, Move>::iterator position) {
+        known_[position->first].is_moving = false;
+        moves_.erase(position);
+    }
+
+    void moved(CrashMessage& known, Move& move, const Commit::Record& record,
+               const RecordPlace& place) {
+        move.holds.push_back(place.segment);
+        if (record.type == RecordType::chunk) {
+            move.chunks.push_back(
+                {table_->at(place.segment).name.life, place.offset, place.record_bytes});
+            return;
+        }
+        table_->note_mark(place.segment, known.home);
+        let_go(known);
+        known.home = table_->at(place.segment).name;
+        known.chunks = std::move(move.chunks);
+        known.holds = std::move(move.holds);
+        tally_.add(CrashSight::moved);
+        end_move(moves_.find(record.id));
+    }
+
+    void move_failed(Move& move, const Commit::Record& record, bool is_written) {
+        if (record.type == RecordType::message && is_written) {
+            tally_.add(CrashSight::copy_failed); // what it names stays
+        } else {
+            for (const std::uint32_t index : move.holds) {
+                table_->release(index);
+            }
+        }
+        end_move(moves_.find(record.id));
     }
 
     template <typename IsWanted> [[nodiscard]] std::optional<std::uint64_t> some(IsWanted wanted) {
@@ -339,8 +363,9 @@ class Model final : public JournalObserver {
 
     // With the next recipient of some message.
     void settle_one(MarkKind kind) {
-        const auto id =
-            some([](const CrashMessage& known) { return known.next_recipient().has_value(); });
+        const auto id = some([](const CrashMessage& known) {
+            return known.next_recipient().has_value() && !known.is_moving;
+        });
         if (!id) {
             return;
         }
@@ -360,13 +385,17 @@ class Model final : public JournalObserver {
                               whose, false, now_);
     }
 
+    [[nodiscard]] static bool is_free(const CrashMessage& known) {
+        return !known.is_under_command() && !known.is_moving;
+    }
+
     // Of an operator. What waits for one comes first, or it would fill the disk.
     void command() {
         auto id = some([](const CrashMessage& known) {
-            return !known.is_under_command() && (known.is_held() || known.has_failures());
+            return is_free(known) && (known.is_held() || known.has_failures());
         });
         if (!id || random_.chance(0.4)) {
-            id = some([](const CrashMessage& known) { return !known.is_under_command(); });
+            id = some(is_free);
         }
         if (!id) {
             return;
@@ -391,7 +420,6 @@ class Model final : public JournalObserver {
     void durable(const Commit::Record& record, const RecordPlace& place,
                  const Commit& commit) override {
         CrashMessage& known = known_[record.id];
-        known.holds.push_back(place.segment);
         waiting_.erase(record.id);
         std::vector<Slice> slices;
         commit.content(record, slices);
@@ -399,12 +427,18 @@ class Model final : public JournalObserver {
         for (const Slice& slice : slices) {
             kept += slice.text();
         }
+        EXPECT_TRUE(record.type == RecordType::chunk || known.chunks_wanted > 0 ||
+                    kept == known.content);
+        if (const auto move = moves_.find(record.id); move != moves_.end()) {
+            moved(known, move->second, record, place);
+            return;
+        }
+        known.holds.push_back(place.segment);
         if (record.type == RecordType::chunk) {
             known.chunks.push_back(
                 {table_->at(place.segment).name.life, place.offset, place.record_bytes});
             return;
         }
-        EXPECT_TRUE(known.chunks_wanted > 0 || kept == known.content);
         known.acknowledge();
         known.home = table_->at(place.segment).name;
         tally_.add(CrashSight::acknowledged);
@@ -412,10 +446,14 @@ class Model final : public JournalObserver {
     }
     void failed(const Commit::Record& record, bool is_written, int error) override {
         EXPECT_TRUE(error == ENOSPC || error == EIO) << error;
+        waiting_.erase(record.id);
+        if (const auto move = moves_.find(record.id); move != moves_.end()) {
+            move_failed(move->second, record, is_written);
+            return;
+        }
         tally_.add(CrashSight::refused);
         CrashMessage& known = known_[record.id];
         known.is_refused = true;
-        waiting_.erase(record.id);
         if (record.type == RecordType::chunk || !is_written) {
             let_go(known);
         }
@@ -449,7 +487,9 @@ class Model final : public JournalObserver {
 
     void recover(bool is_quiet) {
         if (random_.chance(0.2)) {
-            recover_with_errors();
+            disk_.faults = {.read_error = 0.3, .short_read = 0.1};
+            CrashRecovery found(disk_); // the files stay
+            ledger_.judge_part(found);
         }
         disk_.faults = {};
         CrashRecovery found(disk_);
@@ -460,70 +500,8 @@ class Model final : public JournalObserver {
         tally_.add(CrashSight::copied_record, found.sights().copies);
         tally_.add(CrashSight::copied_record_of_ours, found.sights().copies_of_ours);
         tally_.add(CrashSight::torn_record, found.torn());
-        judge(found, is_quiet);
+        ledger_.judge(found, is_quiet);
         adopt(found);
-    }
-
-    // What can be read is what it was, and nothing else is found; the files stay.
-    void recover_with_errors() {
-        disk_.faults = {.read_error = 0.3, .short_read = 0.1};
-        CrashRecovery found(disk_);
-        for (const RecoveredMessage& message : found.recovery().messages()) {
-            // Where marks can't be read it may be one that is over.
-            ASSERT_TRUE(known_.contains(message.id) || past_.contains(message.id))
-                << "invented: " << message.id;
-            const CrashMessage& known =
-                (known_.contains(message.id) ? known_ : past_).at(message.id);
-            EXPECT_EQ(message.recipients_count, known.recipients);
-            EXPECT_EQ(found.content_of(message), known.content) << message.id;
-        }
-    }
-
-    void judge(CrashRecovery& found, bool is_quiet) {
-        const auto& messages = found.recovery().messages();
-        EXPECT_TRUE(std::ranges::is_sorted(messages, {}, &RecoveredMessage::accepted_at))
-            << "not in order of acceptance";
-        std::set<std::uint64_t> ids;
-        for (const RecoveredMessage& message : messages) {
-            ASSERT_TRUE(ids.insert(message.id).second) << "twice: " << message.id;
-            ASSERT_TRUE(known_.contains(message.id)) << "invented: " << message.id;
-            const CrashMessage& known = known_[message.id];
-            count(known, known.judge(message, is_quiet));
-            EXPECT_EQ(found.content_of(message), known.content) << message.id;
-            if (known.has_failures() && !message.settled.empty()) {
-                tally_.add(CrashSight::failed_for_good);
-            }
-        }
-        for (const auto& [id, known] : known_) {
-            if (!ids.contains(id)) {
-                SCOPED_TRACE(id);
-                count(known, known.judge_missing());
-            }
-        }
-    }
-
-    void count(const CrashMessage& known, CrashMessage::Found found) {
-        using Found = CrashMessage::Found;
-        if (found != Found::before && found != Found::after) {
-            return;
-        }
-        const bool is_done = found == Found::after;
-        switch (known.command()) {
-        case MarkKind::hold:
-            tally_.add(is_done ? CrashSight::hold_done : CrashSight::hold_not_done);
-            break;
-        case MarkKind::release:
-            tally_.add(is_done ? CrashSight::release_done : CrashSight::release_not_done);
-            break;
-        case MarkKind::removed:
-            tally_.add(is_done ? CrashSight::remove_done : CrashSight::remove_not_done);
-            break;
-        case MarkKind::delivered:
-        case MarkKind::failed:
-        case MarkKind::pool_hold:
-        case MarkKind::pool_release:
-            break;
-        }
     }
 
     // The next run goes on with what was found.
@@ -531,39 +509,15 @@ class Model final : public JournalObserver {
         for (const int file : found.empty_files()) {
             disk_.remove(file);
         }
-        earlier_ = std::make_unique<SegmentTable>(0U, std::uint16_t{0});
-        for (std::uint32_t index = 0; index < found.segments().size(); ++index) {
-            const SegmentHeader& header = found.segments()[index].header;
-            (void)earlier_->adopt(found.segments()[index].file,
-                                  {header.generation, header.worker, header.life},
-                                  header.size_bytes, found.recovery().marked(index));
-        }
+        earlier_ = ledger_.adopt(found);
         waiting_.clear();
-        std::map<std::uint64_t, CrashMessage> next;
-        for (const RecoveredMessage& message : found.recovery().messages()) {
-            CrashMessage& known = next[message.id] = known_[message.id];
-            known.adopt(message);
-            known.table = earlier_.get();
-            known.holds = message.segments;
-            for (const std::uint32_t index : known.holds) {
-                earlier_->hold(index);
-            }
-            known.home = earlier_->at(message.segment).name;
-        }
-        for (auto& [id, known] : known_) {
-            if (known.is_gone()) { // it must not come back later either
-                known.table = nullptr;
-                known.holds.clear();
-                next.try_emplace(id, known);
-            }
-            past_.try_emplace(id, known);
-        }
-        known_ = std::move(next);
+        moves_.clear();
     }
 
     sim::Random random_;
     sim::SimDisk disk_;
     CrashTally& tally_;
+    CrashMail mail_{random_, disk_};
     WritesUnderWay writes_{disk_};
     Instant now_{1s};
     bool resumes_ = false;         // segments behind writes that failed
@@ -573,9 +527,10 @@ class Model final : public JournalObserver {
     std::unique_ptr<SegmentTable> table_;
     std::unique_ptr<SegmentTable> earlier_;
     std::unique_ptr<Journal> journal_;
-    std::map<std::uint64_t, CrashMessage> known_;
-    std::map<std::uint64_t, CrashMessage> past_; // of earlier runs
-    std::set<std::uint64_t> waiting_;            // for a record of theirs to be durable
+    CrashLedger ledger_{tally_};
+    std::map<std::uint64_t, CrashMessage>& known_{ledger_.known()};
+    std::map<std::uint64_t, Move> moves_; // under way
+    std::set<std::uint64_t> waiting_;     // for a record of theirs to be durable
     std::uint64_t next_id_ = 1;
 };
 

@@ -24,10 +24,12 @@ enum class CrashSight : std::uint8_t {
     write_error,
     short_write,
     full_write,
-    full_file,  // none was to be had
-    goes_on,    // acknowledged behind a time of a full disk, in the same run
-    resumed,    // segments that went on behind a failed write
-    read_error, // of recovery
+    full_file, // none was to be had
+    goes_on,   // acknowledged behind a time of a full disk, in the same run
+    resumed,   // segments that went on behind a failed write
+    moved,
+    copy_failed, // of a message that was moved; it may stand where that was
+    read_error,  // of recovery
     refused,
     // At a crash:
     hold_not_done,
@@ -52,6 +54,8 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(CrashSigh
                          "no file for a full disk",
                          "goes on after a full disk",
                          "segment goes on",
+                         "moved",
+                         "copy failed",
                          "read error",
                          "refused",
                          "hold under way, not done",

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <gtest/gtest.h>
 #include <map>
+#include <set>
 
 namespace ringmx::spool {
 namespace {
@@ -266,6 +267,46 @@ TEST_F(JournalTest, WhatFailsTwiceIsToldAndAMarkThatRemovesItFollowsLater) {
     const Bytes written = disk.octets(disk.files().back());
     EXPECT_EQ(as_text(written.subspan(offset, 4)), "RMXr");
     EXPECT_TRUE(journal.idle());
+}
+
+// A copy of a message that is safe elsewhere may stand where it failed, beside what others hold there for
+// longer than the message's own segment is there.
+TEST_F(JournalTest, WhatIsSaidOfAMessageIsSaidOfItsFailedCopiesToo) {
+    begin();
+    const SegmentName home = table.at(told.places[1].segment).name;
+    EXPECT_EQ(journal.append({.type = RecordType::message, .id = 1, .is_copy = true},
+                             as_bytes("head"), {}),
+              Commit::Append::taken);
+    ASSERT_EQ(submit(), 1U);
+    fail();
+    ASSERT_EQ(submit(), 1U);
+    complete(); // the next segment's header
+    ASSERT_EQ(submit(), 1U);
+    fail();
+    EXPECT_EQ(told.take(), "failed 1 5\n");
+    now += 1s;
+    for (const bool is_awaited : {false, true}) {
+        const Mark mark{.kind = is_awaited ? MarkKind::removed : MarkKind::failed,
+                        .id = 1,
+                        .recipient = is_awaited ? every_recipient : 0,
+                        .home = home};
+        journal.append_mark(mark, is_awaited ? 9 : 0, is_awaited, now);
+        journal.append_mark({.kind = MarkKind::delivered, .id = 2, .home = home}, 0, false, now);
+    }
+    while (submit() > 0) {
+        complete();
+    }
+    EXPECT_EQ(told.take(), "mark durable 9\n");
+    std::set<std::uint64_t> lives;
+    std::uint32_t marks = 0;
+    for (std::uint32_t index = 0; index < table.count(); ++index) {
+        for (const Segment::Marked& marked : table.at(index).marked) {
+            lives.insert(marked.home.life);
+            marks += marked.marks;
+        }
+    }
+    EXPECT_EQ(lives, (std::set<std::uint64_t>{home.life, home.life + 1}));
+    EXPECT_EQ(marks, 6U) << "two of one message about two places, two of another about one";
 }
 
 TEST_F(JournalTest, MarksThatNobodyWaitsForGoWithTheNextCommitOrAfterAWhile) {
