@@ -11,7 +11,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstring>
-#include <fmt/compile.h>
 
 namespace ringmx {
 
@@ -41,11 +40,15 @@ bool IpAddress::is_v4() const {
 }
 
 std::string IpAddress::text() const {
+    std::array<char, INET6_ADDRSTRLEN> out; // NOLINT: what is used of it is set
     if (is_v4()) { // twice a message, and inet_ntop would go by way of printf
-        return fmt::format(FMT_COMPILE("{}.{}.{}.{}"), octets[12], octets[13], octets[14],
-                           octets[15]);
+        char* at = out.data();
+        for (std::size_t index = mapped_prefix.size(); index < octets.size(); ++index) {
+            at = std::to_chars(at, out.data() + out.size(), octets[index]).ptr;
+            *at++ = '.';
+        }
+        return {out.data(), at - 1};
     }
-    std::array<char, INET6_ADDRSTRLEN> out{};
     const char* text = inet_ntop(AF_INET6, octets.data(), out.data(), out.size());
     RINGMX_ASSERT(text != nullptr);
     return text;

@@ -1,6 +1,7 @@
 #include "base/escape.h"
 
 #include "base/plain_ascii.h"
+#include "base/put.h"
 
 #include <array>
 #include <cstdint>
@@ -53,11 +54,6 @@ bool is_control(std::uint32_t code_point) {
            code_point == 0x061C || code_point == 0x200E || code_point == 0x200F ||
            (code_point >= 0x2028 && code_point <= 0x202E) ||
            (code_point >= 0x2066 && code_point <= 0x2069) || code_point == 0xFEFF;
-}
-
-void put(std::string& out, std::string_view text) { out.append(text); }
-void put(fmt::memory_buffer& out, std::string_view text) {
-    out.append(text.data(), text.data() + text.size());
 }
 
 constexpr std::string_view hex_digits = "0123456789abcdef";

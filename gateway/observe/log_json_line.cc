@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/escape.h"
+#include "base/put.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,10 +11,6 @@
 
 namespace ringmx::observe {
 namespace {
-
-void put(fmt::memory_buffer& out, std::string_view text) {
-    out.append(text.data(), text.data() + text.size());
-}
 
 template <typename... Values>
 void put_format(fmt::memory_buffer& out, fmt::format_string<Values...> format, Values&&... values) {

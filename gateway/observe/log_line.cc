@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/escape.h"
+#include "base/put.h"
 
 #include <algorithm>
 #include <fmt/compile.h>
@@ -13,10 +14,6 @@ namespace ringmx::observe {
 namespace {
 
 constexpr std::string_view cut_mark = "...";
-
-void put(fmt::memory_buffer& out, std::string_view text) {
-    out.append(text.data(), text.data() + text.size());
-}
 
 // The format is compiled: parsing it for each line cost more than the line.
 template <typename Format, typename... Values>
