@@ -308,6 +308,7 @@ void QueueIndex::unsettle_failed(Slot slot) {
         }
     }
     std::vector<LastReply> replies;
+    replies.reserve(parts.size());
     for (const auto& [first, text] : parts) {
         replies.push_back({first, text});
     }

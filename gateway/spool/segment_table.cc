@@ -222,7 +222,7 @@ const SegmentTable::Look& SegmentTable::look() const {
     if (look_) {
         return *look_;
     }
-    Look& look = look_.emplace();
+    Look look;
     look.reclaimable_count = count_reclaimable();
     for (std::uint32_t index = count(); index > 0; --index) {
         const Segment& segment = segments_[index - 1];
@@ -233,7 +233,7 @@ const SegmentTable::Look& SegmentTable::look() const {
             }
         }
     }
-    return look;
+    return look_.emplace(look);
 }
 
 std::uint32_t SegmentTable::count_reclaimable() const {
