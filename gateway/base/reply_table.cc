@@ -4,10 +4,7 @@
 
 namespace ringmx {
 
-namespace {
-
-// At most that long, and no character of UTF-8 in two.
-std::string_view cut(std::string_view text) {
+std::string_view kept_reply(std::string_view text) {
     if (text.size() <= ReplyTable::text_bytes_max) {
         return text;
     }
@@ -19,8 +16,6 @@ std::string_view cut(std::string_view text) {
     return text.substr(0, end);
 }
 
-} // namespace
-
 std::uint16_t ReplyTable::take(std::string_view text, std::string_view fallback) {
     return take_within(text, fallback, texts_max - fallbacks_reserved);
 }
@@ -31,8 +26,8 @@ std::uint16_t ReplyTable::take_lesser(std::string_view text, std::string_view fa
 
 std::uint16_t ReplyTable::take_within(std::string_view text, std::string_view fallback,
                                       std::size_t room) {
-    const std::uint16_t index = take_if_room(cut(text), room);
-    return index != 0 || text.empty() ? index : take_if_room(cut(fallback), texts_max);
+    const std::uint16_t index = take_if_room(kept_reply(text), room);
+    return index != 0 || text.empty() ? index : take_if_room(kept_reply(fallback), texts_max);
 }
 
 void ReplyTable::release(std::uint16_t index) {

@@ -17,6 +17,10 @@
 
 namespace ringmx {
 
+// What is kept of a reply's text: a beginning of at most ReplyTable::text_bytes_max octets, in whole
+// characters.
+[[nodiscard]] std::string_view kept_reply(std::string_view text);
+
 class ReplyTable {
   public:
     static constexpr std::size_t texts_max = 4096;

@@ -19,9 +19,7 @@ char* append_number(char* at, std::uint16_t number) {
     return std::to_chars(at, at + 5, number).ptr; // of 16 bits: at most five digits
 }
 
-char* append_text(char* at, std::string_view text) {
-    return std::ranges::copy(text, at).out;
-}
+char* append_text(char* at, std::string_view text) { return std::ranges::copy(text, at).out; }
 
 // What stands before the text on each line: "550-5.1.1 ", with a blank for the hyphen on the last.
 struct Front {

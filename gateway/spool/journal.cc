@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mutation.h"
+#include "base/reply_table.h"
 
 #include <algorithm>
 #include <array>
@@ -72,11 +73,12 @@ Commit::Append Journal::append(const Commit::Record& record, Bytes head,
 }
 
 void Journal::append_mark(const Mark& mark, std::uint64_t owner, bool is_awaited, Instant now) {
-    waiting_marks_.push_back({mark, std::string(mark.reply), owner, is_awaited});
+    const std::string_view reply = kept_reply(mark.reply);
+    waiting_marks_.push_back({mark, std::string(reply), owner, is_awaited});
     if (const auto strays = strays_.find(mark.id); strays != strays_.end()) {
-        for (const SegmentName& home : strays->second) { // in one record with it
+        for (const SegmentName& home : strays->second) {
             if (home != mark.home) {
-                waiting_marks_.push_back({mark, std::string(mark.reply), 0, is_awaited});
+                waiting_marks_.push_back({mark, std::string(reply), 0, is_awaited, true});
                 waiting_marks_.back().mark.home = home;
                 awaited_marks_ += is_awaited ? 1U : 0U;
             }
@@ -96,11 +98,8 @@ bool Journal::is_due(Instant now) const {
 bool Journal::take_marks(Slot& slot) {
     body_.clear();
     std::size_t count = 0;
-    const auto belongs_to_the_last = [&] { // about the same message, and appended with it
-        return count > 0 && waiting_marks_[count].mark.id == waiting_marks_[count - 1].mark.id;
-    };
     while (count < waiting_marks_.size() &&
-           (body_.size() < marks_record_bytes_max || belongs_to_the_last())) {
+           (body_.size() < marks_record_bytes_max || waiting_marks_[count].goes_with_the_last)) {
         WaitingMark& waiting = waiting_marks_[count++];
         waiting.mark.reply = waiting.reply;
         spool::append_mark(body_, waiting.mark);
@@ -298,7 +297,8 @@ void Journal::fail(Slot& slot, int error, JournalObserver& observer) {
         } else if (record.type == RecordType::message) {
             for (const SegmentName& home : slot.failed_in) {
                 waiting_marks_.push_back(
-                    {.mark = {.kind = MarkKind::removed, .id = record.id, .home = home}});
+                    {.mark = {.kind = MarkKind::removed, .id = record.id, .home = home},
+                     .goes_with_the_last = home != slot.failed_in.front()});
             }
             if (!slot.failed_in.empty()) {
                 waiting_marks_.back().owner = record.owner;

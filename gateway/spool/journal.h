@@ -141,6 +141,7 @@ class Journal {
         std::string reply = {};
         std::uint64_t owner = 0;
         bool is_awaited = false;
+        bool goes_with_the_last = false; // the same of another place: in one record with it
     };
     [[nodiscard]] Slot* free_slot();
     [[nodiscard]] bool is_due(Instant now) const;

@@ -105,6 +105,9 @@ void Forwarding::try_another(BackendConnection& lost, ForwardFailure kind) {
         }
         return;
     }
+    // Then it was tried, as far as its schedule goes, where no other backend takes it.
+    was_answered_ =
+        was_answered_ || access_.has_heard() || (mail_sent_ && kind == ForwardFailure::unavailable);
     if (is_unanswered) {
         note_duplicate();
         settle_rest(replies::unavailable, {});
@@ -214,6 +217,10 @@ void Forwarding::settle_rest(const smtp::Reply& reply, std::string_view after) {
 void Forwarding::no_backend(BackendAccess::Refusal refusal) {
     if (refusal) {
         access_.count_failure(*refusal);
+    } else if (was_answered_) {
+        settle_rest(replies::unavailable, {});
+        end();
+        return;
     }
     // For a connection that did not come free in time everybody waits together.
     const std::uint32_t only_choice =

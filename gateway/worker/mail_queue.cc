@@ -464,7 +464,8 @@ bool MailQueue::is_hopeless() const {
 }
 
 Instant MailQueue::deadline() const {
-    const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max;
+    const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max &&
+                           worker_.pressure() == Pressure::none; // its end wakes the worker
     const Instant due = may_start ? index_.next_deadline() : never;
     const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||

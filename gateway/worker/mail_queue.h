@@ -200,6 +200,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
                      std::string_view reply);
     [[nodiscard]] Tally judge_outcomes(Dispatch& dispatch);
     void keep_replies(const Dispatch& dispatch, const Tally& tally);
+    [[nodiscard]] std::uint32_t failed_count(Slot slot) const;
     void judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool has_expired, Tally& tally);
     void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
     [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);

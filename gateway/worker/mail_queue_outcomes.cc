@@ -84,9 +84,19 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
         index_.set_due(dispatch.slot(), worker_.now()); // it may go elsewhere by now
     } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
+    } else if (failed_count(dispatch.slot()) < tally.failed) {
+        index_.set_due(dispatch.slot(), worker_.now()); // released while it was reported
     } else {
         index_.fail(dispatch.slot());
     }
+}
+
+std::uint32_t MailQueue::failed_count(Slot slot) const {
+    const spool::QueueExtra* const extra = index_.extra(slot);
+    return extra == nullptr
+               ? 0
+               : static_cast<std::uint32_t>(std::ranges::count(
+                     extra->settled, RecipientState::failed, &spool::QueueExtra::Settled::state));
 }
 
 // What was wanted of the message while it was under way. True: there is nothing more to decide.
@@ -129,10 +139,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
-    if (extra != nullptr) {
-        tally.failed = static_cast<std::uint32_t>(std::ranges::count(
-            extra->settled, RecipientState::failed, &spool::QueueExtra::Settled::state));
-    }
+    tally.failed = failed_count(slot);
     for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
         const Outcome& outcome = outcomes[index];
         if (extra != nullptr && extra->is_settled(index)) {
@@ -165,7 +172,9 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             tally.held_by = outcome.pool;
             break;
         }
-        const bool was_cut = is_cut_ && outcome.kind == Outcome::Kind::none;
+        const bool was_given_up = outcome.kind == Outcome::Kind::none;
+        const bool was_cut = is_cut_ && was_given_up;
+        tally.was_given_up = tally.was_given_up || was_given_up;
         if (has_expired && !was_cut) {
             judge_failure(dispatch, index, true, tally);
             continue;
@@ -233,20 +242,22 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
     const spool::QueueEntry& entry = index_.at(slot);
     set_flag(slot, several_pools_flag, tally.has_several_pools);
-    if (tally.held_by != spool::no_pool && !tally.was_tried && tally.waits_for == spool::no_pool) {
-        index_.hold_for_pool(slot, tally.held_by);
-        return;
-    }
     if (!tally.was_tried && tally.waits_for == spool::no_pool) {
-        index_.set_due(slot, worker_.now()); // given up in favour of others
+        if (tally.held_by != spool::no_pool && !tally.was_given_up) {
+            index_.hold_for_pool(slot, tally.held_by);
+        } else {
+            index_.set_due(slot, worker_.now()); // given up in favour of others
+        }
         return;
     }
     const Duration left = time_left(slot);
     const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
                                           : spool::attempts_in(retry, retry.expire - left);
-    const Instant next = spool::next_attempt(
+    const Instant scheduled = spool::next_attempt(
         retry, attempts, worker_.random(), worker_.now(),
         is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
+    // In one step with this one it would be due in this turn, again and again.
+    const Instant next = std::max(scheduled, worker_.now() + spool::QueueIndex::due_step);
     if (!tally.was_tried) {
         index_.park(slot, tally.waits_for, next);
     } else {

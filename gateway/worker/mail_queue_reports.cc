@@ -112,7 +112,9 @@ void MailQueue::report_failed(Report& report) {
         return;
     }
     ended_reports_.push_back(report.handle());
-    index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
+    if (!obey_operator(dispatch, true)) {
+        index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
+    }
     end_dispatch(dispatch);
 }
 

@@ -205,9 +205,20 @@ void Mover::write_message(Move& move) {
             recipient.last_reply = queue_.index().reply(settled.reply);
         }
     }
+    std::size_t content_bytes = 0;
+    for (const Slice& slice : move.content) {
+        content_bytes += slice.size();
+    }
     std::string& head = queue_.scratch();
     head.clear();
     spool::append_message_body(head, move.message);
+    if (spool::record_header_bytes + head.size() + content_bytes > spool::record_bytes_max) {
+        for (spool::StoredRecipient& recipient : move.message.recipients) {
+            recipient.last_reply.clear(); // without them it is as large as where it was
+        }
+        head.clear();
+        spool::append_message_body(head, move.message);
+    }
     move.is_busy =
         queue_.log().journal().append({.type = spool::RecordType::message,
                                        .id = move.id,

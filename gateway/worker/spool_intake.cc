@@ -289,7 +289,14 @@ void SpoolIntake::store_message() {
     RINGMX_MUTATE(acknowledged_before_durable, answer_client({250, {2, 0, 0}, "Ok: queued as X"}));
 }
 
+bool SpoolIntake::is_out_of_date() const {
+    return snapshot_->settings != worker_.snapshot()->settings;
+}
+
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
+    if (is_out_of_date()) {
+        pools_.clear(); // their numbers are another configuration's
+    }
     message_.waits_for_pool = queue_.is_any_on_hold(pools_);
     std::string& head = queue_.scratch();
     head.clear();
@@ -332,8 +339,8 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
     log_accepted(reply);
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
-    if (snapshot_->settings != worker_.snapshot()->settings) {
-        pools_.clear(); // of another configuration
+    if (is_out_of_date()) {
+        pools_.clear();
     }
     queue_.add(id_, std::move(message_), pools_, place, std::move(segments), commit, record);
     end();

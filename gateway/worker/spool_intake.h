@@ -100,6 +100,8 @@ class SpoolIntake final : public Transaction {
 
     void store_chunk();
     void store_message();
+    // Of a configuration that is not the worker's any more.
+    [[nodiscard]] bool is_out_of_date() const;
     [[nodiscard]] spool::Commit::Append append_message(std::span<const Slice> content);
     void wait_for_journal();
     [[nodiscard]] bool reserve(std::uint64_t bytes);

@@ -25,7 +25,7 @@ class QueueScene : public ::testing::Test {
     using Result = QueueAnswer::Result;
     using Ids = std::vector<std::uint64_t>;
 
-    QueueScene() : rig(options()) {}
+    explicit QueueScene(const RigOptions& made = options()) : rig(made) {}
 
     static RigOptions options() {
         RigOptions made;

@@ -309,6 +309,34 @@ TEST_F(JournalTest, WhatIsSaidOfAMessageIsSaidOfItsFailedCopiesToo) {
     EXPECT_EQ(marks, 6U) << "two of one message about two places, two of another about one";
 }
 
+// However many there are of one message, with whatever replies: a record has its bound.
+TEST_F(JournalTest, ManyMarksOfOneMessageTakeSeveralRecords) {
+    begin();
+    const std::string reply(5000, 'x');
+    for (std::uint32_t recipient = 0; recipient < 3000; ++recipient) {
+        journal.append_mark({.kind = MarkKind::failed,
+                             .id = 1,
+                             .recipient = recipient,
+                             .home = {1, 0, 1},
+                             .reply = reply},
+                            recipient == 2999 ? 7 : 0, false, now);
+    }
+    now += 1s;
+    std::size_t written = 0;
+    while (submit() > 0) {
+        for (const WritesUnderWay::Write& write : writes.all()) {
+            EXPECT_LE(write.bytes, record_bytes_max / 2);
+            written += write.bytes;
+        }
+        while (!writes.all().empty()) {
+            complete();
+        }
+    }
+    EXPECT_GT(written, 3000U * 256) << "of each reply its beginning";
+    EXPECT_LT(written, 3000U * 400);
+    EXPECT_EQ(told.take(), "mark durable 7\n");
+}
+
 TEST_F(JournalTest, MarksThatNobodyWaitsForGoWithTheNextCommitOrAfterAWhile) {
     begin();
     journal.append_mark({.id = 1}, 7, false, now);
