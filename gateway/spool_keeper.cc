@@ -353,19 +353,22 @@ void SpoolKeeper::discard(int descriptor) {
         Error{"spool: delete", error, directory_.run_path() + "/" + found->second.name}.message());
 }
 
-bool SpoolKeeper::delete_own(int descriptor, const Own& own) {
+bool SpoolKeeper::delete_own(int descriptor, Own& own) {
     if (::unlinkat(directory_.run_folder(), own.name.c_str(), 0) != 0 && errno != ENOENT) {
         return false;
     }
-    // Where that fails what is in it may come back, and a later success would prove nothing.
+    // Where that fails what is in it may come back, and a later success would prove nothing. Its worker
+    // knows it by its descriptor, whose number must not come again.
     if (::fsync(directory_.run_folder()) == 0) {
         supplies_[own.worker]->tell({.kind = News::Kind::discarded, .descriptor = descriptor});
+    } else {
+        in_doubt_.push_back(std::move(own.file));
     }
     return true;
 }
 
 void SpoolKeeper::delete_leaving() {
-    std::erase_if(own_, [this](const auto& each) {
+    std::erase_if(own_, [this](auto& each) {
         return each.second.is_leaving && delete_own(each.first, each.second);
     });
 }

@@ -88,7 +88,7 @@ class SpoolKeeper {
     void fail(std::uint32_t worker, const Error& error);
     void discard(int descriptor);
     // False: the file is still there.
-    [[nodiscard]] bool delete_own(int descriptor, const Own& own);
+    [[nodiscard]] bool delete_own(int descriptor, Own& own);
     void delete_leaving();
     void take_adopted();
     void delete_unneeded();
@@ -111,11 +111,12 @@ class SpoolKeeper {
 
     // The thread's.
     std::map<int, Own> own_;
-    std::vector<std::uint32_t> numbers_; // of the last segment of each worker
-    std::uint32_t next_ = 0;             // whose turn it is to be written
-    bool has_earlier_ = true;            // files of earlier runs
-    bool is_lost_ = false;               // the directory
-    int write_error_ = 0;                // of its file system
+    std::vector<OwnedDescriptor> in_doubt_; // deleted, and perhaps not for good
+    std::vector<std::uint32_t> numbers_;    // of the last segment of each worker
+    std::uint32_t next_ = 0;                // whose turn it is to be written
+    bool has_earlier_ = true;               // files of earlier runs
+    bool is_lost_ = false;                  // the directory
+    int write_error_ = 0;                   // of its file system
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again

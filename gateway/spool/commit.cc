@@ -16,14 +16,15 @@ static_assert(BufferPool::draft_bytes_max % block_bytes == 0, "blocks are whole 
 
 Commit::~Commit() { clear(); }
 
-Commit::Append Commit::append(Record record, Bytes head, std::span<const Slice> content) {
+Commit::Append Commit::append(Record record, Bytes head, std::span<const Slice> content,
+                              std::size_t bytes_max) {
     std::size_t content_bytes = 0;
     for (const Slice& slice : content) {
         content_bytes += slice.size();
     }
     const std::size_t bytes = record_header_bytes + head.size() + content_bytes;
     const auto start = static_cast<std::uint32_t>(round_up(used_, record_alignment));
-    if (start + bytes > commit_bytes_max) {
+    if (start + bytes > bytes_max) {
         RINGMX_ASSERT_STATE(bytes <= record_bytes_max, "a record of %zu octets", bytes);
         return Append::full;
     }

@@ -50,7 +50,9 @@ class Commit {
 
     enum class Append : std::uint8_t { taken, full, no_memory };
     // `head` and then the slices of `content` are the body. `owner` and the rest as in Record.
-    [[nodiscard]] Append append(Record record, Bytes head, std::span<const Slice> content);
+    // Full: the commit would have more than `bytes_max`.
+    [[nodiscard]] Append append(Record record, Bytes head, std::span<const Slice> content,
+                                std::size_t bytes_max = commit_bytes_max);
 
     [[nodiscard]] bool empty() const { return records_.empty(); }
     [[nodiscard]] std::uint64_t padded_bytes() const { return round_up(used_, block_bytes); }

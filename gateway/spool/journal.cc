@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mutation.h"
 #include "base/reply_table.h"
+#include "spool/zeros.h"
 
 #include <algorithm>
 #include <array>
@@ -15,6 +16,9 @@ namespace {
 
 // What one record of marks may have, so that many waiting ones don't fill a commit.
 constexpr std::size_t marks_record_bytes_max = 128 * 1024;
+// With those that go with the last.
+constexpr std::size_t marks_room_bytes = marks_record_bytes_max + 64 * 1024;
+static_assert(record_bytes_max <= commit_bytes_max - marks_room_bytes);
 // A commit is tried at one more place.
 constexpr std::size_t attempts_max = 2;
 // A disk that fails is not asked again at once: each failure costs a segment.
@@ -69,7 +73,9 @@ Commit::Append Journal::append(const Commit::Record& record, Bytes head,
         }
         gathering_->state = Slot::State::gathering;
     }
-    return gathering_->commit.append(record, head, content);
+    // What never stops would leave marks no place, and marks are what makes room.
+    return gathering_->commit.append(
+        record, head, content, commit_bytes_max - (waiting_marks_.empty() ? 0 : marks_room_bytes));
 }
 
 void Journal::append_mark(const Mark& mark, std::uint64_t owner, bool is_awaited, Instant now) {
@@ -163,8 +169,8 @@ const JournalWrite* Journal::place(Slot& slot) {
         segments_.close(*current_);
         current_.reset();
     }
-    if (!current_) {
-        return open_segment();
+    if (!current_) { // one header at a time, though its segment be forsaken
+        return header_->state == Slot::State::writing ? nullptr : open_segment();
     }
     const Segment& segment = segments_.at(*current_);
     if (segment.state != Segment::State::writing) {
@@ -210,6 +216,7 @@ const JournalWrite* Journal::open_segment() {
     header_->write.offset = 0;
     header_->write.pieces = {&header_->piece, 1};
     header_->write.bytes = block_bytes;
+    segments_.hold(header_->segment);
     return &header_->write;
 }
 
@@ -238,6 +245,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
             quiet_until_ = now + failure_pause;
             give_up(result < 0 ? static_cast<int>(-result) : ENOSPC, observer);
         }
+        segments_.release(segment);
         return;
     }
     if (!is_whole) {
@@ -259,6 +267,7 @@ void Journal::written(std::uint32_t slot_number, std::int64_t result, Instant no
 
 // Every record of the commit is safe.
 void Journal::settle(Slot& slot, JournalObserver& observer) {
+    segments_.note_durable(slot.segment, slot.write.offset + slot.write.bytes);
     for (const WaitingMark& marked : slot.marks) {
         segments_.note_mark(slot.segment, marked.mark.home);
     }
@@ -345,7 +354,7 @@ void Journal::give_up(int error, JournalObserver& observer) {
 
 void Journal::resume_segment() {
     if (!current_) {
-        current_ = segments_.resume_last();
+        current_ = segments_.resume_last(zeros_max - writes_max * commit_bytes_max);
     }
 }
 

@@ -32,6 +32,7 @@
 #include "spool/stored_message.h"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -158,7 +159,7 @@ class Journal {
     std::unique_ptr<Slot> header_;             // the write of a segment's header
     Slot* gathering_ = nullptr;
     std::optional<std::uint32_t> current_; // the segment that commits go to
-    std::vector<WaitingMark> waiting_marks_;
+    std::deque<WaitingMark> waiting_marks_;
     std::uint32_t awaited_marks_ = 0; // of those
     // Where copies of messages may stand whose writes failed; by the messages' ids.
     std::map<std::uint64_t, std::vector<SegmentName>> strays_;

@@ -43,7 +43,7 @@ std::optional<std::uint32_t> SegmentTable::open(const Nonce& nonce) {
     opening.nonce = nonce;
     opening.previous = opening.name;
     opening.name = {generation_, worker_, ++lives_};
-    opening.used_bytes = block_bytes;
+    opening.used_bytes = opening.durable_bytes = block_bytes;
     return index;
 }
 
@@ -74,12 +74,13 @@ void SegmentTable::fail(std::uint32_t index) {
     set_state(failed, Segment::State::sealed);
 }
 
-std::optional<std::uint32_t> SegmentTable::resume_last() {
+std::optional<std::uint32_t> SegmentTable::resume_last(std::uint64_t behind_bytes_max) {
     if (segments_.empty()) {
         return std::nullopt;
     }
     Segment& last = segments_[last_opened_];
-    if (last.state != Segment::State::sealed || !last.may_resume) {
+    if (last.state != Segment::State::sealed || !last.may_resume ||
+        last.used_bytes - last.durable_bytes > behind_bytes_max) {
         return std::nullopt;
     }
     set_state(last, Segment::State::writing);

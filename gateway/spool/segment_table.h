@@ -48,6 +48,7 @@ struct Segment {
     SegmentName name;     // of this life
     SegmentName previous; // of the last one, until this one's header is durable; then {}
     std::uint64_t used_bytes = 0;
+    std::uint64_t durable_bytes = 0; // to the end of the last write that is
     std::uint32_t holds = 0;
     std::vector<Marked> marked;
     bool may_resume = false; // sealed by a write that failed behind its header
@@ -83,12 +84,16 @@ class SegmentTable {
     void opened(std::uint32_t index); // the header is durable
     void close(std::uint32_t index);  // no more is written to it in this life
     void use(std::uint32_t index, std::uint64_t bytes) { segments_[index].used_bytes += bytes; }
+    void note_durable(std::uint32_t index, std::uint64_t end_bytes) {
+        Segment& segment = segments_[index];
+        segment.durable_bytes = std::max(segment.durable_bytes, end_bytes);
+    }
     void seal(std::uint32_t index); // nor in any later one
     void fail(std::uint32_t index); // a write failed: as if sealed
     // The life that began last goes on, behind all that was tried to be written in it, if it ended
-    // with a write that failed. (An earlier one may not: marks stand behind what they are about, else
-    // two segments could need one another.)
-    [[nodiscard]] std::optional<std::uint32_t> resume_last();
+    // with a write that failed, and if that is no more than so many octets. (An earlier one may not:
+    // marks stand behind what they are about, else two segments could need one another.)
+    [[nodiscard]] std::optional<std::uint32_t> resume_last(std::uint64_t behind_bytes_max);
     void seal_all();                // nothing is written to any of those that there are
     bool seal_spare();              // one fewer; false: there is none
     void seal_spares_not_written(); // of those that had a life

@@ -236,6 +236,44 @@ TEST_F(JournalTest, WhereThereIsNoOtherSegmentTheOneWithAFailedWriteGoesOnBehind
     EXPECT_EQ(table.spare_count(), 2U);
 }
 
+// Of one that was lost meanwhile: its file stays as long as it is written to, and no other header takes
+// the place of this one.
+TEST_F(JournalTest, AHeaderThatIsBeingWrittenIsWaitedForThoughItsSegmentIsForsaken) {
+    for (const bool fails : {true, false}) {
+        const std::uint32_t before = table.count();
+        append(7);
+        (void)table.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes);
+        ASSERT_EQ(submit(), 1U) << "the header";
+        journal.forsake_segments();
+        while (const auto index = table.next_to_discard()) {
+            table.leave(*index);
+        }
+        (void)table.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes);
+        EXPECT_EQ(submit(), 0U);
+        std::uint32_t there = 0;
+        for (std::uint32_t index = 0; index < table.count(); ++index) {
+            there += table.at(index).state == Segment::State::sealed ? 1U : 0U;
+        }
+        EXPECT_EQ(there, 1U) << "the one whose header is being written";
+        fails ? fail() : complete();
+        EXPECT_TRUE(table.next_to_discard());
+        table.leave(*table.next_to_discard());
+        now += 2s;
+        if (fails) { // what waited is told, and comes again
+            EXPECT_EQ(told.take(), "failed 7 5\n");
+            append(7);
+        }
+        ASSERT_EQ(submit(), 1U);
+        complete();
+        ASSERT_EQ(submit(), 1U);
+        complete();
+        EXPECT_EQ(told.take(), "durable 7\n");
+        EXPECT_GT(told.places[7].segment, before);
+        table.release(told.places[7].segment);
+        journal.forsake_segments();
+    }
+}
+
 TEST_F(JournalTest, AShortWriteIsAFailedOne) {
     begin();
     append(2);
@@ -307,6 +345,37 @@ TEST_F(JournalTest, WhatIsSaidOfAMessageIsSaidOfItsFailedCopiesToo) {
     }
     EXPECT_EQ(lives, (std::set<std::uint64_t>{home.life, home.life + 1}));
     EXPECT_EQ(marks, 6U) << "two of one message about two places, two of another about one";
+}
+
+// Clients that never stop fill each commit before it goes.
+TEST_F(JournalTest, MarksFindTheirPlaceInCommitsThatAreFull) {
+    begin();
+    std::uint64_t id = 1;
+    const auto fill = [&] {
+        const Slice content = pool.copy(as_bytes(std::string(60'000, 'x')));
+        while (journal.append({.type = RecordType::message, .id = ++id}, as_bytes("head"),
+                              {&content, 1}) == Commit::Append::taken) {
+        }
+    };
+    for (std::size_t count = 0; count < writes_max; ++count) {
+        append(++id);
+        EXPECT_EQ(submit(), 1U);
+    }
+    fill();
+    for (std::uint32_t recipient = 0; recipient < 1000; ++recipient) {
+        journal.append_mark({.id = 1, .recipient = recipient, .home = {1, 0, 1}},
+                            recipient == 999 ? 7 : 0, false, now);
+    }
+    std::string all;
+    for (int rounds = 0; rounds < 4; ++rounds) {
+        for (std::size_t count = 0; count < writes_max && !writes.all().empty(); ++count) {
+            complete();
+            (void)submit();
+            fill();
+        }
+        all += told.take();
+    }
+    EXPECT_NE(all.find("mark durable 7"), std::string::npos);
 }
 
 // However many there are of one message, with whatever replies: a record has its bound.

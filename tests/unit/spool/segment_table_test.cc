@@ -119,11 +119,13 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_FALSE(table.next_to_discard());
 }
 
+constexpr std::uint64_t behind = 1024UL * 1024;
+
 TEST_F(SegmentTableTest, TheLastLifeGoesOnIfAWriteFailedInIt) {
-    EXPECT_FALSE(table.resume_last());
+    EXPECT_FALSE(table.resume_last(behind));
     const std::uint32_t first = begin();
     table.hold(first);
-    EXPECT_FALSE(table.resume_last()) << "it is under way";
+    EXPECT_FALSE(table.resume_last(behind)) << "it is under way";
     table.fail(first);
     table.fail(first); // another write that was under way
     const std::uint32_t second = begin();
@@ -132,11 +134,21 @@ TEST_F(SegmentTableTest, TheLastLifeGoesOnIfAWriteFailedInIt) {
     const auto third = table.open(Nonce{});
     ASSERT_TRUE(third);
     table.fail(*third); // its header: nothing was written to it
-    EXPECT_EQ(table.resume_last(), second);
+    EXPECT_EQ(table.resume_last(behind), second);
     EXPECT_EQ(table.at(second).state, Segment::State::writing);
-    EXPECT_FALSE(table.resume_last());
+    EXPECT_FALSE(table.resume_last(behind));
     table.close(second);
-    EXPECT_FALSE(table.resume_last()) << "it is full";
+    EXPECT_FALSE(table.resume_last(behind)) << "it is full";
+}
+
+// Readers don't look everywhere behind many zeros.
+TEST_F(SegmentTableTest, ALifeInWhichTooMuchFailedDoesNotGoOn) {
+    const std::uint32_t last = begin();
+    table.use(last, 5 * block_bytes);
+    table.note_durable(last, 2 * block_bytes);
+    table.fail(last);
+    EXPECT_FALSE(table.resume_last(4 * block_bytes - 1));
+    EXPECT_EQ(table.resume_last(4 * block_bytes), last);
 }
 
 TEST_F(SegmentTableTest, WhatIsLostOrOnItsWayOutDoesNotGoOn) {
@@ -144,14 +156,14 @@ TEST_F(SegmentTableTest, WhatIsLostOrOnItsWayOutDoesNotGoOn) {
     table.hold(lost);
     table.fail(lost);
     table.seal_all();
-    EXPECT_FALSE(table.resume_last());
+    EXPECT_FALSE(table.resume_last(behind));
     (void)table.add(103, 1024 * 1024);
     const std::uint32_t leaving = begin();
     table.fail(leaving);
     table.leave(leaving);
-    EXPECT_FALSE(table.resume_last());
+    EXPECT_FALSE(table.resume_last(behind));
     table.discarded(leaving);
-    EXPECT_FALSE(table.resume_last());
+    EXPECT_FALSE(table.resume_last(behind));
 }
 
 TEST_F(SegmentTableTest, AMarkAboutALifeThatIsGoneNeedsNothing) {
