@@ -368,9 +368,10 @@ bool SpoolKeeper::delete_own(int descriptor, Own& own) {
 }
 
 void SpoolKeeper::delete_leaving() {
-    std::erase_if(own_, [this](auto& each) {
-        return each.second.is_leaving && delete_own(each.first, each.second);
-    });
+    for (auto each = own_.begin(); each != own_.end();) {
+        const bool is_gone = each->second.is_leaving && delete_own(each->first, each->second);
+        each = is_gone ? own_.erase(each) : std::next(each);
+    }
 }
 
 void SpoolKeeper::take_adopted() {

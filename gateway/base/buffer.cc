@@ -1,20 +1,14 @@
 #include "base/buffer.h"
 
+#include "base/sanitizers.h"
+
 #include <algorithm>
 #include <cstring>
 #include <new>
 #include <ranges>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define RINGMX_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RINGMX_ASAN 1
-#endif
-#endif
-
-#ifdef RINGMX_ASAN
+#ifdef RINGMX_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -26,13 +20,13 @@ constexpr std::size_t buffer_ids_max = 65536; // the kernel names a provided buf
 // Recycled memory never goes back to the allocator, so that ASan has to be told by hand what is
 // free.
 void poison([[maybe_unused]] const Block& block) {
-#ifdef RINGMX_ASAN
+#ifdef RINGMX_ADDRESS_SANITIZER
     __asan_poison_memory_region(block.memory, block.size_bytes);
 #endif
 }
 
 void unpoison([[maybe_unused]] const Block& block) {
-#ifdef RINGMX_ASAN
+#ifdef RINGMX_ADDRESS_SANITIZER
     __asan_unpoison_memory_region(block.memory, block.size_bytes);
 #endif
 }

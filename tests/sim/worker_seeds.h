@@ -9,6 +9,8 @@
 // Thread: one.
 #pragma once
 
+#include "base/sanitizers.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,14 +20,10 @@
 
 namespace ringmx::sim {
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(RINGMX_THREAD_SANITIZER)
 inline constexpr std::uint64_t slowness = 10;
-#elif defined(__SANITIZE_ADDRESS__)
+#elif defined(RINGMX_ADDRESS_SANITIZER)
 inline constexpr std::uint64_t slowness = 3;
-#elif defined(__has_feature)
-inline constexpr std::uint64_t slowness = __has_feature(thread_sanitizer)    ? 10
-                                          : __has_feature(address_sanitizer) ? 3
-                                                                             : 1;
 #else
 inline constexpr std::uint64_t slowness = 1;
 #endif

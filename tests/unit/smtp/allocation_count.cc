@@ -1,5 +1,7 @@
 #include "unit/smtp/allocation_count.h"
 
+#include "base/sanitizers.h"
+
 #include <cstdlib>
 #include <malloc.h>
 #include <new>
@@ -11,7 +13,7 @@ AllocationCount count;
 
 AllocationCount allocation_count() { return count; }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(RINGMX_ADDRESS_SANITIZER) || defined(RINGMX_THREAD_SANITIZER)
 bool counts_allocations() { return false; }
 #else
 bool counts_allocations() { return true; }
@@ -19,7 +21,7 @@ bool counts_allocations() { return true; }
 
 } // namespace ringmx
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(RINGMX_ADDRESS_SANITIZER) && !defined(RINGMX_THREAD_SANITIZER)
 void* operator new(std::size_t bytes) {
     void* memory = std::malloc(bytes);
     if (memory == nullptr) {
