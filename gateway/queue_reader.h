@@ -69,6 +69,10 @@ struct AdoptedQueue {
     // Of each segment, records that are missing by damage, as other segments tell: beside
     // SegmentReport::lost.
     std::vector<std::uint64_t> lost_beside;
+    // Of each segment, whether another run may need it: something of its run could not be read, and
+    // it has mail that is not known to be over. The rest of that may be in there; so may a later
+    // record, which the marks about this one must outlive.
+    std::vector<bool> stays;
 };
 
 class QueueReader {
@@ -80,7 +84,7 @@ class QueueReader {
     };
     [[nodiscard]] SegmentReport read(const File& file, const spool::SegmentReader& reader);
     // A file of this generation could not be looked into, and is left for another run: marks about
-    // what it may hold stay.
+    // what it may hold stay, and so do the parts of mail that the rest of may be in it.
     void note_unread(std::uint32_t generation) { unread_.insert(generation); }
     // Ends it.
     [[nodiscard]] AdoptedQueue finish();

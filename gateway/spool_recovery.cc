@@ -70,11 +70,12 @@ void SpoolRecovery::run() {
         report.lost += result_.queue.lost_beside[index];
         result_.lost += report.lost;
         result_.files[index].is_damaged = report.is_damaged();
+        result_.files[index].stays = result_.files[index].stays || result_.queue.stays[index];
         note_damage(judged_[index]);
     }
     for (const std::uint64_t id : result_.queue.damaged) {
-        notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged or "
-                                                  "missing; it can't be delivered",
+        notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged, "
+                                                  "missing or can't be read; it can't be delivered",
                                                   spool::id_text(id)));
     }
     if (result_.queue.unreadable_records > 0) {

@@ -38,7 +38,7 @@ struct AdoptedFile {
     std::string name;
     OwnedDescriptor file;
     bool is_damaged = false; // to be set aside rather than deleted
-    bool stays = false;      // parts can't be read now: another run may be luckier
+    bool stays = false;      // it, or another of its run, can't be read: another run may be luckier
     bool is_lost = false;    // somebody deleted it
 };
 

@@ -324,6 +324,7 @@ TEST(QueueReader, SegmentWithUnreadableBlocksGivesTheRestAndMarksAboutItsRunStay
     ASSERT_EQ(adopted.messages.size(), 1U);
     EXPECT_EQ(adopted.messages[0].id, 2U);
     EXPECT_EQ(adopted.marked[0].size(), 1U) << "its home may be what can't be read";
+    EXPECT_EQ(adopted.stays, (std::vector{false, true}));
 }
 
 TEST(QueueReader, AFreshSegmentIsNotReadWholeAndOneWithALostBeginningIsNone) {
