@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 
 namespace ringmx {
 namespace {
@@ -29,6 +30,22 @@ bool is_number(std::string_view text) {
 
 std::unexpected<Error> failure(const char* operation, const std::string& path) {
     return std::unexpected(Error{operation, errno, path});
+}
+
+// Never onto a file that is there. A file system that can't promise so (NFS) is asked before: nobody
+// but who holds the spool's lock puts anything in that folder.
+bool move_to_new_name(int from, const std::string& name, int to, const std::string& taken) {
+    if (::renameat2(from, name.c_str(), to, taken.c_str(), RENAME_NOREPLACE) == 0) {
+        return true;
+    }
+    if (errno != EINVAL) {
+        return false;
+    }
+    if (::faccessat(to, taken.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return false;
+    }
+    return errno == ENOENT && ::renameat(from, name.c_str(), to, taken.c_str()) == 0;
 }
 
 } // namespace
@@ -182,8 +199,7 @@ Expected<std::string> set_aside(int directory, const std::string& path, std::uin
     const std::string wanted = fmt::format("{}-{}", run_name(generation), name);
     for (int count = 1; count <= aside_names_max; ++count) {
         const std::string taken = count == 1 ? wanted : fmt::format("{}-{}", wanted, count);
-        if (::renameat2(run->number(), name.c_str(), aside->number(), taken.c_str(),
-                        RENAME_NOREPLACE) == 0) {
+        if (move_to_new_name(run->number(), name, aside->number(), taken)) {
             if (::fsync(aside->number()) != 0 || ::fsync(run->number()) != 0) {
                 return failure("sync", aside_path);
             }

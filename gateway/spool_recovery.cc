@@ -187,7 +187,7 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
         RINGMX_ASSERT(report.index == result_.files.size());
         judged_.push_back({found.path, found.size_bytes, report});
         result_.files.push_back({found.run, std::move(found.name), std::move(found.file), false,
-                                 report.unreadable_blocks > 0, false});
+                                 report.unreadable_blocks > 0, false, false});
         break;
     case Kind::unused:
         forget(found);

@@ -363,6 +363,58 @@ TEST_F(SpoolKeeperTest, DamagedSegmentIsSetAsideWhenItsMailIsDelivered) {
     EXPECT_TRUE(is_told("w0000-000001.seg: was damaged; set aside as"));
 }
 
+// As on a file system that is read-only for a while. While the file is there its mail is found by a
+// restart, so it is not gone.
+TEST_F(SpoolKeeperTest, AdoptedSegmentThatCannotBeDeletedIsNotGoneAndTriedAgain) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    folder.put(image, 1);
+    const SegmentImage other(2, 1);
+    folder.put(other, 1);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 2U);
+    EXPECT_EQ(next().home, other.name());
+    const std::string path = folder.path + "/00000001/w0000-000001.seg";
+    const std::string away = folder.path + "/away";
+    const auto exchange = [&] {
+        return ::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, away.c_str(), RENAME_EXCHANGE);
+    };
+    std::filesystem::create_directory(away);
+    ASSERT_EQ(exchange(), 0);
+    EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U);
+    keeper->supply(0).released();
+    expect_told("delete");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    ASSERT_EQ(exchange(), 0);
+    EXPECT_EQ(next().home, image.name());
+    keeper->stop();
+    EXPECT_EQ(folder.all(), (Names{"00000003", "away"}));
+    EXPECT_FALSE(is_told("was deleted"));
+    EXPECT_EQ(told.find("delete"), told.rfind("delete")) << "told once";
+}
+
+TEST_F(SpoolKeeperTest, DamagedSegmentThatCannotBeSetAsideIsNotGoneAndTriedAgain) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    image.octets.resize(10 * spool::block_bytes);
+    folder.put(image, 1);
+    folder.put("aside", "no folder");
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 1U);
+    EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U);
+    keeper->supply(0).released();
+    expect_told("it stays: open " + folder.path + "/aside");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    std::filesystem::remove(folder.path + "/aside");
+    EXPECT_EQ(next().home, image.name());
+    keeper->stop();
+    EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+}
+
 // Of a file that can't be read it is not known what else is needed for the mail in it.
 TEST_F(SpoolKeeperTest, PartsOfAMessageStayWhileTheRestOfItCantBeRead) {
     for (const std::uint32_t unreadable : {1U, 2U}) { // has the chunk, or the message's record
