@@ -123,6 +123,7 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
     queue_.segments.push_back(std::move(segment));
 
     recovery_.begin_segment(report.index, header);
+    const std::uint64_t unreadable_before = recovery_.unreadable_records();
     spool::SegmentGaps gaps;
     const spool::ScanResult result =
         scanner_.scan(reader, [&](const spool::RecordHeader& record, Bytes body) {
@@ -133,6 +134,7 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
             recovery_.record(record, body);
         });
     report.records = result.records;
+    report.unreadable_records = recovery_.unreadable_records() - unreadable_before;
     report.torn = result.torn;
     // Where blocks can't be read it is known why records are missing.
     report.lost = result.unreadable_blocks > 0 ? 0 : gaps.lost();

@@ -123,7 +123,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
             depends_on(segment_, mark->home);
         }
     }
-    unreadable_records_ += count == 0 ? 1U : 0U;
+    unreadable_records_ += count == 0 || reader.unreadable() > 0 ? 1U : 0U;
 }
 
 // `is_final_round`: only what is final whatever came later.

@@ -60,7 +60,7 @@ class Recovery {
     [[nodiscard]] std::vector<RecoveredMessage>& messages() { return messages_; }
     // Ids of messages that were complete once and are not any more.
     [[nodiscard]] const std::vector<std::uint64_t>& damaged() const { return damaged_; }
-    // Bodies that have a right CRC and make no sense.
+    // Bodies that have a right CRC and make no sense, or a part of them does not.
     [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
     // For each segment, which others it has marks about, or later records of.
     [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;

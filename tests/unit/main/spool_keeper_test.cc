@@ -363,6 +363,27 @@ TEST_F(SpoolKeeperTest, DamagedSegmentIsSetAsideWhenItsMailIsDelivered) {
     EXPECT_TRUE(is_told("w0000-000001.seg: was damaged; set aside as"));
 }
 
+// What this version can't read another may.
+TEST_F(SpoolKeeperTest, SegmentWithRecordsThatMakeNoSenseIsSetAside) {
+    for (const bool is_mark : {false, true}) {
+        const SpoolFolder spool;
+        SegmentImage image(1, 1);
+        if (is_mark) {
+            image.add_mark(1, {.kind = static_cast<spool::MarkKind>(99), .id = 1});
+        } else {
+            (void)image.add(spool::RecordType::message, 1, 1, "of another version");
+        }
+        spool.put(image, 1);
+        open(spool);
+        (void)adopt();
+        EXPECT_EQ(next().home, image.name());
+        keeper->stop();
+        EXPECT_EQ(spool.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+        EXPECT_TRUE(is_told("w0000-000001.seg: 1 records are whole and make no sense"));
+        keeper.reset();
+    }
+}
+
 // As on a file system that is read-only for a while. While the file is there its mail is found by a
 // restart, so it is not gone.
 TEST_F(SpoolKeeperTest, AdoptedSegmentThatCannotBeDeletedIsNotGoneAndTriedAgain) {
