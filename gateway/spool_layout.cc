@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -20,6 +21,8 @@ constexpr std::size_t run_digits = 8;
 constexpr std::size_t worker_digits = 4;
 constexpr std::size_t number_digits_min = 6;
 constexpr std::string_view segment_suffix = ".seg";
+constexpr int lock_attempts = 50;
+constexpr int lock_pause_ms = 20;
 // A thousand files of one name were set aside: something is wrong that more renaming won't mend.
 constexpr int aside_names_max = 1000;
 
@@ -178,8 +181,11 @@ Expected<OwnedDescriptor> take_lock(int folder, const std::string& path) {
     if (!lock.is_open()) {
         return failure("open", path + "/" + lock_name);
     }
-    if (::flock(lock.number(), LOCK_EX | LOCK_NB) != 0) {
-        return failure("lock", path + "/" + lock_name);
+    for (int attempt = 1; ::flock(lock.number(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
+        if (errno != EWOULDBLOCK || attempt == lock_attempts) {
+            return failure("lock", path + "/" + lock_name);
+        }
+        ::poll(nullptr, 0, lock_pause_ms);
     }
     return lock;
 }

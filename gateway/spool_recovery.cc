@@ -97,7 +97,7 @@ void SpoolRecovery::list() {
         return;
     }
     for (const std::uint32_t generation : *runs) {
-        if (generation < own_generation_) {
+        if (generation < own_generation_ && !is_stopped_.load(relaxed)) {
             list_run(generation);
         }
     }
