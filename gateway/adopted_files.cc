@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <map>
+#include <optional>
 #include <set>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,44 +30,67 @@ void AdoptedFiles::adopt(RecoveredSpool recovered) {
 
 std::vector<spool::SegmentName> AdoptedFiles::delete_unneeded() {
     std::vector<spool::SegmentName> gone;
+    std::set<std::uint32_t> tried;
     for (;;) {
-        const std::vector<std::uint32_t> unneeded = segments_.unneeded();
+        std::vector<std::uint32_t> unneeded = segments_.unneeded();
+        std::erase_if(unneeded, [&](std::uint32_t index) { return !tried.insert(index).second; });
         if (unneeded.empty()) {
             return gone;
         }
-        std::set<std::size_t> touched;
+        std::erase_if(unneeded, [this](std::uint32_t index) { return !remove(index); });
+        std::map<std::size_t, bool> is_durable; // by run
         for (const std::uint32_t index : unneeded) {
-            remove(index);
-            touched.insert(files_[index].run);
+            is_durable[files_[index].run] = false;
         }
-        for (const std::size_t run : touched) {
-            (void)::fsync(runs_[run].folder.number());
+        for (auto& [run, is_synced] : is_durable) {
+            is_synced = ::fsync(runs_[run].folder.number()) == 0;
         }
         for (const std::uint32_t index : unneeded) { // this may free others
-            segments_.gone(index);
-            gone.push_back(segments_.at(index).name);
+            if (is_durable[files_[index].run]) {
+                segments_.gone(index);
+                gone.push_back(segments_.at(index).name);
+            } else {
+                // It may come back, and a later success would prove nothing.
+                segments_.keep(index);
+            }
         }
-        for (const std::size_t run : touched) {
+        for (const auto& [run, is_synced] : is_durable) {
             remove_run(runs_[run]);
         }
     }
 }
 
-void AdoptedFiles::remove(std::uint32_t index) {
+bool AdoptedFiles::remove(std::uint32_t index) {
     AdoptedFile& file = files_[index];
     const EarlierRun& run = runs_[file.run];
+    std::optional<SpoolNotice> fault;
     if (file.is_damaged) {
         const auto moved =
             set_aside(directory_.directory(), directory_.path(), run.generation, file.name);
-        notices_.add(
-            moved ? LogLevel::warning : LogLevel::error,
-            moved ? fmt::format("spool: {}: was damaged; set aside as {}", path_of(file), *moved)
-                  : fmt::format("spool: {}: was damaged; it stays: {}", path_of(file),
-                                moved.error().message()));
-    } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0 && errno != ENOENT) {
-        notices_.add(LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message());
+        if (moved) {
+            notices_.add(LogLevel::warning, fmt::format("spool: {}: was damaged; set aside as {}",
+                                                        path_of(file), *moved));
+        } else {
+            fault = {LogLevel::error, fmt::format("spool: {}: was damaged; it stays: {}",
+                                                  path_of(file), moved.error().message())};
+        }
+    } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0) {
+        fault = {LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message()};
+    }
+    if (fault && is_in_its_folder(file)) {
+        if (!std::exchange(file.is_leaving, true)) {
+            notices_.add(fault->level, fault->text);
+        }
+        return false;
     }
     file.file = OwnedDescriptor();
+    return true;
+}
+
+bool AdoptedFiles::is_in_its_folder(const AdoptedFile& file) const {
+    return ::faccessat(runs_[file.run].folder.number(), file.name.c_str(), F_OK,
+                       AT_SYMLINK_NOFOLLOW) == 0 ||
+           errno != ENOENT;
 }
 
 // When nothing but the lock is in it.
@@ -83,7 +108,7 @@ void AdoptedFiles::look() {
     for (std::uint32_t index = 0; index < segments_.count(); ++index) {
         AdoptedFile& file = files_[index];
         struct stat status{};
-        if (segments_.is_there(index) && !file.is_lost &&
+        if (segments_.is_there(index) && !file.is_lost && !file.is_leaving &&
             ::fstat(file.file.number(), &status) == 0 && status.st_nlink == 0) {
             file.is_lost = true;
             notices_.add(LogLevel::error,

@@ -3,6 +3,8 @@
 // A segment's file is deleted when no worker holds it and no mark in it matters; a damaged one is
 // set aside instead, one of which parts can't be read stays. A run's folder goes with its last
 // segment.
+// What could not be deleted or set aside is still there for a restart, so it is not gone: it is tried
+// again by each delete_unneeded().
 // Thread: the keeper's. Blocks.
 // Errors: notices.
 #pragma once
@@ -30,7 +32,9 @@ class AdoptedFiles {
     void look();
 
   private:
-    void remove(std::uint32_t index);
+    // False: the file is still there.
+    [[nodiscard]] bool remove(std::uint32_t index);
+    [[nodiscard]] bool is_in_its_folder(const AdoptedFile& file) const;
     void remove_run(const EarlierRun& run);
     [[nodiscard]] std::string path_of(const AdoptedFile& file) const;
 

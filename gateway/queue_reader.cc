@@ -123,6 +123,7 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
     queue_.segments.push_back(std::move(segment));
 
     recovery_.begin_segment(report.index, header);
+    const std::uint64_t unreadable_before = recovery_.unreadable_records();
     spool::SegmentGaps gaps;
     const spool::ScanResult result =
         scanner_.scan(reader, [&](const spool::RecordHeader& record, Bytes body) {
@@ -133,6 +134,7 @@ SegmentReport QueueReader::read(const File& file, const spool::SegmentReader& re
             recovery_.record(record, body);
         });
     report.records = result.records;
+    report.unreadable_records = recovery_.unreadable_records() - unreadable_before;
     report.torn = result.torn;
     // Where blocks can't be read it is known why records are missing.
     report.lost = result.unreadable_blocks > 0 ? 0 : gaps.lost();
@@ -157,7 +159,9 @@ AdoptedQueue QueueReader::finish() {
         }
     }
     for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {
-        queue_.lost_beside.push_back(gaps_.lost_beside(queue_.segments[index]->name));
+        const spool::SegmentName& name = queue_.segments[index]->name;
+        queue_.lost_beside.push_back(gaps_.lost_beside(name));
+        queue_.stays.push_back(unread_.contains(name.generation) && recovery_.is_unfinished(index));
         std::vector<spool::Segment::Marked> marked = recovery_.marked(index);
         // Marks about what is gone for good are about nothing.
         std::erase_if(marked, [this](const spool::Segment::Marked& mark) {

@@ -43,11 +43,15 @@ struct SegmentReport {
     // Records that are not whole: writes that were under way when the run ended, or damage.
     std::uint64_t torn = 0;
     std::uint64_t lost = 0; // records that are missing, and were durable once
+    // That are whole and make no sense: another version's, or one's with a fault.
+    std::uint64_t unreadable_records = 0;
     std::uint64_t unreadable_blocks = 0;
     int error = 0; // of the first of those
     bool is_truncated = false;
 
-    [[nodiscard]] bool is_damaged() const { return lost > 0 || is_truncated; }
+    [[nodiscard]] bool is_damaged() const {
+        return lost > 0 || unreadable_records > 0 || is_truncated;
+    }
 };
 
 // Why the file is none of its folder's segments; empty for one, and for an unused or unreadable one.
@@ -65,10 +69,16 @@ struct AdoptedQueue {
     std::vector<std::vector<spool::Segment::Marked>> marked;
     std::vector<spool::RecoveredMessage> messages; // in order of acceptance
     std::vector<std::uint64_t> damaged;            // messages of which a part is missing
-    std::uint64_t unreadable_records = 0;          // a newer program's, or one's with a fault
+    // A newer program's, or one's with a fault; also those that only the whole queue tells, beside
+    // SegmentReport::unreadable_records.
+    std::uint64_t unreadable_records = 0;
     // Of each segment, records that are missing by damage, as other segments tell: beside
     // SegmentReport::lost.
     std::vector<std::uint64_t> lost_beside;
+    // Of each segment, whether another run may need it: something of its run could not be read, and
+    // it has mail that is not known to be over. The rest of that may be in there; so may a later
+    // record, which the marks about this one must outlive.
+    std::vector<bool> stays;
 };
 
 class QueueReader {
@@ -80,7 +90,7 @@ class QueueReader {
     };
     [[nodiscard]] SegmentReport read(const File& file, const spool::SegmentReader& reader);
     // A file of this generation could not be looked into, and is left for another run: marks about
-    // what it may hold stay.
+    // what it may hold stay, and so do the parts of mail that the rest of may be in it.
     void note_unread(std::uint32_t generation) { unread_.insert(generation); }
     // Ends it.
     [[nodiscard]] AdoptedQueue finish();

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <string_view>
 #include <sys/stat.h>
 #include <system_error>
@@ -13,10 +12,6 @@
 
 namespace ringmx {
 namespace {
-
-// A process that was killed holds its locks until its last operation on a file is over.
-constexpr int lock_attempts = 50;
-constexpr int lock_pause_ms = 20;
 
 // What the operator can do about it.
 std::string mend_of(const Error& error, const std::string& path) {
@@ -88,11 +83,6 @@ Expected<void> SpoolDirectory::take() {
         return std::unexpected(directory.error());
     }
     auto lock = take_lock(directory->number(), path_);
-    for (int attempt = 1; !lock && lock.error().code == EWOULDBLOCK && attempt < lock_attempts;
-         ++attempt) {
-        ::poll(nullptr, 0, lock_pause_ms);
-        lock = take_lock(directory->number(), path_);
-    }
     if (!lock) {
         return std::unexpected(lock.error());
     }

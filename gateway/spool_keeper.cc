@@ -408,6 +408,7 @@ void SpoolKeeper::look() {
     }
     if (directory_.is_there()) {
         delete_leaving();
+        delete_unneeded();
         look_at_segments();
         look_at_file_system();
         adopted_.look();

@@ -8,8 +8,9 @@
 // waits for is given out as soon as it is allocated. What is given out is durable: the file's size
 // and its entry in the folder.
 // A segment of an earlier run is deleted when no worker holds it and no mark in it matters, durably
-// before its home is said to be gone; a damaged one is set aside instead. A discarded segment that
-// can't be deleted (a file system that is read-only for a while) is tried again with each look.
+// before its home is said to be gone; a damaged one is set aside instead. What can't be deleted or
+// set aside (a file system that is read-only for a while) is tried again with each look, a discarded
+// segment likewise.
 // What earlier runs left counts: while it and this run's segments would take more than they may, a
 // request fails as on a full disk; but each worker gets the two that it needs to empty the spool, and
 // more if it can't write a mark otherwise.

@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 
 namespace ringmx {
 namespace {
@@ -19,6 +21,8 @@ constexpr std::size_t run_digits = 8;
 constexpr std::size_t worker_digits = 4;
 constexpr std::size_t number_digits_min = 6;
 constexpr std::string_view segment_suffix = ".seg";
+constexpr int lock_attempts = 50;
+constexpr int lock_pause_ms = 20;
 // A thousand files of one name were set aside: something is wrong that more renaming won't mend.
 constexpr int aside_names_max = 1000;
 
@@ -29,6 +33,22 @@ bool is_number(std::string_view text) {
 
 std::unexpected<Error> failure(const char* operation, const std::string& path) {
     return std::unexpected(Error{operation, errno, path});
+}
+
+// Never onto a file that is there. A file system that can't promise so (NFS) is asked before: nobody
+// but who holds the spool's lock puts anything in that folder.
+bool move_to_new_name(int from, const std::string& name, int to, const std::string& taken) {
+    if (::renameat2(from, name.c_str(), to, taken.c_str(), RENAME_NOREPLACE) == 0) {
+        return true;
+    }
+    if (errno != EINVAL) {
+        return false;
+    }
+    if (::faccessat(to, taken.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return false;
+    }
+    return errno == ENOENT && ::renameat(from, name.c_str(), to, taken.c_str()) == 0;
 }
 
 } // namespace
@@ -161,8 +181,11 @@ Expected<OwnedDescriptor> take_lock(int folder, const std::string& path) {
     if (!lock.is_open()) {
         return failure("open", path + "/" + lock_name);
     }
-    if (::flock(lock.number(), LOCK_EX | LOCK_NB) != 0) {
-        return failure("lock", path + "/" + lock_name);
+    for (int attempt = 1; ::flock(lock.number(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
+        if (errno != EWOULDBLOCK || attempt == lock_attempts) {
+            return failure("lock", path + "/" + lock_name);
+        }
+        ::poll(nullptr, 0, lock_pause_ms);
     }
     return lock;
 }
@@ -182,8 +205,7 @@ Expected<std::string> set_aside(int directory, const std::string& path, std::uin
     const std::string wanted = fmt::format("{}-{}", run_name(generation), name);
     for (int count = 1; count <= aside_names_max; ++count) {
         const std::string taken = count == 1 ? wanted : fmt::format("{}-{}", wanted, count);
-        if (::renameat2(run->number(), name.c_str(), aside->number(), taken.c_str(),
-                        RENAME_NOREPLACE) == 0) {
+        if (move_to_new_name(run->number(), name, aside->number(), taken)) {
             if (::fsync(aside->number()) != 0 || ::fsync(run->number()) != 0) {
                 return failure("sync", aside_path);
             }

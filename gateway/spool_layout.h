@@ -51,7 +51,9 @@ inline constexpr std::uint32_t generation_max = (1U << generation_bits) - 1;
 // The same; made if it is missing, and that made durable.
 [[nodiscard]] Expected<OwnedDescriptor> make_folder(int parent, const char* name,
                                                     const std::string& path);
-// Opens (and makes) the lock file in a folder, and takes it: EWOULDBLOCK when somebody has it.
+// Opens (and makes) the lock file in a folder, and takes it: EWOULDBLOCK when somebody has it for
+// longer than a second. (`spool inspect` has it for an instant, and a process that was killed until its
+// last operation on a file is over.) Blocks that long.
 [[nodiscard]] Expected<OwnedDescriptor> take_lock(int folder, const std::string& path);
 
 // Moves a file of a run to aside/, durably; the path where it is now.

@@ -119,6 +119,9 @@ std::string fault_of(const ListedFile& file) {
     if (report.lost > 0) {
         add(fmt::format("{} durable records damaged or missing", report.lost));
     }
+    if (report.unreadable_records > 0) {
+        add(fmt::format("{} records are whole and make no sense", report.unreadable_records));
+    }
     if (report.is_truncated) {
         add(fmt::format("truncated, was {} octets", report.header.size_bytes));
     }

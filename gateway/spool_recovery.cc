@@ -65,23 +65,26 @@ void SpoolRecovery::run() {
         bytes_read_.store(bytes_done_, relaxed);
     }
     result_.queue = reader_.finish();
+    std::uint64_t unreadable_records = result_.queue.unreadable_records;
     for (std::size_t index = 0; index < judged_.size(); ++index) {
         SegmentReport& report = judged_[index].report;
         report.lost += result_.queue.lost_beside[index];
         result_.lost += report.lost;
         result_.files[index].is_damaged = report.is_damaged();
+        result_.files[index].stays = result_.files[index].stays || result_.queue.stays[index];
+        unreadable_records -= report.unreadable_records;
         note_damage(judged_[index]);
     }
     for (const std::uint64_t id : result_.queue.damaged) {
-        notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged or "
-                                                  "missing; it can't be delivered",
+        notices_.add(LogLevel::error, fmt::format("spool: {}: a part of this message is damaged, "
+                                                  "missing or can't be read; it can't be delivered",
                                                   spool::id_text(id)));
     }
-    if (result_.queue.unreadable_records > 0) {
+    if (unreadable_records > 0) {
         notices_.add(LogLevel::error,
-                     fmt::format("spool: {} records are whole and make no sense: another version "
-                                 "of ringmx wrote them, or one with a fault",
-                                 result_.queue.unreadable_records));
+                     fmt::format("spool: {} marks are about recipients that their messages don't "
+                                 "have",
+                                 unreadable_records));
     }
 }
 
@@ -94,7 +97,7 @@ void SpoolRecovery::list() {
         return;
     }
     for (const std::uint32_t generation : *runs) {
-        if (generation < own_generation_) {
+        if (generation < own_generation_ && !is_stopped_.load(relaxed)) {
             list_run(generation);
         }
     }
@@ -186,7 +189,7 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
         RINGMX_ASSERT(report.index == result_.files.size());
         judged_.push_back({found.path, found.size_bytes, report});
         result_.files.push_back({found.run, std::move(found.name), std::move(found.file), false,
-                                 report.unreadable_blocks > 0, false});
+                                 report.unreadable_blocks > 0, false, false});
         break;
     case Kind::unused:
         forget(found);
@@ -210,6 +213,12 @@ void SpoolRecovery::note_damage(const Judged& judged) {
         notices_.add(LogLevel::error,
                      fmt::format("spool: {}: {} records that were durable are damaged or missing",
                                  path, report.lost));
+    }
+    if (report.unreadable_records > 0) {
+        notices_.add(LogLevel::error,
+                     fmt::format("spool: {}: {} records are whole and make no sense: another "
+                                 "version of ringmx wrote them, or one with a fault",
+                                 path, report.unreadable_records));
     }
     if (report.is_truncated) {
         notices_.add(LogLevel::error, fmt::format("spool: {}: truncated to {} of its {} octets",

@@ -38,8 +38,9 @@ struct AdoptedFile {
     std::string name;
     OwnedDescriptor file;
     bool is_damaged = false; // to be set aside rather than deleted
-    bool stays = false;      // parts can't be read now: another run may be luckier
+    bool stays = false;      // it, or another of its run, can't be read: another run may be luckier
     bool is_lost = false;    // somebody deleted it
+    bool is_leaving = false; // nothing needs it, and it could not be deleted or set aside yet
 };
 
 struct RecoveredSpool {

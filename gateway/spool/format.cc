@@ -127,6 +127,15 @@ std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce, std::u
                         .in_doubt = load<std::uint32_t>(&octets[record_at::in_doubt])};
 }
 
+std::size_t next_record_like(Bytes octets) {
+    std::size_t at = record_alignment;
+    while (at + record_header_bytes <= octets.size() &&
+           load<std::uint32_t>(&octets[at]) != record_magic) {
+        at += record_alignment;
+    }
+    return at + record_header_bytes <= octets.size() ? at : octets.size();
+}
+
 std::optional<RecordHeader> decode_record(Bytes octets, const Nonce& nonce, std::uint64_t offset) {
     const std::optional<RecordHeader> header = peek_record(octets, nonce, offset);
     if (!header || header->record_bytes > octets.size()) {

@@ -28,7 +28,7 @@
 namespace ringmx::spool {
 
 inline constexpr std::uint8_t format_version = 1;
-// What O_DIRECT writes in, and what recovery looks for records at.
+// What O_DIRECT writes in.
 inline constexpr std::size_t block_bytes = 4096;
 inline constexpr std::size_t record_alignment = 64;
 inline constexpr std::size_t record_header_bytes = 64;
@@ -94,6 +94,9 @@ void encode_record_header(const RecordHeader& header, std::uint32_t body_crc,
 // nonce and offset are right.
 [[nodiscard]] std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce,
                                                       std::uint64_t offset);
+// How far behind the beginning of `octets`, where a record may stand, the next one may that begins as
+// a record does; all of them if there is none.
+[[nodiscard]] std::size_t next_record_like(Bytes octets);
 // Whether the body that has this CRC-32C is the header's: for records that are not in one piece.
 // `header_octets` begin with what peek_record() took for a header.
 [[nodiscard]] bool has_body(Bytes header_octets, std::uint32_t body_crc);

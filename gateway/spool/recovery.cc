@@ -123,7 +123,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
             depends_on(segment_, mark->home);
         }
     }
-    unreadable_records_ += count == 0 ? 1U : 0U;
+    unreadable_records_ += count == 0 || reader.unreadable() > 0 ? 1U : 0U;
 }
 
 // `is_final_round`: only what is final whatever came later.
@@ -185,6 +185,29 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
     }
 }
 
+// Of none of its recipients is anything left to do.
+bool Recovery::is_known_to_be_over(const Found& found) {
+    const auto over = std::ranges::count_if(
+        found.message.settled,
+        [](const RecoveredMessage::Recipient& recipient) { return is_over(recipient.state); });
+    return found.has_record && over == static_cast<std::ptrdiff_t>(found.message.recipients_count);
+}
+
+void Recovery::note_unfinished() {
+    is_unfinished_.resize(marked_.size());
+    for (const auto& [id, found] : found_) {
+        if (found.has_record && !is_known_to_be_over(found)) {
+            is_unfinished_[found.message.segment] = true;
+        }
+    }
+    for (const auto& [key, chunk] : chunks_) {
+        const auto found = found_.find(chunk.id);
+        if (found == found_.end() || !is_known_to_be_over(found->second)) {
+            is_unfinished_[chunk.segment] = true;
+        }
+    }
+}
+
 bool Recovery::find_chunks(Found& found) {
     for (const ChunkPlace& chunk : found.chunks) {
         const SegmentName segment{found.name.generation, found.name.worker, chunk.life};
@@ -208,12 +231,9 @@ void Recovery::finish() {
         }
     }
     marks_.clear();
+    note_unfinished();
     for (auto& [id, found] : found_) {
-        const auto over = std::ranges::count_if(
-            found.message.settled,
-            [](const RecoveredMessage::Recipient& recipient) { return is_over(recipient.state); });
-        if (!found.has_record ||
-            over == static_cast<std::ptrdiff_t>(found.message.recipients_count)) {
+        if (!found.has_record || is_known_to_be_over(found)) {
             continue;
         }
         if (find_chunks(found)) {
@@ -233,5 +253,7 @@ void Recovery::finish() {
 const std::vector<Segment::Marked>& Recovery::marked(std::uint32_t segment) const {
     return marked_[segment];
 }
+
+bool Recovery::is_unfinished(std::uint32_t segment) const { return is_unfinished_[segment]; }
 
 } // namespace ringmx::spool

@@ -60,10 +60,13 @@ class Recovery {
     [[nodiscard]] std::vector<RecoveredMessage>& messages() { return messages_; }
     // Ids of messages that were complete once and are not any more.
     [[nodiscard]] const std::vector<std::uint64_t>& damaged() const { return damaged_; }
-    // Bodies that have a right CRC and make no sense.
+    // Bodies that have a right CRC and make no sense, or a part of them does not.
     [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
     // For each segment, which others it has marks about, or later records of.
     [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;
+    // Whether a record or chunk in it is of a message that is not known to be over. Where not all
+    // could be read the rest of it may be in what was not, or a later record.
+    [[nodiscard]] bool is_unfinished(std::uint32_t segment) const;
 
   private:
     // Which of two records came later.
@@ -106,6 +109,8 @@ class Recovery {
     void marks_record(const RecordHeader& header, Bytes body);
     void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
+    [[nodiscard]] static bool is_known_to_be_over(const Found& found);
+    void note_unfinished();
     [[nodiscard]] bool find_chunks(Found& found);
 
     std::uint32_t segment_ = 0;
@@ -114,6 +119,7 @@ class Recovery {
     std::vector<FoundMark> marks_;
     std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
     std::vector<std::vector<Segment::Marked>> marked_; // by segment
+    std::vector<bool> is_unfinished_;                  // likewise
     std::vector<RecoveredMessage> messages_;
     std::vector<std::uint64_t> damaged_;
     std::uint64_t unreadable_records_ = 0;

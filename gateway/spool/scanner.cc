@@ -87,14 +87,14 @@ ScanResult SegmentScanner::scan(const SegmentReader& read, const RecordVisitor& 
         if (octets.size() < record_header_bytes) {
             return result_;
         }
-        const std::uint64_t next_block = (offset / block_bytes + 1) * block_bytes;
+        const Bytes rest = octets.first(
+            std::min<std::uint64_t>(octets.size(), block_bytes - offset % block_bytes));
         const auto peeked = peek_record(octets, nonce, offset);
         if (!peeked) {
             RINGMX_MUTATE(hole_ends_segment, if (offset % block_bytes == 0) return result_);
-            const Bytes rest =
-                octets.first(std::min<std::uint64_t>(octets.size(), next_block - offset));
-            zeros = is_zero(rest) ? zeros + rest.size() : 0;
-            offset = next_block;
+            const bool is_empty = is_zero(rest);
+            zeros = is_empty ? zeros + rest.size() : 0;
+            offset += is_empty ? rest.size() : next_record_like(rest);
             if (zeros >= zeros_max) {
                 const auto next = end_of_zeros(read, offset);
                 if (!next) {
@@ -112,7 +112,7 @@ ScanResult SegmentScanner::scan(const SegmentReader& read, const RecordVisitor& 
         zeros = 0;
         if (!header) {
             ++result_.torn;
-            offset = next_block;
+            offset += next_record_like(rest);
             continue;
         }
         ++result_.records;

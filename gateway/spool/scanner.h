@@ -1,10 +1,11 @@
 // Finds the records of one segment file, whatever a crash left of it.
 //
-// Every 4 KiB position is looked at: with several writes under way a later one may be there and an
-// earlier one torn. Only behind many zeros are there steps (zeros.h). A record is visited once; behind it the next is looked for
-// where a commit would have put it, then at the next 4 KiB position. Octets inside a record that
-// is whole are not looked at, and those of one that is not can hold none of ours but by knowing the
-// nonce (see format.h).
+// Every place where a record may begin is looked at, but for blocks of zeros: with several writes
+// under way a later one may be there and an earlier one torn, and a damaged record is to hide no other
+// one of its commit. Only behind many zeros are there steps (zeros.h). A record is visited once. Octets
+// inside one that is whole are not looked at, and those of one that is not can hold none of ours but
+// by knowing the nonce (see format.h). Most places, full of mail or of an earlier life's records, are
+// told by four octets, or by the nonce.
 //
 // In:   a reader of the file; each octet is read once, but for blocks that end many zeros.
 // Out:  the visitor is called for each record, in order of offset.

@@ -167,28 +167,27 @@ void append_mark(std::string& out, const Mark& mark) {
 }
 
 std::optional<Mark> MarksReader::next() {
-    if (rest_.empty()) {
-        return std::nullopt;
+    while (!rest_.empty()) {
+        Reader reader(rest_);
+        Mark mark;
+        mark.id = reader.number<std::uint64_t>();
+        mark.home.life = reader.number<std::uint64_t>();
+        mark.at = wall_time(reader.number<std::uint64_t>());
+        mark.recipient = reader.number<std::uint32_t>();
+        mark.home.generation = reader.number<std::uint32_t>();
+        mark.home.worker = reader.number<std::uint16_t>();
+        const auto kind = reader.number<std::uint16_t>();
+        const auto reply_bytes = reader.number<std::uint16_t>();
+        mark.reply = reader.text(reply_bytes);
+        rest_ = reader.ok() ? reader.rest() : Bytes{};
+        if (reader.ok() && kind >= static_cast<std::uint16_t>(MarkKind::delivered) &&
+            kind <= static_cast<std::uint16_t>(MarkKind::pool_release)) {
+            mark.kind = static_cast<MarkKind>(kind);
+            return mark;
+        }
+        ++unreadable_;
     }
-    Reader reader(rest_);
-    Mark mark;
-    mark.id = reader.number<std::uint64_t>();
-    mark.home.life = reader.number<std::uint64_t>();
-    mark.at = wall_time(reader.number<std::uint64_t>());
-    mark.recipient = reader.number<std::uint32_t>();
-    mark.home.generation = reader.number<std::uint32_t>();
-    mark.home.worker = reader.number<std::uint16_t>();
-    const auto kind = reader.number<std::uint16_t>();
-    const auto reply_bytes = reader.number<std::uint16_t>();
-    mark.reply = reader.text(reply_bytes);
-    rest_ = reader.rest();
-    if (!reader.ok() || kind < static_cast<std::uint16_t>(MarkKind::delivered) ||
-        kind > static_cast<std::uint16_t>(MarkKind::pool_release)) {
-        rest_ = {};
-        return std::nullopt;
-    }
-    mark.kind = static_cast<MarkKind>(kind);
-    return mark;
+    return std::nullopt;
 }
 
 } // namespace ringmx::spool

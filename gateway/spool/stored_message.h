@@ -118,9 +118,12 @@ class MarksReader {
   public:
     explicit MarksReader(Bytes body) : rest_(body) {}
     [[nodiscard]] std::optional<Mark> next(); // its reply points into the body
+    // So far: of a kind that is not known here, and passed over, or cut.
+    [[nodiscard]] std::uint64_t unreadable() const { return unreadable_; }
 
   private:
     Bytes rest_;
+    std::uint64_t unreadable_ = 0;
 };
 
 } // namespace ringmx::spool

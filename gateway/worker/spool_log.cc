@@ -193,14 +193,13 @@ void SpoolLog::complete_read(const ring::Completion& completion) {
     Reading* const reading = readings_.find({completion.token.slot, completion.token.generation});
     RINGMX_ASSERT(reading != nullptr);
     --operations_;
-    std::size_t wanted = 0;
-    for (const iovec& piece : reading->pieces) {
-        wanted += piece.iov_len;
-    }
+    // The rest of its last block may be missing: recovery takes what is whole of a file that was cut.
+    const std::uint64_t wanted =
+        reading->place.offset % spool::block_bytes + reading->place.record_bytes;
     ReadRecord record;
     if (completion.result < 0) {
         record.error = -completion.result;
-    } else if (static_cast<std::size_t>(completion.result) < wanted) {
+    } else if (static_cast<std::uint64_t>(completion.result) < wanted) {
         record.error = EBADMSG; // the file is shorter than it was
     } else {
         record = judge(*reading);

@@ -292,6 +292,28 @@ TEST(Spool, WhatWasPromisedOutlivesTheMachine) {
     }
 }
 
+// By who copied it, or by the disk.
+TEST(Spool, TheLastWholeMessageOfACutFileIsDelivered) {
+    for (const std::string& content :
+         {std::string("Subject: x\r\n\r\nx\r\n"), content_of_100_kb()}) {
+        Rig rig(spooling());
+        Client& client = rig.greeted();
+        EXPECT_TRUE(send_message(rig, client, content, "<u@two.example>").starts_with("250"));
+        for (const int file : rig.disk.files()) {
+            std::vector<std::byte>& octets = rig.disk.octets(file);
+            while (!octets.empty() && octets.back() == std::byte{0}) {
+                octets.pop_back();
+            }
+            EXPECT_TRUE(octets.empty() || octets.size() % spool::block_bytes != 0);
+        }
+        rig.restart(1, true);
+        ScriptedBackend& backend = rig.backend(Rig::third_address);
+        EXPECT_TRUE(rig.run_until([&] { return taken(backend).size() == 1; }, 6h));
+        EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
+        rig.finish();
+    }
+}
+
 TEST(Spool, AfterARestartTheOldestGoFirst) {
     RigOptions options = spooling(2);
     options.settings = [](Settings& settings) { settings.pools[1].max_connections = 1; };

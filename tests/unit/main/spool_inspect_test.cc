@@ -136,6 +136,15 @@ TEST_F(SpoolInspectTest, MessageThatLacksAPartIsDamage) {
     EXPECT_TRUE(has(spool::id_text(5) + " DAMAGED: a part of it is damaged or missing\n")) << out;
 }
 
+TEST_F(SpoolInspectTest, RecordsThatMakeNoSenseAreNamedWithTheirFile) {
+    SegmentImage image(1, 1);
+    (void)image.add(RecordType::message, 1, 1, "of another version");
+    folder.put(image, 1);
+    inspect();
+    EXPECT_EQ(status, 1);
+    EXPECT_TRUE(has("0 held, DAMAGED: 1 records are whole and make no sense\n")) << out;
+}
+
 TEST_F(SpoolInspectTest, TornTailIsNoDamage) {
     SegmentImage image(1, 1);
     add(image, 1, 1);

@@ -27,7 +27,11 @@ class SpoolKeeperTest : public testing::Test {
   protected:
     // `start`: else the test says when.
     void open(bool start = true, Duration look_every = 5ms, std::uint64_t bytes_max = UINT64_MAX) {
-        auto directory = SpoolDirectory::open(folder.path);
+        open(folder, start, look_every, bytes_max);
+    }
+    void open(const SpoolFolder& of, bool start = true, Duration look_every = 5ms,
+              std::uint64_t bytes_max = UINT64_MAX) {
+        auto directory = SpoolDirectory::open(of.path);
         ASSERT_TRUE(directory.has_value());
         recovery = std::make_unique<SpoolRecovery>(*directory, notices, main_waker);
         keeper = std::make_unique<SpoolKeeper>(
@@ -357,6 +361,143 @@ TEST_F(SpoolKeeperTest, DamagedSegmentIsSetAsideWhenItsMailIsDelivered) {
     keeper->stop();
     EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
     EXPECT_TRUE(is_told("w0000-000001.seg: was damaged; set aside as"));
+}
+
+// What this version can't read another may.
+TEST_F(SpoolKeeperTest, SegmentWithRecordsThatMakeNoSenseIsSetAside) {
+    for (const bool is_mark : {false, true}) {
+        const SpoolFolder spool;
+        SegmentImage image(1, 1);
+        if (is_mark) {
+            image.add_mark(1, {.kind = static_cast<spool::MarkKind>(99), .id = 1});
+        } else {
+            (void)image.add(spool::RecordType::message, 1, 1, "of another version");
+        }
+        spool.put(image, 1);
+        open(spool);
+        (void)adopt();
+        EXPECT_EQ(next().home, image.name());
+        keeper->stop();
+        EXPECT_EQ(spool.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+        EXPECT_TRUE(is_told("w0000-000001.seg: 1 records are whole and make no sense"));
+        keeper.reset();
+    }
+}
+
+// As on a file system that is read-only for a while. While the file is there its mail is found by a
+// restart, so it is not gone.
+TEST_F(SpoolKeeperTest, AdoptedSegmentThatCannotBeDeletedIsNotGoneAndTriedAgain) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    folder.put(image, 1);
+    const SegmentImage other(2, 1);
+    folder.put(other, 1);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 2U);
+    EXPECT_EQ(next().home, other.name());
+    const std::string path = folder.path + "/00000001/w0000-000001.seg";
+    const std::string away = folder.path + "/away";
+    const auto exchange = [&] {
+        return ::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, away.c_str(), RENAME_EXCHANGE);
+    };
+    std::filesystem::create_directory(away);
+    ASSERT_EQ(exchange(), 0);
+    EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U);
+    keeper->supply(0).released();
+    expect_told("delete");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    ASSERT_EQ(exchange(), 0);
+    EXPECT_EQ(next().home, image.name());
+    keeper->stop();
+    EXPECT_EQ(folder.all(), (Names{"00000003", "away"}));
+    EXPECT_FALSE(is_told("was deleted"));
+    EXPECT_EQ(told.find("delete"), told.rfind("delete")) << "told once";
+}
+
+TEST_F(SpoolKeeperTest, DamagedSegmentThatCannotBeSetAsideIsNotGoneAndTriedAgain) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    image.octets.resize(10 * spool::block_bytes);
+    folder.put(image, 1);
+    folder.put("aside", "no folder");
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 1U);
+    EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U);
+    keeper->supply(0).released();
+    expect_told("it stays: open " + folder.path + "/aside");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    std::filesystem::remove(folder.path + "/aside");
+    EXPECT_EQ(next().home, image.name());
+    keeper->stop();
+    EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+}
+
+// Of a file that can't be read it is not known what else is needed for the mail in it.
+TEST_F(SpoolKeeperTest, PartsOfAMessageStayWhileTheRestOfItCantBeRead) {
+    for (const std::uint32_t unreadable : {1U, 2U}) { // has the chunk, or the message's record
+        const SpoolFolder spool;
+        SegmentImage chunk(1, 1);
+        const std::uint64_t place =
+            chunk.add(spool::RecordType::chunk, 7, 1, std::string(5000, 'x'));
+        chunk.add_message(8, 2);
+        SegmentImage record(1, 2);
+        record.add_message(7, 3, 1, {{1, place, spool::record_header_bytes + 5000}});
+        record.add_message(9, 4);
+        SegmentImage over(1, 3);
+        over.add_message(10, 5);
+        over.add_mark(6, {.kind = spool::MarkKind::delivered, .id = 10, .home = over.name()});
+        spool.put(chunk, 1);
+        spool.put(record, 2);
+        spool.put(over, 3);
+        const std::string path = spool.path + "/00000001/" + segment_name(0, unreadable);
+        ASSERT_EQ(::chmod(path.c_str(), 0), 0);
+        const AsNobody nobody(spool);
+        open(spool);
+        const std::vector<worker::AdoptedSegment*> segments = adopt();
+        ASSERT_EQ(segments.size(), 2U);
+        EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U) << "the other message";
+        keeper->supply(0).released();
+        EXPECT_EQ(next().home, over.name());
+        keeper->stop();
+        keeper.reset();
+        ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
+        open(spool);
+        recovery->start();
+        std::optional<RecoveredSpool> result;
+        ASSERT_TRUE(main_waker.wait_until([&] { return (result = recovery->take()).has_value(); }));
+        EXPECT_TRUE(result->queue.damaged.empty());
+        EXPECT_EQ(result->queue.messages.size(), 3U);
+        keeper.reset();
+    }
+}
+
+// Marks that name an earlier record of a message are needed until it is known that no later one is
+// found.
+TEST_F(SpoolKeeperTest, EarlierRecordOfAMovedMessageStaysWhileTheLaterOneCantBeRead) {
+    SegmentImage earlier(1, 1);
+    earlier.add_message(7, 1);
+    SegmentImage later(1, 2);
+    later.add_message(7, 2);
+    const SegmentImage other(2, 1);
+    folder.put(earlier, 1);
+    folder.put(later, 2);
+    folder.put(other, 1);
+    ASSERT_EQ(::chmod((folder.path + "/00000001/" + segment_name(0, 2)).c_str(), 0), 0);
+    const AsNobody nobody(folder);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 2U);
+    EXPECT_EQ(next().home, other.name());
+    EXPECT_EQ(segments[0]->holds.fetch_sub(1), 1U);
+    keeper->supply(0).released();
+    keeper->stop();
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news)) << "marks about it are needed";
+    EXPECT_TRUE(folder.has("00000001/" + segment_name(0, 1)));
 }
 
 TEST_F(SpoolKeeperTest, ManyNewsAtATimeAllArrive) {

@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/magic.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <thread>
 #include <unistd.h>
 
 namespace ringmx {
@@ -265,6 +268,23 @@ TEST_F(SpoolRecoveryTest, RunOfAnotherGatewayIsLeftAlone) {
     EXPECT_TRUE(is_told("/00000001 is another gateway's"));
 }
 
+// As `spool inspect` does.
+TEST_F(SpoolRecoveryTest, RunThatIsLookedAtJustNowIsTakenOver) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    folder.put(image, 1);
+    folder.put("00000001/lock", "");
+    OwnedDescriptor lock(::open((folder.path + "/00000001/lock").c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::flock(lock.number(), LOCK_SH | LOCK_NB), 0);
+    std::thread looker([&] {
+        ::poll(nullptr, 0, 100);
+        lock = OwnedDescriptor();
+    });
+    EXPECT_EQ(ids(recover()), Ids{1});
+    looker.join();
+    EXPECT_EQ(told, "");
+}
+
 // A queue may be larger than memory, and what others have in the page cache is worth more than it.
 TEST_F(SpoolRecoveryTest, WhatWasReadLeavesThePageCache) {
     SegmentImage segment(1, 1);
@@ -324,6 +344,7 @@ TEST(QueueReader, SegmentWithUnreadableBlocksGivesTheRestAndMarksAboutItsRunStay
     ASSERT_EQ(adopted.messages.size(), 1U);
     EXPECT_EQ(adopted.messages[0].id, 2U);
     EXPECT_EQ(adopted.marked[0].size(), 1U) << "its home may be what can't be read";
+    EXPECT_EQ(adopted.stays, (std::vector{false, true}));
 }
 
 TEST(QueueReader, AFreshSegmentIsNotReadWholeAndOneWithALostBeginningIsNone) {

@@ -55,6 +55,28 @@ TEST(Scanner, FindsRecordsBehindHolesAndTornOnes) {
     EXPECT_EQ(recovered.scans[0].torn, 1U);
 }
 
+// A commit has its records one behind the other, wherever in a block each begins.
+TEST(Scanner, OneDamagedRecordHidesNoOtherOfItsCommit) {
+    struct Case {
+        std::size_t octet; // of the damaged record
+        std::uint64_t torn;
+    };
+    const Case cases[] = {{0, 0}, {9, 1}, {record_header_bytes, 1}, {9000, 1}};
+    for (const auto& [octet, torn] : cases) {
+        Image image(1, 1);
+        (void)image.add_message(1, 1);
+        const std::uint64_t damaged = image.add(RecordType::chunk, 2, 2, std::string(9000, 'x'));
+        (void)image.add_message(3, 3);
+        (void)image.add_message(4, 4);
+        image.octets[damaged + octet] ^= std::byte{0x40};
+        Recovered recovered;
+        recover(recovered, {&image});
+        EXPECT_EQ(ids(recovered), (Ids{1, 3, 4})) << octet;
+        EXPECT_EQ(recovered.scans[0].records, 3U);
+        EXPECT_EQ(recovered.scans[0].torn, torn);
+    }
+}
+
 // Where a torn record was, the search goes on in its content.
 TEST(Scanner, ContentThatIsACopyOfARecordIsNone) {
     for (const bool is_of_earlier_life : {false, true}) {

@@ -141,6 +141,22 @@ TEST(Marks, ACutOneEndsThem) {
     for (std::size_t bytes = 0; bytes < body.size(); ++bytes) {
         MarksReader reader(as_bytes(body).first(bytes));
         EXPECT_FALSE(reader.next()) << bytes;
+        EXPECT_EQ(reader.unreadable(), bytes == 0 ? 0U : 1U) << bytes;
+    }
+}
+
+// A newer program's; its length is known all the same.
+TEST(Marks, OneOfAnUnknownKindIsPassedOverAndCounted) {
+    for (const std::uint16_t unknown : {std::uint16_t{0}, std::uint16_t{8}}) {
+        std::string body;
+        append_mark(body, {.kind = static_cast<MarkKind>(unknown), .id = 8, .reply = "why"});
+        append_mark(body, {.kind = MarkKind::removed, .id = 9});
+        MarksReader reader(as_bytes(body));
+        const auto mark = reader.next();
+        ASSERT_TRUE(mark);
+        EXPECT_EQ(mark->id, 9U);
+        EXPECT_FALSE(reader.next());
+        EXPECT_EQ(reader.unreadable(), 1U);
     }
 }
 
