@@ -188,11 +188,10 @@ void SegmentTable::note_mark(std::uint32_t index, const SegmentName& home) {
 }
 
 bool SegmentTable::may_be_there(const SegmentName& home) const {
-    return home.generation != generation_ || home.worker != worker_ ||
-           std::ranges::any_of(segments_, [&](const Segment& segment) {
-               return segment.state != Segment::State::discarded &&
-                      (segment.name == home || segment.previous == home);
-           });
+    return !is_own(home) || std::ranges::any_of(segments_, [&](const Segment& segment) {
+        return segment.state != Segment::State::discarded &&
+               (segment.name == home || segment.previous == home);
+    });
 }
 
 void SegmentTable::home_gone(const SegmentName& home) {
@@ -237,24 +236,30 @@ const SegmentTable::Look& SegmentTable::look() const {
     return look_.emplace(look);
 }
 
+bool SegmentTable::is_own(const SegmentName& name) const {
+    return name.generation == generation_ && name.worker == worker_;
+}
+
+// Whose end is not this table's.
+bool SegmentTable::waits_for_another_run(const Segment& segment) const {
+    return is_own(segment.name) &&
+           !std::ranges::all_of(segment.marked, [this](const Segment::Marked& marked) {
+               return is_own(marked.home);
+           });
+}
+
 std::uint32_t SegmentTable::count_reclaimable() const {
-    std::uint64_t oldest_held = UINT64_MAX;
+    std::uint64_t oldest_needed = UINT64_MAX;
     for (const Segment& segment : segments_) {
         const bool is_closed =
             segment.state == Segment::State::full || segment.state == Segment::State::sealed;
-        if (is_closed && segment.holds > 0) {
-            oldest_held = std::min(oldest_held, segment.name.life);
+        if (is_closed && (segment.holds > 0 || waits_for_another_run(segment))) {
+            oldest_needed = std::min(oldest_needed, segment.name.life);
         }
     }
     return static_cast<std::uint32_t>(std::ranges::count_if(segments_, [&](const Segment& segment) {
         return segment.state == Segment::State::full && segment.holds == 0 &&
-               segment.name.life < oldest_held &&
-               std::ranges::all_of(
-                   segment.marked,
-                   [this](const Segment::Marked& marked) {
-                       return marked.home.generation == generation_ &&
-                              marked.home.worker == worker_;
-                   });
+               segment.name.life < oldest_needed;
     }));
 }
 

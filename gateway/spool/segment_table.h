@@ -113,7 +113,7 @@ class SegmentTable {
 
     // Closed segments that hold nothing, and wait only for marks in them to be about nothing: each
     // becomes spare when the one before it has begun its next life, so that what is written goes
-    // round. Those behind the oldest that is held don't.
+    // round. Those behind the oldest that is held, or waits for one of another run, don't.
     [[nodiscard]] std::uint32_t reclaimable_count() const { return look().reclaimable_count; }
 
     // The closed segment whose life is the oldest among those that are held, for moving what they
@@ -131,6 +131,8 @@ class SegmentTable {
         bool has_sealed_held = false;
     };
     [[nodiscard]] const Look& look() const;
+    [[nodiscard]] bool is_own(const SegmentName& name) const;
+    [[nodiscard]] bool waits_for_another_run(const Segment& segment) const;
     [[nodiscard]] std::uint32_t count_reclaimable() const;
     void set_state(Segment& segment, Segment::State state);
     void note_needs(const Segment& segment); // they may have changed

@@ -16,13 +16,23 @@ namespace {
 // Spare segments below which room is made, so that it is there before mail is refused; fewer where
 // there are few in all.
 constexpr std::uint32_t spares_wanted_max = 3;
+// Of the segments that mail is in, so many must wait for each that is moved though it is mostly mail.
+constexpr std::uint32_t waiting_share = 8;
 constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
 
 } // namespace
 
+bool Mover::is_short() const {
+    const SpoolLog& log = queue_.log();
+    return log.segments().files_count() >= log.segments_max() &&
+           log.segments().spare_count() + log.segments().reclaimable_count() <
+               std::min(spares_wanted_max, log.segments_max() / 4 + 1);
+}
+
 // What a write has failed in, or what is not in the directory any more, is left as soon as may be;
-// else segments are, while few are spare.
-std::optional<std::uint32_t> Mover::choose() const {
+// else segments are, while few are spare. Those of earlier runs come first: what later ones have marks
+// about waits for them.
+std::optional<std::uint32_t> Mover::choose() {
     const spool::SegmentTable& segments = queue_.log().segments();
     for (std::uint32_t index = 0; segments.has_sealed_held() && index < segments.count(); ++index) {
         const spool::Segment& segment = segments.at(index);
@@ -31,9 +41,16 @@ std::optional<std::uint32_t> Mover::choose() const {
             return index;
         }
     }
-    const bool is_short = segments.files_count() >= queue_.log().segments_max() &&
-                          segments.spare_count() + segments.reclaimable_count() <
-                              std::min(spares_wanted_max, queue_.log().segments_max() / 4 + 1);
+    const bool is_short = this->is_short();
+    if (worker_.now() >= look_at_adopted_at_) {
+        look_at_adopted_at_ = worker_.now() + pause;
+        if (is_short) {
+            queue_.log().note_what_is_in_the_way();
+        }
+        if (const auto adopted = queue_.log().adopted_in_the_way()) {
+            return adopted;
+        }
+    }
     return is_short ? segments.oldest_held() : std::nullopt;
 }
 
@@ -62,14 +79,44 @@ void Mover::run() {
         }
     }
     if (looked_until_ == UINT64_MAX && found_.empty() && moves_.used() == 0) {
-        const spool::Segment& segment = queue_.log().segments().at(*victim_);
-        const bool is_left = segment.holds > 0; // by what is not the index's, or could not be moved
-        if (is_left && segment.state == spool::Segment::State::sealed) {
-            barren_.push_back(*victim_);
-        }
-        rest_until_ = worker_.now() + (is_left ? pause : Duration{0});
-        victim_.reset();
+        end_victim();
     }
+}
+
+// It may still be held by what is not the index's, by others, or by what could not be moved now.
+void Mover::end_victim() {
+    const std::uint32_t victim = *std::exchange(victim_, std::nullopt);
+    if ((victim & adopted_segment) != 0) {
+        return;
+    }
+    const spool::Segment& segment = queue_.log().segments().at(victim);
+    const bool is_left = segment.holds > 0;
+    if (is_left && segment.state == spool::Segment::State::sealed) {
+        barren_.push_back(victim);
+    }
+    rest_until_ = worker_.now() + (is_left ? pause : Duration{0});
+}
+
+// Where most of a segment is mail that waits the spool is simply full, unless many others that hold
+// nothing can't be used again as long as it is there.
+bool Mover::is_worth_it() const {
+    if ((*victim_ & adopted_segment) != 0) {
+        return true;
+    }
+    const spool::SegmentTable& segments = queue_.log().segments();
+    const spool::Segment& victim = segments.at(*victim_);
+    if (victim.state != spool::Segment::State::full || found_bytes_ <= victim.size_bytes / 2) {
+        return true;
+    }
+    std::uint32_t held = 0;
+    std::uint32_t waiting = 0;
+    for (std::uint32_t index = 0; index < segments.count(); ++index) {
+        const spool::Segment& segment = segments.at(index);
+        if (segment.state == spool::Segment::State::full) {
+            ++(segment.holds > 0 ? held : waiting);
+        }
+    }
+    return waiting * waiting_share >= held;
 }
 
 void Mover::look_for_messages() {
@@ -90,9 +137,8 @@ void Mover::look_for_messages() {
             found_bytes_ += entry.stored_bytes;
         }
     }
-    const spool::Segment& segment = queue_.log().segments().at(*victim_);
-    if (segment.state == spool::Segment::State::full && found_bytes_ > segment.size_bytes / 2) {
-        found_.clear(); // little would be won: the spool is simply full
+    if (!is_worth_it()) {
+        found_.clear();
         looked_until_ = UINT64_MAX;
     }
 }

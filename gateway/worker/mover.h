@@ -70,7 +70,10 @@ class Mover {
     };
 
     [[nodiscard]] bool may_begin() const;
-    [[nodiscard]] std::optional<std::uint32_t> choose() const;
+    [[nodiscard]] bool is_short() const;
+    [[nodiscard]] std::optional<std::uint32_t> choose();
+    [[nodiscard]] bool is_worth_it() const;
+    void end_victim();
     void look_for_messages();
     void begin(spool::QueueIndex::Slot slot);
     void advance(Move& move);
@@ -89,6 +92,7 @@ class Mover {
     std::vector<std::uint64_t> found_;  // ids, to be moved
     std::vector<std::uint32_t> barren_; // sealed segments that no message can be moved out of
     Instant rest_until_{};
+    Instant look_at_adopted_at_{};
 };
 
 } // namespace ringmx::worker

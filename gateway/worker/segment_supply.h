@@ -30,6 +30,9 @@ struct AdoptedSegment {
     std::uint64_t size_bytes = 0;
     // One for each record of a live message in it, and for each read of one; from zero it never rises.
     std::atomic<std::uint32_t> holds{0};
+    // Some worker is short of segments, and has one that can't be used again as long as this is there:
+    // all move what they have in it.
+    std::atomic<bool> is_in_the_way{false};
 };
 
 // Beside the segments that a worker may have, for a while, for marks and reports where no other has

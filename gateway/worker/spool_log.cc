@@ -107,6 +107,32 @@ std::optional<std::uint32_t> SpoolLog::find_segment(const spool::SegmentName& na
     return static_cast<std::uint32_t>(found - adopted_.begin()) | adopted_segment;
 }
 
+void SpoolLog::note_what_is_in_the_way() {
+    for (std::uint32_t index = 0; index < table_.count(); ++index) {
+        const spool::Segment& segment = table_.at(index);
+        if (segment.state != spool::Segment::State::full || segment.holds > 0) {
+            continue;
+        }
+        for (const spool::Segment::Marked& marked : segment.marked) {
+            const auto found = std::ranges::find(adopted_, marked.home, &AdoptedSegment::name);
+            if (found != adopted_.end()) {
+                (*found)->is_in_the_way.store(true, std::memory_order_relaxed);
+            }
+        }
+    }
+}
+
+std::optional<std::uint32_t> SpoolLog::adopted_in_the_way() const {
+    const auto found = std::ranges::find_if(adopted_, [](const AdoptedSegment* segment) {
+        return segment->is_in_the_way.load(std::memory_order_relaxed) &&
+               segment->holds.load(std::memory_order_relaxed) > 0;
+    });
+    if (found == adopted_.end()) {
+        return std::nullopt;
+    }
+    return static_cast<std::uint32_t>(found - adopted_.begin()) | adopted_segment;
+}
+
 void SpoolLog::release(std::uint32_t segment) {
     if ((segment & adopted_segment) == 0) {
         table_.release(segment);

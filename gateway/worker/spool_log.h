@@ -102,6 +102,10 @@ class SpoolLog {
 
     // Segments of earlier runs; they stay where they are.
     void adopt(std::vector<AdoptedSegment*> segments) { adopted_ = std::move(segments); }
+    // What own segments that hold nothing wait for is in the way from now on.
+    void note_what_is_in_the_way();
+    // The first adopted segment that is, and is held.
+    [[nodiscard]] std::optional<std::uint32_t> adopted_in_the_way() const;
     [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
     [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
     void release(std::uint32_t segment); // one hold

@@ -33,6 +33,71 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
     rig.finish();
 }
 
+// Puts off each third recipient once, so that marks about mail come behind its segment.
+void put_off_some(ScriptedBackend& backend) {
+    backend.answer = [count = 0](const std::string& command) mutable -> std::optional<std::string> {
+        if (command.starts_with("RCPT TO:<stays")) {
+            return "550 5.1.1 no such user\r\n";
+        }
+        return command.starts_with("RCPT") && ++count % 3 == 0
+                   ? std::optional("451 4.2.0 later\r\n")
+                   : std::nullopt;
+    };
+}
+
+// Marks about its neighbours, which are delivered, must not keep every later segment from being used
+// again: it goes elsewhere.
+TEST(Spool, OneThatStaysOfAnEarlierRunDoesNotFillTheSpool) {
+    for (const std::uint32_t workers : {1U, 2U}) {
+        Rig rig(spooling(workers));
+        const auto send = [&](std::string_view content, std::string_view recipient) {
+            return send_message(rig, rig.greeted(), content, recipient).starts_with("250");
+        };
+        EXPECT_TRUE(send("a: b\r\n\r\nx\r\n", "<stays@two.example>"));
+        const std::string content = content_of_100_kb();
+        for (std::uint32_t count = 0; count < 30 * workers; ++count) {
+            EXPECT_TRUE(send(content, "<u@two.example>"));
+        }
+        rig.restart(workers, true);
+        put_off_some(rig.backend(Rig::third_address));
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 1; }, 10h));
+        for (int count = 0; count < 600; ++count) {
+            ASSERT_TRUE(send(content, "<u@two.example>")) << count << " of " << workers;
+            rig.run_for(3s);
+        }
+        EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 1; }, 10h));
+        rig.restart(workers, true);
+        rig.run_for(1min);
+        EXPECT_EQ(rig.queued(), 1) << "and it is still there, alone";
+        rig.finish();
+    }
+}
+
+// Nor does what waits for long and is most of some segments.
+TEST(Spool, ABacklogAmongOthersMailDoesNotFillTheSpool) {
+    Rig rig(spooling());
+    put_off_some(rig.backend(Rig::first_address));
+    put_off_some(rig.backend(Rig::second_address));
+    const std::string content = content_of_100_kb();
+    const auto send = [&](std::string_view recipient) {
+        return send_message(rig, rig.greeted(), content, recipient).starts_with("250");
+    };
+    constexpr int waiting = 24;
+    for (int count = 0; count < waiting; ++count) {
+        EXPECT_TRUE(send("<u@two.example>")); // its backend is dead
+        EXPECT_TRUE(count % 2 == 0 || send("<u@one.example>"));
+    }
+    for (int count = 0; count < 600; ++count) {
+        ASSERT_TRUE(send("<u@one.example>")) << count;
+        rig.run_for(3s);
+    }
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == waiting; }, 1h));
+    ScriptedBackend& back = rig.backend(Rig::third_address);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    EXPECT_EQ(taken(back).size(), static_cast<std::size_t>(waiting));
+    rig.finish();
+}
+
 // What one was promised at MAIL is nobody else's, whatever he does until the end.
 TEST(Spool, RoomIsReservedAtMail) {
     Rig rig(spooling());
