@@ -80,12 +80,13 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
         note_pool_hold(dispatch.slot());
     }
     const bool is_out_of_date = dispatch.snapshot()->settings != worker_.snapshot()->settings;
-    if (tally.pending > 0 && !tally.was_tried && is_out_of_date) {
-        index_.set_due(dispatch.slot(), worker_.now()); // it may go elsewhere by now
+    const bool is_due = tally.pending > 0
+                            ? !tally.was_tried && is_out_of_date // it may go elsewhere by now
+                            : failed_count(dispatch.slot()) < tally.failed; // released meanwhile
+    if (is_due) {
+        index_.set_due(dispatch.slot(), worker_.now());
     } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
-    } else if (failed_count(dispatch.slot()) < tally.failed) {
-        index_.set_due(dispatch.slot(), worker_.now()); // released while it was reported
     } else {
         index_.fail(dispatch.slot());
     }

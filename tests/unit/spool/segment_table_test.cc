@@ -369,6 +369,8 @@ TEST_F(SegmentTableTest, WhatIsKeptBetweenChangesIsWhatIsThere) {
                 ++discarded;
             }
             break;
+        default:
+            break;
         }
         const Counted counted(table);
         reclaimable += counted.reclaimable > 0 ? 1U : 0U;
