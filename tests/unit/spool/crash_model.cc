@@ -137,10 +137,13 @@ class Model final : public JournalObserver {
 
     // For a while now and then, all of it or of some of the writes; then there is room again.
     void fill_disk() {
-        if (full_steps_ > 0 && --full_steps_ == 0) {
-            disk_.faults.write_full = 0;
-            was_full_ = true;
-        } else if (full_steps_ == 0 && random_.chance(0.003)) {
+        if (full_steps_ > 0) {
+            --full_steps_;
+            if (full_steps_ == 0) {
+                disk_.faults.write_full = 0;
+                was_full_ = true;
+            }
+        } else if (random_.chance(0.003)) {
             full_steps_ = random_.between(5, 100);
             disk_.faults.write_full = random_.chance(0.5) ? 1 : 0.3;
         }
