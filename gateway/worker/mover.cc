@@ -47,7 +47,8 @@ std::optional<std::uint32_t> Mover::choose() {
         if (is_short) {
             queue_.log().note_what_is_in_the_way();
         }
-        if (const auto adopted = queue_.log().adopted_in_the_way()) {
+        if (const auto adopted = queue_.log().adopted_in_the_way(last_adopted_)) {
+            last_adopted_ = *adopted; // what can't be moved out of it holds up no other one
             return adopted;
         }
     }
@@ -87,6 +88,9 @@ void Mover::run() {
 void Mover::end_victim() {
     const std::uint32_t victim = *std::exchange(victim_, std::nullopt);
     if ((victim & adopted_segment) != 0) {
+        if (!queue_.log().is_adopted_held(victim)) {
+            look_at_adopted_at_ = worker_.now(); // for the next one
+        }
         return;
     }
     const spool::Segment& segment = queue_.log().segments().at(victim);

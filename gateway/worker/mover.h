@@ -93,6 +93,7 @@ class Mover {
     std::vector<std::uint32_t> barren_; // sealed segments that no message can be moved out of
     Instant rest_until_{};
     Instant look_at_adopted_at_{};
+    std::uint32_t last_adopted_ = adopted_segment; // that was a victim
 };
 
 } // namespace ringmx::worker

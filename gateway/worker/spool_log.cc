@@ -122,15 +122,16 @@ void SpoolLog::note_what_is_in_the_way() {
     }
 }
 
-std::optional<std::uint32_t> SpoolLog::adopted_in_the_way() const {
-    const auto found = std::ranges::find_if(adopted_, [](const AdoptedSegment* segment) {
-        return segment->is_in_the_way.load(std::memory_order_relaxed) &&
-               segment->holds.load(std::memory_order_relaxed) > 0;
-    });
-    if (found == adopted_.end()) {
-        return std::nullopt;
+std::optional<std::uint32_t> SpoolLog::adopted_in_the_way(std::uint32_t behind) const {
+    const auto count = static_cast<std::uint32_t>(adopted_.size());
+    for (std::uint32_t step = 1; step <= count; ++step) {
+        const std::uint32_t index = ((behind & ~adopted_segment) + step) % count;
+        const bool is_in_the_way = adopted_[index]->is_in_the_way.load(std::memory_order_relaxed);
+        if (is_in_the_way && is_adopted_held(index)) {
+            return index | adopted_segment;
+        }
     }
-    return static_cast<std::uint32_t>(found - adopted_.begin()) | adopted_segment;
+    return std::nullopt;
 }
 
 void SpoolLog::release(std::uint32_t segment) {

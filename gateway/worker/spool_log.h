@@ -104,8 +104,11 @@ class SpoolLog {
     void adopt(std::vector<AdoptedSegment*> segments) { adopted_ = std::move(segments); }
     // What own segments that hold nothing wait for is in the way from now on.
     void note_what_is_in_the_way();
-    // The first adopted segment that is, and is held.
-    [[nodiscard]] std::optional<std::uint32_t> adopted_in_the_way() const;
+    // The next adopted segment that is, and is held, behind that one; the first follows the last.
+    [[nodiscard]] std::optional<std::uint32_t> adopted_in_the_way(std::uint32_t behind) const;
+    [[nodiscard]] bool is_adopted_held(std::uint32_t segment) const {
+        return adopted_[segment & ~adopted_segment]->holds.load(std::memory_order_relaxed) > 0;
+    }
     [[nodiscard]] spool::SegmentName name_of(std::uint32_t segment) const;
     [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
     void release(std::uint32_t segment); // one hold

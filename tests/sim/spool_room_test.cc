@@ -73,6 +73,37 @@ TEST(Spool, OneThatStaysOfAnEarlierRunDoesNotFillTheSpool) {
     }
 }
 
+// What can't be moved out of one file of an earlier run holds up no other one's.
+TEST(Spool, AFileOfAnEarlierRunThatCannotBeLeftHoldsUpNoOther) {
+    Rig rig(spooling());
+    const std::string content = content_of_100_kb();
+    const auto send = [&](std::string_view recipient) {
+        return send_message(rig, rig.greeted(), content, recipient).starts_with("250");
+    };
+    for (int count = 0; count < 60; ++count) {
+        EXPECT_TRUE(send(count % 30 == 0 ? "<stays@two.example>" : "<u@two.example>"));
+    }
+    const std::vector<int> files = rig.disk.files();
+    rig.restart(1, true);
+    put_off_some(rig.backend(Rig::third_address));
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 2; }, 10h));
+    rig.run_for(1min);
+    ASSERT_EQ(rig.segments.adopted_files(), 2U);
+    for (const int file : files) { // the first message is the first record of the first file
+        if (rig.disk.has(file)) {
+            rig.disk.octets(file)[spool::block_bytes + 2000] ^= std::byte{1};
+            break;
+        }
+    }
+    for (int count = 0; count < 600 && send("<u@two.example>"); ++count) {
+        rig.run_for(3s);
+    }
+    rig.run_for(1h);
+    EXPECT_EQ(rig.segments.adopted_files(), 1U);
+    EXPECT_EQ(rig.queued(), 2);
+    rig.finish();
+}
+
 // Nor does what waits for long and is most of some segments.
 TEST(Spool, ABacklogAmongOthersMailDoesNotFillTheSpool) {
     Rig rig(spooling());
