@@ -1,11 +1,11 @@
-"""What an operator can see of the durable queue: the metrics of its commits, and each step of a message in the log, as text and as JSON."""
+"""What an operator can see of the durable queue: the metrics of its commits and of what waits, and each step of a message in the log, as text and as JSON."""
 
 import json
 import re
 import unittest
 from collections import Counter
 
-from harness import BIN, run, wait_until
+from harness import BIN, free_port, run, wait_until
 from smtp_client import Client
 from test_spool import SpoolScene
 
@@ -92,6 +92,39 @@ class CommitMetrics(SpoolScene):
             before, lower = value, bound
         self.assertGreater(metrics["ringmx_spool_commit_seconds_sum", ()], 0)
         self.assertTrue(least <= metrics["ringmx_spool_commit_seconds_sum", ()] <= most)
+
+
+class QueueMetrics(SpoolScene):
+    NAMES = ("ringmx_queue_messages", "ringmx_queue_bytes", "ringmx_queue_oldest_seconds", "ringmx_queue_held_removed_total")
+
+    def seen(self, gateway):
+        return [gateway.metric(name) for name in self.NAMES]
+
+    def test_what_waits_is_counted_and_grows_older_until_it_is_gone(self):
+        dead = free_port()
+        gateway = self.gateway(self.settings([f"127.0.0.1:{dead}"]))
+        self.assertEqual(self.seen(gateway), [0, 0, 0, 0])
+        client = self.client(gateway)
+        client.message("user@example.com")
+        stored = gateway.metric("ringmx_queue_bytes")
+        self.assertTrue(21 < stored <= RECORD_BYTES_MAX, stored)
+        client.message("user@example.com")
+        self.assertEqual(self.seen(gateway)[:2], [2, 2 * stored])
+        wait_until(lambda: gateway.metric("ringmx_queue_oldest_seconds") > 1, what="an older message")
+        self.backend(address=("127.0.0.1", dead))
+        wait_until(lambda: self.seen(gateway) == [0, 0, 0, 0], what="an empty queue")
+
+    def test_failed_mail_that_takes_more_than_is_kept_leaves_and_is_counted(self):
+        backend = self.backend({"RCPT": "550 5.1.1 no such user"})
+        gateway = self.gateway(self.settings([backend], spool={"held": {"max_size": "1MiB"}}))
+        client = self.client(gateway)
+        body = b"Subject: x\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 18000
+        first, second, third = (str(client.message("gone@example.com", body=body)).split()[-1] for _ in range(3))
+        gateway.wait_metric("ringmx_queue_held_removed_total", 2)
+        self.assertEqual([entry["id"] for entry in json.loads(gateway.get("/api/queue")[1])["messages"]], [third])
+        self.assertTrue(len(body) <= gateway.metric("ringmx_queue_bytes") <= 1 << 20)
+        for each in (first, second):
+            gateway.wait_log(rf"{each}: removed: failed, and spool\.held\.max_size is used up")
 
 
 class QueueLog(SpoolScene):
