@@ -18,6 +18,8 @@ set_property(CACHE RINGMX_SANITIZE PROPERTY STRINGS "" address thread)
 add_library(ringmx_flags INTERFACE)
 target_include_directories(ringmx_flags INTERFACE ${PROJECT_SOURCE_DIR}/gateway)
 target_compile_options(ringmx_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-omit-frame-pointer)
+# Nobody interposes a program's own functions, so they may be inlined: 2% of the instructions of a message.
+target_compile_options(ringmx_flags INTERFACE -fno-semantic-interposition)
 if(RINGMX_SANITIZE STREQUAL "address")
     target_compile_options(ringmx_flags INTERFACE -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all)
     target_link_options(ringmx_flags INTERFACE -fsanitize=address,undefined)
