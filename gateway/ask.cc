@@ -142,7 +142,7 @@ int show_pages(const HttpTarget& admin, const List& list, std::string_view param
         if (!print(text)) {
             return 1;
         }
-    } while (!cursor.empty() && printed != limit);
+    } while (!cursor.empty() && (limit == 0 || printed < limit));
     const std::string_view end = list.partial_note.empty() ? "\n]}\n"
                                  : is_complete             ? "\n],\"complete\":true}\n"
                                                            : "\n],\"complete\":false}\n";

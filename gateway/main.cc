@@ -2,7 +2,9 @@
 //
 // Exit: 0 after a clean drain, 1 on a runtime failure, 2 on a bad command line or config
 //       (CONTRACT 2).
+#include "admin/queue_json.h"
 #include "ask.h"
+#include "base/units.h"
 #include "control.h"
 #include "ring/sockets.h"
 #include "spool_inspect.h"
@@ -191,19 +193,28 @@ struct CommandLine {
         queue->add_flag("--all", all, "with retry: every message that is not held");
         const auto selects = [this](const char* name, std::string& value, const char* type,
                                     const char* text) {
-            queue->add_option(name, value, text)
+            return queue->add_option(name, value, text)
                 ->type_name(type)
                 ->check([](const std::string& given) {
                     return given.empty() ? std::string("expected some text") : std::string();
                 });
+        };
+        const auto is_a_state = [](const std::string& given) {
+            return admin::queue_state(given) ? std::string()
+                                             : "expected " + admin::queue_state_names();
+        };
+        const auto is_a_time = [](const std::string& given) {
+            return parse_duration(given) ? std::string() : std::string("expected a duration");
         };
         selects("--recipient", recipient, "ADDRESS", "list: to this address or domain");
         selects("--sender", sender, "ADDRESS", "list: from this address or domain; <> for none");
         selects("--pool", pool, "NAME", "list: to this pool");
         selects("--backend", backend, "HOST:PORT", "list: whose backend by the hash is this one");
         selects("--state", state, "STATE",
-                "list: active, deferred, parked, held, pool_hold or failed");
-        selects("--older-than", older_than, "TIME", "list: queued for longer (30s, 5m, 2h, 4d)");
+                "list: active, deferred, parked, held, pool_hold or failed")
+            ->check(is_a_state);
+        selects("--older-than", older_than, "TIME", "list: queued for longer (30s, 5m, 2h, 4d)")
+            ->check(is_a_time);
         queue->add_option("--limit", limit, "list: at most so many, the oldest")
             ->type_name("N")
             ->check(is_a_count);

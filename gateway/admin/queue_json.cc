@@ -61,7 +61,11 @@ std::string_view name_of(RecipientState state) {
 void append_queue_row(JsonWriter& json, const QueueRow& row) {
     json.open('{');
     json.text("id", spool::id_text(row.id));
-    json.text("sender", row.sender);
+    if (row.recipients.empty()) { // it can't be read now
+        json.null("sender");
+    } else {
+        json.text("sender", row.sender);
+    }
     json.open('[', "recipients");
     for (const QueueRow::Recipient& recipient : row.recipients) {
         json.open('{');

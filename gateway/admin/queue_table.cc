@@ -25,7 +25,7 @@ std::string line_of(std::string_view id, std::string_view state, std::string_vie
 std::string sender_of(const element& entry) {
     std::string_view sender;
     const bool has_one = entry["sender"].get(sender) == simdjson::SUCCESS;
-    return has_one && sender.empty() ? "<>" : text_at(entry, "sender");
+    return !has_one ? "-" : sender.empty() ? "<>" : text_at(entry, "sender");
 }
 
 // Those that pend or failed come first in what an operator wants to know.
