@@ -113,8 +113,7 @@ std::optional<RecordHeader> peek_record(Bytes octets, const Nonce& nonce, std::u
     }
     const auto type = load<std::uint8_t>(&octets[record_at::type]);
     const auto record_bytes = load<std::uint32_t>(&octets[record_at::bytes]);
-    if (type < static_cast<std::uint8_t>(RecordType::message) ||
-        type > static_cast<std::uint8_t>(RecordType::marks) || record_bytes < record_header_bytes) {
+    if (record_bytes < record_header_bytes) {
         return std::nullopt;
     }
     return RecordHeader{.type = static_cast<RecordType>(type),

@@ -29,6 +29,15 @@ MessageId unpacked_id(std::uint64_t id) {
             static_cast<std::uint32_t>(id / counters % workers), id % counters};
 }
 
+std::uint64_t MessageIds::next() {
+    const std::uint64_t id = packed(next_);
+    if (++next_.counter >> MessageId::counter_bits != 0) {
+        next_.counter = 0;
+        next_.worker += workers_;
+    }
+    return id;
+}
+
 std::string id_text(std::uint64_t id) {
     std::string text(id_letters, ' ');
     for (std::size_t index = id_letters; index > 0; --index) {

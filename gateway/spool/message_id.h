@@ -32,6 +32,24 @@ struct MessageId {
 [[nodiscard]] std::uint64_t packed(const MessageId& id);
 [[nodiscard]] MessageId unpacked_id(std::uint64_t id);
 
+// The ids that a worker of a run gives. When its counter has ended it goes on as a worker that is not
+// there, of which each has its own: every `workers`th number.
+class MessageIds {
+  public:
+    // Of a worker that has given `given` already.
+    MessageIds(std::uint32_t generation, std::uint32_t worker, std::uint32_t workers,
+               std::uint64_t given = 0)
+        : next_{generation, worker, given}, workers_(workers) {}
+
+    // Whether there is another one. Not after 2^44 of all workers, 64 days of 3 million a second.
+    [[nodiscard]] bool any_left() const { return next_.worker >> MessageId::worker_bits == 0; }
+    [[nodiscard]] std::uint64_t next(); // one that is left
+
+  private:
+    MessageId next_;
+    std::uint32_t workers_;
+};
+
 inline constexpr std::size_t id_letters = 13;
 
 [[nodiscard]] std::string id_text(std::uint64_t id);

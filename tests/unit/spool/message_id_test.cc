@@ -40,6 +40,20 @@ TEST(MessageId, TextsSortAsTheirNumbers) {
     EXPECT_LT(id_text(20), id_text(21)); // from capitals to small letters
 }
 
+TEST(MessageIds, CountUpAndGoOnAsWorkersThatAreNotThere) {
+    constexpr std::uint64_t last = largest.counter;
+    MessageIds ids(7, 3, 500, last - 1);
+    EXPECT_EQ(unpacked_id(ids.next()), (MessageId{7, 3, last - 1}));
+    EXPECT_EQ(unpacked_id(ids.next()), (MessageId{7, 3, last}));
+    EXPECT_EQ(unpacked_id(ids.next()), (MessageId{7, 503, 0}));
+    EXPECT_EQ(unpacked_id(ids.next()), (MessageId{7, 503, 1}));
+    EXPECT_TRUE(ids.any_left());
+    MessageIds last_ones(7, 503, 1000, last);
+    EXPECT_TRUE(last_ones.any_left());
+    EXPECT_EQ(unpacked_id(last_ones.next()), (MessageId{7, 503, last}));
+    EXPECT_FALSE(last_ones.any_left());
+}
+
 TEST(MessageId, NothingElseIsRead) {
     for (const char* text :
          {"", "BBBBBBBBBBBB", "BBBBBBBBBBBBBB", "BBBBBBBBBBBBA", "BBBBBBBBBBBBo", "BBBBBBBBBBBB1",

@@ -283,6 +283,17 @@ TEST(Recovery, AMessageWithoutOneOfItsChunksIsDamaged) {
     EXPECT_EQ(damaged, (Ids{2, 3})) << "the chunk is another message's, or not there";
 }
 
+// A later version's: the file is set aside for it.
+TEST(Recovery, ARecordOfATypeThatIsNotKnownIsUnreadable) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    (void)image.add(static_cast<RecordType>(4), 2, 2, "something new");
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1}));
+    EXPECT_EQ(recovered.recovery.unreadable_records(), 1U);
+}
+
 TEST(Recovery, AMarkForARecipientThatIsNotThereChangesNothing) {
     Image image(1, 1);
     (void)image.add_message(1, 1);
