@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <system_error>
 
 namespace ringmx::config {
@@ -67,6 +68,23 @@ std::string postmaster_warning(const Settings& settings) {
     return fmt::format("/postmaster: no route takes {} nor {} (RFC 5321, 4.5.1): give an address "
                        "that a route takes",
                        echoed(here), echoed(settings.postmaster));
+}
+
+std::vector<std::string> unknown_users_warnings(const Settings& settings,
+                                                const std::vector<bool>& takes_domains) {
+    std::vector<std::string> warnings;
+    const bool spools = std::ranges::any_of(settings.listeners, [](const auto& listener) {
+        return listener.acknowledge != Acknowledge::backend;
+    });
+    for (std::size_t index = 0; spools && index < settings.routes.size(); ++index) {
+        if (takes_domains[index] && !settings.routes[index].verify_backend) {
+            warnings.push_back(fmt::format(
+                "/routes/{}: mail for users that do not exist is taken here, and fails later; "
+                "\"verify\": \"backend\" refuses it at RCPT",
+                index));
+        }
+    }
+    return warnings;
 }
 
 Machine Machine::here() {

@@ -42,6 +42,11 @@ struct Loaded {
 // whoever holds the table of routes asks it.
 [[nodiscard]] std::string postmaster_warning(const Settings& settings);
 
+// Where a route takes whoever is in a domain, not verified, into the spool: `takes_domains`, by route,
+// is what the table says of its entries, those of its file too.
+[[nodiscard]] std::vector<std::string>
+unknown_users_warnings(const Settings& settings, const std::vector<bool>& takes_domains);
+
 enum class Purpose : std::uint8_t { check, serve };
 
 // What the machine says to the settings. The default reads it from the process and the user

@@ -225,25 +225,6 @@ void warn_of_retries(const Settings& settings, std::vector<std::string>& warning
     }
 }
 
-void warn_of_unknown_users(const Settings& settings, std::vector<std::string>& warnings) {
-    const bool spools = std::ranges::any_of(settings.listeners, [](const auto& listener) {
-        return listener.acknowledge != Acknowledge::backend;
-    });
-    for (std::size_t index = 0; spools && index < settings.routes.size(); ++index) {
-        const RouteSettings& route = settings.routes[index];
-        const bool takes_anybody =
-            std::ranges::any_of(route.recipients, [](const std::string& recipient) {
-                return recipient.find('@') == std::string::npos;
-            });
-        if (takes_anybody && !route.verify_backend) {
-            warnings.push_back(fmt::format(
-                "/routes/{}: mail for users that do not exist is taken here, and fails later; "
-                "\"verify\": \"backend\" refuses it at RCPT",
-                index));
-        }
-    }
-}
-
 // What differs from its default is asked for, and must not be passed over in silence.
 void warn_of_what_is_not_built(const Settings& settings, const Sources& sources,
                                std::vector<std::string>& warnings) {
@@ -315,7 +296,6 @@ std::vector<std::string> settings_warnings(const Settings& settings, const Sourc
     }
     warn_of_retries(settings, warnings);
     warn_of_backend_mode(settings, sources, warnings);
-    warn_of_unknown_users(settings, warnings);
     warn_of_what_is_not_built(settings, sources, warnings);
     return warnings;
 }

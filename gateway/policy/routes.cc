@@ -152,6 +152,9 @@ struct Routes::Builder {
             bad_entry(RouteFault::Kind::not_an_entry, route, position, written);
             return true;
         }
+        if (entry.kind != RouteEntryKind::mailbox) {
+            routes.takes_domains_[route] = true;
+        }
         if (entry.kind == RouteEntryKind::any) {
             if (routes.any_route_ == no_route) {
                 routes.any_route_ = route;
@@ -208,6 +211,7 @@ std::expected<Routes, std::vector<RouteFault>> Routes::build(const Settings& set
     for (std::uint32_t route = 0; route < settings.routes.size(); ++route) {
         const RouteSettings& given = settings.routes[route];
         routes.targets_.push_back({route, given.pool_index, given.verify_backend});
+        routes.takes_domains_.push_back(false);
         builder.begin_list();
         for (std::uint32_t i = 0; i < given.recipients.size(); ++i) {
             builder.add(given.recipients[i], route, i);

@@ -84,6 +84,9 @@ class Routes {
     // Whether mail to <Postmaster> goes anywhere (RFC 5321, 4.5.1): else `check` and start-up warn.
     [[nodiscard]] bool takes_postmaster() const;
 
+    // By route: whether an entry of it is more than an address.
+    [[nodiscard]] const std::vector<bool>& takes_domains() const { return takes_domains_; }
+
     [[nodiscard]] std::size_t entries_count() const { return entries_count_; }
     // Of what recipients it takes by which route: another one where that differs.
     [[nodiscard]] std::uint64_t digest() const { return digest_; }
@@ -128,6 +131,7 @@ class Routes {
     std::uint32_t any_route_ = no_route;
     std::uint32_t any_position_ = 0;
     std::vector<RouteTarget> targets_; // by route
+    std::vector<bool> takes_domains_;  // likewise
     std::string postmaster_here_;      // postmaster@HOSTNAME, canonical
     std::string postmaster_key_;       // Settings::postmaster, canonical; empty for none
 };

@@ -239,6 +239,15 @@ TEST_F(RoutesTest, TheDigestTellsOtherRoutesFromTheSame) {
     EXPECT_NE(digest({"a.example"}, "x@c.example\n", "p@a.example"), one);
 }
 
+TEST_F(RoutesTest, WhetherARouteTakesMoreThanAddressesIsKnownOfItsFileToo) {
+    route({"u@a.example"}, 0, file("v@a.example\n"));
+    route({"u@b.example"}, 0, file("v@b.example\nc.example\n"));
+    route({"d.example"}, 0);
+    route({"*.e.example"}, 0);
+    route({"*"}, 0);
+    EXPECT_EQ(built().takes_domains(), (std::vector<bool>{false, true, true, true, true}));
+}
+
 TEST_F(RoutesTest, ADomainWithTheMostLabelsIsLookedUp) {
     std::string domain;
     for (int i = 0; i < 126; ++i) {
