@@ -1,5 +1,6 @@
 #include "smtp/delivery_report.h"
 
+#include "base/address.h"
 #include "base/ascii.h"
 #include "base/assert.h"
 #include "smtp/line_text.h"
@@ -195,7 +196,10 @@ void append_status(std::string& out, const ReportedRecipient& recipient, bool ta
     append_field(
         out, "Status",
         fmt::format("{}.{}.{}", unsigned{status.class_digit}, status.subject, status.detail));
-    if (!recipient.remote_mta.empty()) {
+    if (const auto ip = IpAddress::parse(recipient.remote_mta)) {
+        append_field(out, "Remote-MTA",
+                     fmt::format("dns; [{}{}]", ip->is_v4() ? "" : "IPv6:", recipient.remote_mta));
+    } else if (!recipient.remote_mta.empty()) {
         append_field(
             out, "Remote-MTA",
             fmt::format("dns; {}", clean(cut_text(recipient.remote_mta, name_bytes_max), false)));

@@ -56,7 +56,7 @@ struct ReportedRecipient {
     // The backend's last reply, "550 5.1.1 No such user", lines separated by '\n'; empty: none came.
     std::string_view diagnostic;
     std::string_view explanation; // of ours, a sentence; empty: the reply says it
-    std::string_view remote_mta;  // a host name or an address literal; empty: not to be told
+    std::string_view remote_mta;  // a host name or an IP address; empty: not to be told
     std::optional<WallTime> last_attempt;
     std::optional<WallTime> retried_until; // of a delayed one
 };

@@ -133,6 +133,14 @@ TEST(DeliveryReportTest, ReadsAsKept) {
     }
 }
 
+TEST(DeliveryReportTest, ARemoteMtaMayBeAnAddress) {
+    Case made = failed();
+    made.recipients[0].remote_mta = "192.0.2.1";
+    EXPECT_NE(made.text().find("\r\nRemote-MTA: dns; [192.0.2.1]\r\n"), std::string::npos);
+    made.recipients[0].remote_mta = "2001:db8::1";
+    EXPECT_NE(made.text().find("\r\nRemote-MTA: dns; [IPv6:2001:db8::1]\r\n"), std::string::npos);
+}
+
 TEST(DeliveryReportTest, TheWholeMessageGoesBackWhereRetAsksForItAndSomethingFailed) {
     Case made = failed();
     made.source.return_content = ReturnContent::full;
