@@ -60,6 +60,10 @@ read_configuration(const std::string& path, config::Purpose purpose) {
     if (!routes->takes_postmaster()) {
         configuration.warnings.push_back(config::postmaster_warning(*configuration.settings));
     }
+    for (std::string& warning :
+         config::unknown_users_warnings(*configuration.settings, routes->takes_domains())) {
+        configuration.warnings.push_back(std::move(warning));
+    }
     for (std::string& warning : config::machine_warnings(*configuration.settings, purpose)) {
         configuration.warnings.push_back(std::move(warning));
     }
@@ -79,13 +83,14 @@ bool spools(const Settings& settings) {
     });
 }
 
-std::vector<std::string> keep_until_restart(const Settings& running, Settings& settings) {
+std::vector<std::string> keep_until_restart(const Settings& running, Settings& settings,
+                                            bool has_spool) {
     std::vector<std::string> kept;
     if (!same_addresses(running.listeners, settings.listeners)) {
         kept.emplace_back("listeners");
         settings.listeners = running.listeners;
     }
-    if (!spools(running) && spools(settings)) { // the spool is opened at the start
+    if (!has_spool && spools(settings)) { // it is opened at the start
         kept.emplace_back("listeners[].acknowledge");
         for (std::size_t index = 0; index < settings.listeners.size(); ++index) {
             settings.listeners[index].acknowledge = running.listeners[index].acknowledge;

@@ -28,8 +28,8 @@ read_configuration(const std::string& path, config::Purpose purpose);
 [[nodiscard]] bool spools(const Settings& settings);
 
 // What a new configuration changes that takes effect at the next start only; empty: nothing.
-// `settings` becomes what may be used now.
+// `settings` becomes what may be used now. `has_spool`: it was opened at the start.
 [[nodiscard]] std::vector<std::string> keep_until_restart(const Settings& running,
-                                                          Settings& settings);
+                                                          Settings& settings, bool has_spool);
 
 } // namespace ringmx

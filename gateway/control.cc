@@ -440,7 +440,8 @@ void Control::finish_reload(ReloadThread::Result fresh) {
         return refuse(fresh.error());
     }
     auto settings = std::make_shared<Settings>(*fresh->settings);
-    for (const std::string& kept : keep_until_restart(*configuration_.settings, *settings)) {
+    for (const std::string& kept :
+         keep_until_restart(*configuration_.settings, *settings, spool_ != nullptr)) {
         notice(LogLevel::warning, kept + ": changes at the next start only, the old value stays");
     }
     fresh->settings = std::move(settings);

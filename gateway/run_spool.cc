@@ -117,11 +117,6 @@ RunSpool::unread_bytes(std::span<const observe::WorkerCounters* const> workers) 
 
 std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> workers) const {
     for (const observe::WorkerCounters* worker : workers) {
-        if (worker->spool_takes_mail.value() != 0) {
-            return {};
-        }
-    }
-    for (const observe::WorkerCounters* worker : workers) {
         const auto error = static_cast<int>(worker->spool_error.value());
         if (error == ENOENT) { // until a worker has a segment in what is there again
             return "the spool's directory, or a file in it, is gone";
@@ -130,7 +125,11 @@ std::string RunSpool::unready(std::span<const observe::WorkerCounters* const> wo
             return fmt::format("the spool can't be written: {}", std::strerror(error));
         }
     }
-    return "the spool is full";
+    // One worker's part may be full by a single client's doing: then the others' are still of use.
+    const bool is_full = std::ranges::none_of(workers, [](const observe::WorkerCounters* worker) {
+        return worker->spool_takes_mail.value() != 0;
+    });
+    return is_full ? "the spool is full" : "";
 }
 
 void RunSpool::stop() {

@@ -38,8 +38,9 @@ SpoolSizes SpoolSizes::of(std::uint64_t max_size_bytes, std::uint64_t held_bytes
     const std::uint64_t count = std::clamp<std::uint64_t>(share / bytes, segments_min, UINT32_MAX);
     // A part of one takes a whole one.
     const std::uint64_t held =
-        held_bytes_max == 0 ? 0
-                            : std::min<std::uint64_t>(held_bytes_max / workers / bytes + 1, count);
+        held_bytes_max == 0
+            ? 0
+            : std::min<std::uint64_t>(held_bytes_max / workers / bytes + 1, UINT32_MAX - count);
     return {bytes, static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(held),
             std::max(max_size_bytes, bytes * count * workers) + held_bytes_max};
 }
@@ -73,6 +74,14 @@ std::vector<std::string> spool_size_warnings(const Settings& settings, std::uint
                                    fit == 1 ? "one message" : fmt::format("{} messages", fit),
                                    in_mebibytes(settings.limits.message_size_bytes),
                                    fit == 1 ? "s" : "", part));
+    }
+    const std::uint64_t held = settings.spool.held.max_size_bytes;
+    if (held > 0 && held / workers < message) {
+        warnings.push_back(fmt::format(
+            "/spool/held/max_size: a worker's part of it (there {} {}) takes {:.1f} MiB: a message "
+            "of {:.1f} MiB that fails is removed at once",
+            workers == 1 ? "is" : "are", all, in_mebibytes(held / workers),
+            in_mebibytes(settings.limits.message_size_bytes)));
     }
     return warnings;
 }

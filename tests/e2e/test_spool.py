@@ -34,15 +34,17 @@ class SpoolScene(EndToEnd):
         return program
 
     def wait_taken_again(self, gateway):
-        """By every worker: /readyz is 200 as soon as one of them takes mail."""
         wait_until(lambda: gateway.get("/readyz")[0] == 200, what="/readyz 200")
         gateway.wait_log("the spool takes mail again")
+        self.wait_reply_to_mail(gateway, "250 2.1.0 Ok")
 
-        def is_taken():
+    def wait_reply_to_mail(self, gateway, reply):
+        """By every worker: which of them has a connection is chance."""
+        def is_it():
             with Client(gateway.smtp) as client:
                 client.ehlo()
-                return client.cmd("MAIL FROM:<sender@example.net>").code == 250
-        wait_until(lambda: all(is_taken() for _ in range(10)), what="mail being taken")
+                return str(client.cmd("MAIL FROM:<sender@example.net>")).startswith(reply)
+        wait_until(lambda: all(is_it() for _ in range(40)), what=f"{reply} to MAIL")
 
     def assert_nothing_is_left(self, settings):
         """The next run finds nothing to deliver."""

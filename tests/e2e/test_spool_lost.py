@@ -35,8 +35,7 @@ class LostSpool(SpoolScene):
         gateway.wait_log(rf"error: spool: {self.spool} is gone, was moved, or is not mounted any more")
         gateway.wait_log(f"error: {GONE}: mail is refused until that is over")
         gateway.wait_log(rf"error: spool\.directory {self.spool}: put it or its file system back")
-        for _ in range(4):  # whichever worker it is
-            self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "451 4.3.0")
+        self.wait_reply_to_mail(gateway, "451 4.3.0 ")
 
     def assert_taken_again(self, gateway):
         gateway.wait_log(rf"spool: {self.spool} is there again")

@@ -29,8 +29,7 @@ class ReadOnly(SpoolScene):
         wait_until(lambda: gateway.get("/readyz") == (503, READ_ONLY + "\n"), what="/readyz 503")
         gateway.wait_log(f"error: {READ_ONLY}: mail is refused until that is over")
         self.assertEqual(gateway.get("/healthz")[0], 200)
-        for _ in range(4):  # whichever worker it is
-            self.client(gateway).cmd("MAIL FROM:<sender@example.net>", "451 4.3.0")
+        self.wait_reply_to_mail(gateway, "451 4.3.0 ")
 
 
 @unittest.skipIf(loop_disk.why_not(), loop_disk.why_not())

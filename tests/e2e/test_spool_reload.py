@@ -33,12 +33,21 @@ class Reload(Queue):
         self.assertEqual(held.wait_messages(1)[0].recipients, ["user@example.com"])
         gateway.wait_metric("ringmx_queue_messages", 0)
 
+    def test_a_listener_may_acknowledge_from_the_spool_again(self):
+        gateway = self.spooling(pools={"main": pool(self.backend())})
+        listener = gateway.settings["listeners"][0]
+        self.send(gateway)
+        for acknowledge, reply in (("backend", "250 2.0.0 taken by backend"), ("spool", "250 2.0.0 Ok: queued as ")):
+            self.changed(gateway, listeners=[{**listener, "acknowledge": acknowledge}])
+            self.client(gateway).message("user@example.com", start=reply)
+        self.assertNotIn("at the next start only", gateway.log())
+
     def test_what_waits_for_a_backend_goes_by_new_routes_at_once(self):
         backend = self.backend()
         pools = {"gone": pool(f"127.0.0.1:{free_port()}"), "new": pool(backend)}
         gateway = self.spooling(pools=pools, routes=[{"recipients": ["example.com"], "pool": "gone"}])
         queue_id = self.send(gateway)
-        self.wait_state(gateway, queue_id, "parked", "gone", 0)
+        wait_until(lambda: self.entry(gateway, queue_id)["state"] == "parked", what="a parked message")
         self.changed(gateway, routes=[{"recipients": ["example.com"], "pool": "new"}])
         self.assertEqual(backend.wait_messages(1)[0].recipients, ["user@example.com"])
         gateway.wait_metric("ringmx_queue_messages", 0)

@@ -57,6 +57,8 @@ TEST(SpoolSizes, WhatFailedHasSegmentsBesideTheOthers) {
     EXPECT_LE((sizes.held_segments_max - 1) * sizes.segment_bytes * 2, 100 * mebibyte);
     EXPECT_EQ(sizes.bytes_max, 1124 * mebibyte);
     EXPECT_EQ(SpoolSizes::of(1024 * mebibyte, 0, 2).held_segments_max, 0U);
+    EXPECT_GE(SpoolSizes::of(16 * mebibyte, gibibyte, 1).held_segments_max, 256U)
+        << "however small the spool";
 }
 
 std::vector<std::string> warnings(std::uint64_t max_size_bytes, std::uint64_t message_size_bytes,
@@ -69,7 +71,7 @@ std::vector<std::string> warnings(std::uint64_t max_size_bytes, std::uint64_t me
 
 TEST(SpoolSizes, AnOrdinarySpoolHasNoWarning) {
     EXPECT_EQ(warnings(10 * gibibyte, 50 * mebibyte, 1), std::vector<std::string>());
-    EXPECT_EQ(warnings(10 * gibibyte, 50 * mebibyte, 32), std::vector<std::string>());
+    EXPECT_EQ(warnings(10 * gibibyte, 50 * mebibyte, 16), std::vector<std::string>());
 }
 
 TEST(SpoolSizes, AMessageThatCanNeverBeTakenOrHardlyIsWarnedOf) {
@@ -88,6 +90,14 @@ TEST(SpoolSizes, AMessageThatCanNeverBeTakenOrHardlyIsWarnedOf) {
     EXPECT_TRUE(hardly[0].starts_with("/limits/message_size: one message of ")) << hardly[0];
     EXPECT_EQ(warnings(64 * mebibyte, sizes.room_bytes() / 3 - spool::room_overhead_bytes, 2),
               std::vector<std::string>());
+}
+
+TEST(SpoolSizes, FailedMailOfWhichAWorkerCanHardlyKeepOneIsWarnedOf) {
+    EXPECT_EQ(
+        warnings(10 * gibibyte, 50 * mebibyte, 32),
+        (std::vector<std::string>{
+            "/spool/held/max_size: a worker's part of it (there are 32 workers) takes 32.0 MiB: "
+            "a message of 50.0 MiB that fails is removed at once"}));
 }
 
 TEST(SpoolSizes, ASpoolThatIsTooSmallForItsWorkersIsWarnedOf) {
