@@ -23,9 +23,10 @@ inline constexpr std::uint16_t no_pool = 0xFFFF;
 
 struct QueueEntry {
     std::uint64_t id = 0;
-    std::uint64_t age : 48 = 0; // the smaller the older; where the next page begins
-    std::uint64_t attempts : 16 = 0;
-    std::uint64_t offset : 36 = 0; // of its message record
+    std::uint64_t age : 42 = 0;      // the smaller the older; where the next page begins
+    std::uint64_t answered : 6 = 0;  // attempts that a backend answered: what retries go by
+    std::uint64_t attempts : 16 = 0; // these, and those in which none could be reached
+    std::uint64_t offset : 36 = 0;   // of its message record
     std::uint64_t record_bytes : 20 = 0;
     std::uint64_t flags : 7 = 0; // the caller's
     bool has_extra : 1 = false;
@@ -50,9 +51,12 @@ struct QueueEntry {
         offset = new_offset & 0xF'FFFF'FFFF;
         record_bytes = new_record_bytes & 0xF'FFFF;
     }
-    void count_attempt() {
+    void count_attempt(bool was_answered) {
         if (attempts != 0xFFFF) {
             ++attempts;
+        }
+        if (was_answered && answered != 0x3F) {
+            ++answered;
         }
     }
 };

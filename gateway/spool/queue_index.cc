@@ -71,7 +71,7 @@ QueueIndex::Slot QueueIndex::insert(const Message& message, std::uint64_t age, A
     const Slot slot = entries_.take();
     QueueEntry& entry = entries_.at(slot);
     entry.id = message.id;
-    entry.age = age & 0xFFFF'FFFF'FFFF;
+    entry.age = age & 0x3FF'FFFF'FFFF;
     entry.set_place(message.segment, message.offset, message.record_bytes);
     entry.stored_bytes = message.stored_bytes & 0x1FF'FFFF'FFFF;
     entry.recipients_count = message.recipients_count & 0xF'FFFF;

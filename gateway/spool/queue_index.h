@@ -183,7 +183,7 @@ class QueueIndex {
     std::size_t extra_bytes_ = 0;
     std::uint64_t changes_ = 0;
 
-    static constexpr std::uint64_t first_fresh_age = 1ULL << 47U;
+    static constexpr std::uint64_t first_fresh_age = 1ULL << 41U;
 };
 
 } // namespace ringmx::spool

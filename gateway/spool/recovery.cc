@@ -39,15 +39,16 @@ void Recovery::record(const RecordHeader& header, Bytes body) {
     switch (header.type) {
     case RecordType::message:
         message_record(header, body);
-        break;
+        return;
     case RecordType::chunk:
         chunks_.insert_or_assign({name_, header.offset},
                                  FoundChunk{header.id, header.record_bytes, segment_});
-        break;
+        return;
     case RecordType::marks:
         marks_record(header, body);
-        break;
+        return;
     }
+    ++unreadable_records_; // of a type that is not known here
 }
 
 void Recovery::message_record(const RecordHeader& header, Bytes body) {
@@ -154,6 +155,9 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
         const RecipientState state = mark.kind == MarkKind::delivered ? RecipientState::delivered
                                      : mark.kind == MarkKind::removed ? RecipientState::bounced
                                                                       : RecipientState::failed;
+        if (mark.kind == MarkKind::failed) {
+            message.failed_at = std::max(message.failed_at, mark.at);
+        }
         const std::uint32_t first = is_for_all ? 0 : mark.recipient;
         const std::uint32_t last = is_for_all ? message.recipients_count : mark.recipient + 1;
         for (std::uint32_t index = first; index < last; ++index) {

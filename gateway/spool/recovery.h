@@ -43,6 +43,7 @@ struct RecoveredMessage {
     std::uint64_t stored_bytes = 0; // its records, in all
     WallTime accepted_at{};
     WallTime expires_from{};
+    WallTime failed_at{}; // who failed last, as far as marks tell
     bool is_on_hold = false;
     bool waits_for_pool = false;         // that was on hold
     std::vector<Recipient> settled;      // those that are not pending

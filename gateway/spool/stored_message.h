@@ -60,7 +60,8 @@ enum class StoredReturn : std::uint8_t { unstated = 0, full = 1, headers = 2 };
 
 struct StoredMessage {
     WallTime accepted_at{};
-    WallTime expires_from{};         // accepted, or last released: by an operator, or by its pool
+    // Accepted, or last released, by an operator or by its pool; or when the last one failed.
+    WallTime expires_from{};
     std::uint64_t content_bytes = 0; // as stored
     std::uint64_t message_bytes = 0; // unstuffed, without the trace field
     bool is_stuffed = false;         // DATA's wire form without the terminator; else raw
@@ -79,6 +80,9 @@ struct StoredMessage {
     std::string trace_field; // put before the content
     std::vector<StoredRecipient> recipients;
     std::vector<ChunkPlace> chunks; // empty: the content follows in the same record
+
+    // Ours, which nobody brought: what a client sends from <> is not.
+    [[nodiscard]] bool is_report() const { return reverse_path.empty() && trace_field.empty(); }
 };
 
 void append_message_body(std::string& out, const StoredMessage& message);

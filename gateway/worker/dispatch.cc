@@ -27,14 +27,6 @@ std::string line_of(const smtp::Reply& reply) {
     return line;
 }
 
-Outcome own_outcome(Outcome::Kind kind, std::uint16_t pool, const smtp::Reply& reply) {
-    return {.kind = kind,
-            .pool = pool,
-            .reply = line_of(reply),
-            .status = reply.enhanced,
-            .is_own = true};
-}
-
 std::size_t bytes_of(const spool::StoredMessage& message) {
     std::size_t bytes = message.reverse_path.size() + message.trace_field.size() +
                         message.chunks.size() * sizeof(spool::ChunkPlace);
@@ -46,6 +38,14 @@ std::size_t bytes_of(const spool::StoredMessage& message) {
 }
 
 } // namespace
+
+Outcome Outcome::own(Kind kind, std::uint16_t pool, const smtp::Reply& reply) {
+    return {.kind = kind,
+            .pool = pool,
+            .reply = line_of(reply),
+            .status = reply.enhanced,
+            .is_own = true};
+}
 
 std::string_view Outcome::text() const {
     const std::string_view line = reply;
@@ -124,16 +124,16 @@ void Dispatch::route() {
         }
         const std::string& mailbox = message_.recipients[index].mailbox;
         const auto pool_index =
-            snapshot_->pool_for(mailbox, message_.reverse_path.empty(), worker_.route_key());
+            snapshot_->pool_for(mailbox, message_.is_report(), worker_.route_key());
         if (!pool_index) {
             outcomes_[index] =
-                own_outcome(Outcome::Kind::deferred, spool::no_pool, replies::route_gone);
+                Outcome::own(Outcome::Kind::deferred, spool::no_pool, replies::route_gone);
             continue;
         }
         const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
-            outcomes_[index] = own_outcome(Outcome::Kind::pool_hold, queue_.places().of(pool),
-                                           replies::pool_on_hold);
+            outcomes_[index] = Outcome::own(Outcome::Kind::pool_hold, queue_.places().of(pool),
+                                            replies::pool_on_hold);
             continue;
         }
         const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
@@ -179,6 +179,7 @@ void Dispatch::set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uin
     if (!is_own) {
         outcome.pool_name = pool.settings().name;
         outcome.backend = pool.settings().backends[backend_index].address;
+        outcome.backend_host = pool.settings().backends[backend_index].host;
     }
 }
 

@@ -45,10 +45,13 @@ struct Outcome {
     std::string reply = {};              // "550 5.1.1 no such user"
     smtp::EnhancedCode status = {};      // of the reply
     bool is_own = false;                 // the reply is our own word, no backend's
+    bool was_dialed = false;             // a connection to a backend was tried, and was lost
     // Whose reply it is; of the snapshot.
     std::string_view pool_name = {};
     std::string_view backend = {};
+    std::string_view backend_host = {}; // empty for a Unix path
 
+    [[nodiscard]] static Outcome own(Kind kind, std::uint16_t pool, const smtp::Reply& reply);
     [[nodiscard]] std::string_view text() const; // of the reply
 };
 
@@ -82,6 +85,7 @@ class Dispatch {
     // elsewhere.
     void set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
                      std::uint32_t backend_index, const smtp::Reply& reply, bool is_own);
+    void note_dialed(std::uint32_t recipient) { outcomes_[recipient].was_dialed = true; }
     void forwarding_ended(Forwarding& forwarding);
     // Gives up what waits for a connection, if all of it does: memory is short, or an operator
     // wants it. False: something is under way.

@@ -92,6 +92,7 @@ void Forwarding::on_lost(BackendConnection& lost, ForwardFailure kind) {
 // The connection can't go on: closes it, and tries again at once where that can't make a duplicate.
 void Forwarding::try_another(BackendConnection& lost, ForwardFailure kind) {
     access_.note_loss(dispatch_.id_text(), kind);
+    was_dialed_ = true;
     const bool is_unanswered = final_submitted_ && kind != ForwardFailure::unavailable;
     // Without any answer it was closed before anything came, most likely.
     const bool may_redial = !is_unanswered || !access_.has_heard();
@@ -230,6 +231,9 @@ void Forwarding::no_backend(BackendAccess::Refusal refusal) {
             recipient.fate = Fate::settled;
             dispatch_.set_outcome(recipient.index, Outcome::Kind::no_backend, access_.pool_index(),
                                   only_choice, replies::unavailable, true);
+            if (was_dialed_) {
+                dispatch_.note_dialed(recipient.index);
+            }
         }
     }
     end();

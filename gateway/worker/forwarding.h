@@ -126,6 +126,7 @@ class Forwarding final : public Exchange {
 
     // The attempt under way.
     std::uint32_t drops_ = 0;
+    bool was_dialed_ = false;   // a backend, and the connection was lost
     bool was_answered_ = false; // by a backend whose connection was lost then
     std::uint32_t next_to_ask_ = 0;
     std::uint32_t first_unanswered_ = 0;   // of those asked

@@ -6,6 +6,8 @@
 
 #include "spool/message_id.h"
 
+#include <algorithm>
+
 namespace ringmx::worker {
 
 void HeldBudget::run() {
@@ -22,8 +24,8 @@ void HeldBudget::run() {
     for (std::uint32_t looks = 0; looks < looks_per_turn; ++looks) {
         if (!look()) {
             is_looking_ = false;
-            next_round_ = worker_.now() + interval;
-            soon_ = worker_.now() + interval_over;
+            next_round_ = worker_.now() + interval();
+            soon_ = worker_.now() + interval_min;
             return;
         }
     }
@@ -40,7 +42,7 @@ bool HeldBudget::look() {
         return true;
     }
     const HeldSettings& held = worker_.snapshot()->settings->spool.held;
-    const WallTime since{std::chrono::seconds(entry.expires_from_s)};
+    const WallTime since{std::chrono::seconds(entry.expires_from_s)}; // it failed
     const bool is_too_much = queue_.index().sum(QueueState::failed).stored_bytes > part_bytes();
     if (!is_too_much && worker_.wall_time() - since <= held.max_age) {
         return true;
@@ -55,6 +57,11 @@ bool HeldBudget::look() {
     worker_.counters().queue_held_removed_total.add();
     queue_.give_up(*slot);
     return true;
+}
+
+Duration HeldBudget::interval() const {
+    const Duration max_age = worker_.snapshot()->settings->spool.held.max_age;
+    return std::clamp<Duration>(max_age / 4, interval_min, interval_max);
 }
 
 std::uint64_t HeldBudget::part_bytes() const {

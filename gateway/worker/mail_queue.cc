@@ -49,8 +49,9 @@ MailQueue::MailQueue(Worker& worker, const SpoolOptions& options)
     : worker_(worker),
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
-      dispatches_(dispatches_max), forwardings_(slots_max), endings_(slots_max),
-      mover_(worker, *this), reports_(slots_max), generation_(options.generation) {
+      dispatches_(dispatches_max + disk_dispatches_max), forwardings_(slots_max),
+      endings_(slots_max), mover_(worker, *this), reports_(slots_max),
+      ids_(options.generation, worker.index(), static_cast<std::uint32_t>(worker.workers_count())) {
     places_.use(*worker_.snapshot(), index_);
     count_queue(); // main asks whether mail is taken before the first turn
 }
@@ -70,8 +71,10 @@ std::uint64_t MailQueue::owner_of(const Report& report) {
 }
 
 std::uint64_t MailQueue::next_id() {
-    RINGMX_MUTATE(id_reused, return spool::packed({1, worker_.index(), next_counter_++}));
-    return spool::packed({generation_, worker_.index(), next_counter_++});
+    const std::uint64_t id = ids_.next();
+    RINGMX_MUTATE(id_reused, return spool::packed({1, spool::unpacked_id(id).worker,
+                                                   spool::unpacked_id(id).counter}));
+    return id;
 }
 
 std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
@@ -80,8 +83,13 @@ std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
 }
 
 std::uint64_t MailQueue::free_bytes() const {
+    const std::uint64_t room = room_bytes();
+    return room - std::min(room, reserved_bytes_);
+}
+
+std::uint64_t MailQueue::room_bytes() const {
     const std::uint64_t room = log_.is_over() ? 0 : log_.room_bytes();
-    return room - std::min(room, reserved_bytes_ + spool::room_kept_bytes);
+    return room - std::min(room, spool::room_kept_bytes);
 }
 
 Refusal MailQueue::refusal_for(int error) {
@@ -89,18 +97,23 @@ Refusal MailQueue::refusal_for(int error) {
                           : Refusal{replies::disk_error, observe::RejectReason::disk_error};
 }
 
-std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) const {
+std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) {
     if (const int error = log_.error(); error != 0) {
         return refusal_for(error);
     }
-    if (!has_room(room_for(mail))) {
+    const std::uint64_t wanted = room_for(mail);
+    if (!has_room(wanted)) {
+        if (wanted <= log_.segment_bytes()) {
+            missing_room_ = std::max(missing_room_, wanted);
+            missing_until_ = worker_.now() + missing_room_memory;
+        }
         return Refusal{replies::no_memory, observe::RejectReason::spool_full};
     }
     return std::nullopt;
 }
 
 SpoolIntake* MailQueue::begin(ClientConnection& client) {
-    return intakes_.create(worker_, *this, client);
+    return ids_.any_left() ? intakes_.create(worker_, *this, client) : nullptr;
 }
 
 bool MailQueue::is_any_on_hold(const std::vector<std::uint16_t>& pools) const {
@@ -141,13 +154,17 @@ void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Co
                         const spool::Commit::Record& record) {
     const spool::QueueEntry& entry = index_.at(slot);
     if (wait_for_pool(slot)) {
+        tell_parked(slot, message);
         return;
     }
     if (is_draining_ || worker_.pressure() != Pressure::none) {
         index_.set_due(slot, worker_.now());
         return;
     }
-    Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, false);
+    // Those of what is due are left to it, or new mail took all of them.
+    Dispatch* const dispatch = dispatches_.used() < dispatches_max + disk_dispatches_
+                                   ? dispatches_.create(worker_, *this, entry.id, slot, false)
+                                   : nullptr;
     if (dispatch == nullptr) {
         index_.set_due(slot, worker_.now());
         return;
@@ -188,6 +205,8 @@ void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
         if (message.is_on_hold) {
             index_.hold(slot);
         } else if (over == message.recipients_count) {
+            index_.at(slot).expires_from_s =
+                std::max(index_.at(slot).expires_from_s, seconds(message.failed_at));
             index_.fail(slot);
         } else {
             index_.set_due(slot, worker_.now());
@@ -349,20 +368,23 @@ void MailQueue::watch_pools() {
     count_pools();
 }
 
+bool MailQueue::may_start_due() const {
+    return !is_draining_ && disk_dispatches_ < disk_dispatches_max &&
+           worker_.pressure() == Pressure::none;
+}
+
 void MailQueue::start_due() {
-    while (!is_draining_ && disk_dispatches_ < disk_dispatches_max &&
-           worker_.pressure() == Pressure::none) {
-        const std::optional<Slot> slot = index_.next_due(worker_.now());
+    for (std::uint32_t looks = 0; looks < due_looks_per_turn && may_start_due(); ++looks) {
+        const std::optional<Slot> slot =
+            worker_.now() < start_again_at_ ? std::nullopt : index_.next_due(worker_.now());
         if (!slot) {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
         if ((entry.flags & flag_moving) != 0) {
             index_.set_due(*slot, worker_.now() + watch_interval);
-            continue;
-        }
-        if (!wait_for_pool(*slot)) {
-            start_from_disk(*slot);
+        } else if (!wait_for_pool(*slot) && !start_from_disk(*slot)) {
+            start_again_at_ = worker_.now() + watch_interval; // nor could any other one
         }
     }
 }
@@ -382,26 +404,25 @@ bool MailQueue::wait_for_pool(Slot slot) {
     if (takes_mail(entry.pool) || is_held_by_pool(slot) || has_expired(slot)) {
         return false;
     }
-    schedule(slot, {.waits_for = entry.pool});
+    schedule(slot, {.lacks_backend = true, .waits_for = entry.pool});
     return true;
 }
 
-void MailQueue::start_from_disk(Slot slot) {
+// False: no place or no memory for it now.
+bool MailQueue::start_from_disk(Slot slot) {
     const spool::QueueEntry& entry = index_.at(slot);
     Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, true);
-    const bool is_begun =
-        dispatch != nullptr &&
-        log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
-                  entry.id, dispatch->handle(), 0);
-    if (is_begun) {
-        index_.set_active(slot);
-        ++disk_dispatches_;
-        return;
+    if (dispatch == nullptr) {
+        return false;
     }
-    index_.set_due(slot, worker_.now() + watch_interval); // no memory now
-    if (dispatch != nullptr) {
+    if (!log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
+                   entry.id, dispatch->handle(), 0)) {
         ended_dispatches_.push_back(dispatch->handle());
+        return false;
     }
+    index_.set_active(slot);
+    ++disk_dispatches_;
+    return true;
 }
 
 Duration MailQueue::time_left(Slot slot) {
@@ -464,13 +485,13 @@ bool MailQueue::is_hopeless() const {
 }
 
 Instant MailQueue::deadline() const {
-    const bool may_start = !is_draining_ && disk_dispatches_ < disk_dispatches_max &&
-                           worker_.pressure() == Pressure::none; // its end wakes the worker
-    const Instant due = may_start ? index_.next_deadline() : never;
+    // The end of what keeps it from starting any wakes the worker.
+    const Instant due = may_start_due() ? std::max(index_.next_deadline(), start_again_at_) : never;
     const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
     const bool watches = index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
-    return std::min({due, log_.deadline(), mover_.deadline(), answers_.deadline(),
+    const Instant room_at = missing_until_ > worker_.now() ? missing_until_ : never;
+    return std::min({due, room_at, log_.deadline(), mover_.deadline(), answers_.deadline(),
                      is_draining_ ? never : held_budget_.deadline(), watches ? watch_at_ : never,
                      hopeless_at > worker_.now() ? hopeless_at : never});
 }
@@ -538,10 +559,15 @@ void MailQueue::count_queue() {
     counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
     const std::uint64_t room = free_bytes();
+    // What clients may send and have not sent makes no spool full.
+    const std::uint64_t unreserved = room_bytes();
     const int error = log_.error();
     counters.spool_room_bytes.set(static_cast<std::int64_t>(room));
     counters.spool_error.set(error);
-    counters.spool_takes_mail.set(error == 0 && room >= room_unstated_bytes ? 1 : 0);
+    if (unreserved >= missing_room_ || worker_.now() >= missing_until_) {
+        missing_room_ = room_unstated_bytes;
+    }
+    counters.spool_takes_mail.set(error == 0 && unreserved >= missing_room_ ? 1 : 0);
 }
 
 } // namespace ringmx::worker

@@ -21,6 +21,7 @@
 
 #include "base/slab.h"
 #include "smtp/envelope.h"
+#include "spool/message_id.h"
 #include "spool/queue_index.h"
 #include "spool/recovery.h"
 #include "worker/dispatch.h"
@@ -48,9 +49,11 @@ class Worker;
 
 class MailQueue final : public spool::JournalObserver, public RecordReader {
   public:
-    static constexpr std::uint32_t dispatches_max = 4096;
-    static constexpr std::uint32_t disk_dispatches_max = 32;
+    static constexpr std::uint32_t dispatches_max = 4096;    // of new mail
+    static constexpr std::uint32_t disk_dispatches_max = 32; // beside them
+    static constexpr std::uint32_t due_looks_per_turn = 256;
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
+    static constexpr Duration missing_room_memory = 10s;
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
     // A drain waits so long for a disk that can't be written: some tries.
     static constexpr Duration stuck_patience = 3s;
@@ -61,13 +64,15 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For client connections.
     // Why MAIL can't be taken now; nothing: it can.
-    [[nodiscard]] std::optional<Refusal> refusal_of(const smtp::MailCommand& mail) const;
+    [[nodiscard]] std::optional<Refusal> refusal_of(const smtp::MailCommand& mail);
     // Of what could not be written, with this errno.
     [[nodiscard]] static Refusal refusal_for(int error);
-    [[nodiscard]] SpoolIntake* begin(ClientConnection& client); // null: no memory
+    // Null: no memory, or no id.
+    [[nodiscard]] SpoolIntake* begin(ClientConnection& client);
     [[nodiscard]] Slab<SpoolIntake>& intakes() { return intakes_; }
 
     // For intakes, and for clients before they have one.
+    [[nodiscard]] bool has_ids() const { return ids_.any_left(); }
     [[nodiscard]] std::uint64_t next_id();
     [[nodiscard]] SpoolLog& log() { return log_; }
     [[nodiscard]] std::string& scratch() { return scratch_; } // for one call
@@ -181,7 +186,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
                  const spool::Commit::Record& record);
     void start_due();
     [[nodiscard]] bool wait_for_pool(Slot slot);
-    void start_from_disk(Slot slot);
+    [[nodiscard]] bool may_start_due() const;
+    [[nodiscard]] bool start_from_disk(Slot slot);
     void watch_pools();
     void try_journal_waiters();
     void watch_disk();
@@ -196,6 +202,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void conclude(Dispatch& dispatch, const Tally& tally);
     [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
     void set_flag(Slot slot, std::uint8_t flag, bool is_set);
+    // It stays for long: the number of its pool shall be another's meanwhile.
+    void forget_pool(Slot slot) { index_.set_pool(slot, spool::no_pool); }
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
                      std::string_view reply);
     [[nodiscard]] Tally judge_outcomes(Dispatch& dispatch);
@@ -216,14 +224,20 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool takes_mail(std::uint16_t place) const;
-    [[nodiscard]] std::uint64_t free_bytes() const; // for new mail
+    [[nodiscard]] std::uint64_t room_bytes() const; // for new mail
+    [[nodiscard]] std::uint64_t free_bytes() const; // of that, promised to nobody
     void count_queue();
     void count_messages();
     void count_pools();
     [[nodiscard]] static std::uint64_t owner_of(const Ending& ending);
+    // Of one that nobody is asked about: its pool is known to have no backend.
+    void tell_parked(Slot slot, const spool::StoredMessage& message);
     void log_unreadable(const Dispatch& dispatch);
     void log_outcome(const Dispatch& dispatch, std::uint32_t recipient, observe::LogEvent event,
                      std::string_view reply, std::string_view reason = {});
+    void log_outcome(std::uint64_t id, const spool::StoredMessage& message, std::uint32_t recipient,
+                     const Outcome& outcome, observe::LogEvent event, std::string_view reply,
+                     std::string_view reason);
 
     Worker& worker_;
     SpoolLog log_;
@@ -244,11 +258,15 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     WaitingPlaces places_;
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
+    // Less room than that, and the spool is full: of the least message, or of one that was refused a
+    // short time ago and is no larger than a segment.
+    std::uint64_t missing_room_ = 0;
+    Instant missing_until_{};
     std::uint64_t counted_changes_ = UINT64_MAX; // of the index
-    std::uint64_t next_counter_ = 0;
-    std::uint32_t generation_;
+    spool::MessageIds ids_;
     std::uint32_t disk_dispatches_ = 0;
     Instant watch_at_{};
+    Instant start_again_at_{};    // what is due
     Instant stuck_since_ = never; // while draining: nothing can be written
     bool is_draining_ = false;
     bool is_cut_ = false;

@@ -14,6 +14,7 @@ void MailQueue::hold(Slot slot) {
         postpone(slot);
     } else {
         index_.hold(slot);
+        forget_pool(slot);
     }
 }
 
@@ -25,7 +26,7 @@ void MailQueue::release(Slot slot) {
     index_.unsettle_failed(slot);
     if (index_.at(slot).state != QueueState::active) {
         index_.set_due(slot, worker_.now());
-        index_.set_pool(slot, spool::no_pool); // whatever it waited for: it is routed anew
+        forget_pool(slot); // whatever it waited for: it is routed anew
     }
 }
 

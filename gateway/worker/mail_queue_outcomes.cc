@@ -1,12 +1,15 @@
 // What becomes of a message when its forwarding is over: marks, the next attempt, the end.
 #include "worker/mail_queue.h"
 
+#include "worker/replies.h"
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "spool/message_id.h"
 #include "spool/retry_schedule.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <utility>
 
@@ -88,7 +91,9 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
     } else {
+        start_time_anew(dispatch.slot()); // spool.held.max_age counts from now on
         index_.fail(dispatch.slot());
+        forget_pool(dispatch.slot());
     }
 }
 
@@ -113,6 +118,7 @@ bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     }
     set_flag(slot, hold_flag, false);
     index_.hold(slot);
+    forget_pool(slot);
     return true;
 }
 
@@ -168,9 +174,12 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             break;
         case Outcome::Kind::no_backend:
             tally.waits_for = outcome.pool;
+            tally.lacks_backend = true;
+            tally.was_dialed = tally.was_dialed || outcome.was_dialed;
             break;
         case Outcome::Kind::pool_hold:
             tally.held_by = outcome.pool;
+            tally.lacks_backend = tally.lacks_backend || outcome.pool == spool::no_pool;
             break;
         }
         const bool was_given_up = outcome.kind == Outcome::Kind::none;
@@ -188,10 +197,9 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     }
     worker_.counters().reports_dropped_total.add(drops_report ? 1 : 0);
     keep_replies(dispatch, tally);
-    if (tally.was_tried || tally.was_refused) {
-        spool::QueueEntry& entry = index_.at(slot);
-        const std::uint64_t attempts = entry.attempts + 1;
-        entry.attempts = static_cast<std::uint16_t>(std::min<std::uint64_t>(attempts, UINT16_MAX));
+    const bool was_answered = tally.was_tried || tally.was_refused;
+    if (was_answered || tally.was_dialed) {
+        index_.at(slot).count_attempt(was_answered);
     }
     return tally;
 }
@@ -243,7 +251,7 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
     const spool::QueueEntry& entry = index_.at(slot);
     set_flag(slot, several_pools_flag, tally.has_several_pools);
-    if (!tally.was_tried && tally.waits_for == spool::no_pool) {
+    if (!tally.was_tried && !tally.lacks_backend) {
         if (tally.held_by != spool::no_pool && !tally.was_given_up) {
             index_.hold_for_pool(slot, tally.held_by);
         } else {
@@ -252,14 +260,14 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         return;
     }
     const Duration left = time_left(slot);
-    const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.attempts)
+    const auto attempts = tally.was_tried ? static_cast<std::uint32_t>(entry.answered)
                                           : spool::attempts_in(retry, retry.expire - left);
     const Instant scheduled = spool::next_attempt(
         retry, attempts, worker_.random(), worker_.now(),
         is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     // In one step with this one it would be due in this turn, again and again.
     const Instant next = std::max(scheduled, worker_.now() + spool::QueueIndex::due_step);
-    if (!tally.was_tried) {
+    if (!tally.was_tried && tally.waits_for != spool::no_pool) {
         index_.park(slot, tally.waits_for, next);
     } else {
         index_.set_due(slot, next);
@@ -325,6 +333,19 @@ void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
     }
 }
 
+void MailQueue::tell_parked(Slot slot, const spool::StoredMessage& message) {
+    const spool::QueueEntry& entry = index_.at(slot);
+    if (entry.state != spool::QueueState::parked) {
+        return;
+    }
+    const Outcome outcome =
+        Outcome::own(Outcome::Kind::no_backend, entry.pool, replies::unavailable);
+    index_.set_last_replies(slot, std::array{spool::QueueIndex::LastReply{0, outcome.reply}});
+    for (std::uint32_t index = 0; index < message.recipients.size(); ++index) {
+        log_outcome(entry.id, message, index, outcome, LogEvent::deferred, outcome.reply, {});
+    }
+}
+
 void MailQueue::log_unreadable(const Dispatch& dispatch) {
     if (LogRecord* record =
             worker_.log().begin(LogEvent::notice, LogLevel::error, worker_.wall_time())) {
@@ -337,12 +358,17 @@ void MailQueue::log_unreadable(const Dispatch& dispatch) {
 
 void MailQueue::log_outcome(const Dispatch& dispatch, std::uint32_t recipient, LogEvent event,
                             std::string_view reply, std::string_view reason) {
+    log_outcome(dispatch.id(), dispatch.message(), recipient, dispatch.outcomes()[recipient], event,
+                reply, reason);
+}
+
+void MailQueue::log_outcome(std::uint64_t id, const spool::StoredMessage& message,
+                            std::uint32_t recipient, const Outcome& outcome, LogEvent event,
+                            std::string_view reply, std::string_view reason) {
     if (LogRecord* record = worker_.log().begin(event, worker_.wall_time())) {
-        const spool::StoredMessage& message = dispatch.message();
-        record->id(dispatch.id_text()).client(message.client_ip, message.client_port);
+        record->id(spool::id_text(id)).client(message.client_ip, message.client_port);
         record->sender(message.reverse_path).recipient(message.recipients[recipient].mailbox);
         record->size(message.message_bytes);
-        const Outcome& outcome = dispatch.outcomes()[recipient];
         if (!outcome.backend.empty()) {
             record->pool(outcome.pool_name).backend(outcome.backend);
         }

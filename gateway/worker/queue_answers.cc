@@ -36,11 +36,6 @@ bool is_address(std::string_view pattern, std::string_view mailbox, std::string&
     return pattern.front() == '@' ? canonical.ends_with(pattern) : canonical == pattern;
 }
 
-// Of several recipients, the pool may be the one that some of them wait for.
-bool knows_pool(const spool::QueueEntry& entry) {
-    return entry.recipients_count == 1 && entry.pool != spool::no_pool;
-}
-
 std::size_t bytes_of(const QueueRow& row) {
     std::size_t bytes = sizeof row + row.sender.size() + row.pool.size();
     for (const QueueRow::Recipient& recipient : row.recipients) {
@@ -289,7 +284,11 @@ bool QueueAnswers::may_match(const QueueFilter& filter, Slot slot) const {
     if (filter.state && *filter.state != queue_.index().state(slot)) {
         return false;
     }
-    if (!filter.pool.empty() && knows_pool(entry) &&
+    // Of several recipients it may be the pool that some of them wait for; of routes that have changed,
+    // another one than it is by now.
+    const bool knows_pool = entry.recipients_count == 1 && entry.pool != spool::no_pool &&
+                            queue_.places().pool_index(entry.pool) != WaitingPlaces::none;
+    if (!filter.pool.empty() && knows_pool &&
         filter.pool != queue_.places().pool_name(entry.pool)) {
         return false;
     }
@@ -336,8 +335,7 @@ bool QueueAnswers::goes_to(const QueueFilter& filter, const spool::StoredMessage
         if (is_over || (!filter.pool.empty() && recipient.pool != filter.pool)) {
             continue;
         }
-        if (filter.backend.empty() || (recipient.state == RecipientState::pending &&
-                                       has_choice(filter.backend, message, index))) {
+        if (filter.backend.empty() || has_choice(filter.backend, message, index)) {
             return true;
         }
     }
@@ -348,8 +346,8 @@ bool QueueAnswers::goes_to(const QueueFilter& filter, const spool::StoredMessage
 bool QueueAnswers::has_choice(std::string_view backend, const spool::StoredMessage& message,
                               std::size_t recipient) {
     const Snapshot& snapshot = *worker_.snapshot();
-    const auto pool_index = snapshot.pool_for(message.recipients[recipient].mailbox,
-                                              message.reverse_path.empty(), address_);
+    const auto pool_index =
+        snapshot.pool_for(message.recipients[recipient].mailbox, message.is_report(), address_);
     if (!pool_index) {
         return false;
     }
@@ -406,7 +404,7 @@ void QueueAnswers::describe_pools(QueueRow& row, const spool::StoredMessage& mes
     for (std::size_t index = 0; index < row.recipients.size(); ++index) {
         QueueRow::Recipient& recipient = row.recipients[index];
         if (const auto pool = snapshot.pool_for(message.recipients[index].mailbox,
-                                                message.reverse_path.empty(), address_)) {
+                                                message.is_report(), address_)) {
             recipient.pool = snapshot.pools[*pool]->settings().name;
         }
         if (recipient.state == RecipientState::pending && shown != recipient.state) {

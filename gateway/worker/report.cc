@@ -57,6 +57,10 @@ void Report::advance() {
         read_original();
         return;
     }
+    if (!queue_.has_ids()) {
+        fail();
+        return;
+    }
     if (content_.bytes() == 0 && !make()) {
         return;
     }
@@ -101,6 +105,7 @@ std::vector<smtp::ReportedRecipient> Report::take_recipients() {
             }
             if (!outcome.is_own) {
                 told.diagnostic = outcome.reply;
+                told.remote_mta = outcome.backend_host;
                 told.last_attempt = worker_.wall_time();
             }
         }

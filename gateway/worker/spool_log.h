@@ -79,6 +79,7 @@ class SpoolLog {
 
     [[nodiscard]] spool::Journal& journal() { return journal_; }
     [[nodiscard]] const spool::SegmentTable& segments() const { return table_; }
+    [[nodiscard]] std::uint64_t segment_bytes() const { return options_.segment_bytes; }
     [[nodiscard]] std::uint32_t segments_max() const {
         return options_.segments_max + held_segments_;
     }

@@ -29,9 +29,11 @@ struct Tally {
     std::vector<Reported> reported = {};
     std::uint32_t failed = 0; // held, those of earlier attempts too
     std::uint32_t pending = 0;
-    bool was_tried = false;    // somebody answered about somebody pending
-    bool was_given_up = false; // so that others have memory: somebody pends who only waited
-    bool was_refused = false;  // a backend refused somebody for good
+    bool was_tried = false;     // somebody answered about somebody pending
+    bool was_given_up = false;  // so that others have memory: somebody pends who only waited
+    bool was_refused = false;   // a backend refused somebody for good
+    bool lacks_backend = false; // somebody who pends: nobody takes mail for it now
+    bool was_dialed = false;    // a backend was called, and nothing came of it
     std::uint16_t waits_for = spool::no_pool; // that has no backend
     std::uint16_t held_by = spool::no_pool;
     bool is_let_go = false;         // a pool had held it, none does any more

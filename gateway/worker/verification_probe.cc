@@ -77,7 +77,7 @@ void VerificationProbe::speak(BackendConnection& current) {
         mail.smtputf8 = !is_ascii(mailbox_);
         if (mail.smtputf8 && !offered.smtputf8) {
             access_.leave(BackendConnection::Leave::clean);
-            end(VerificationResult::unavailable, {});
+            end(VerificationResult::unknown, replies::needs_smtputf8);
             return;
         }
         session.mail(mail, 0);

@@ -188,6 +188,56 @@ TEST_F(QueueAnswers, FiltersBySenderRecipientPoolBackendStateAndAge) {
     rig.finish();
 }
 
+// As long as it is not known that the backend is out, it is called; after that nobody is asked.
+TEST_F(QueueAnswers, WhatHasNoBackendSaysSo) {
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.refuse_connections(true);
+    const std::uint64_t first = send_waiting();
+    rig.run_for(1s);
+    EXPECT_GE(show(first).attempts, 1U);
+    for (int count = 0; count < 3; ++count) {
+        (void)send_waiting();
+        rig.run_for(1s);
+    }
+    const std::uint64_t last = send_waiting();
+    EXPECT_EQ(show(last).attempts, 0U);
+    for (const std::uint64_t id : {first, last}) {
+        EXPECT_EQ(show(id).state, QueueState::parked);
+        EXPECT_EQ(show(id).recipients.at(0).last_reply,
+                  "451 4.4.1 No backend takes this message now, try again later");
+    }
+    rig.finish();
+}
+
+TEST_F(QueueAnswers, WhatFailedIsFoundByTheBackendToo) {
+    (void)refusing("550 5.1.1 no such user\r\n");
+    const std::uint64_t id = send_waiting();
+    rig.run_for(10s);
+    EXPECT_EQ(show(id).state, QueueState::failed);
+    EXPECT_EQ(list({.backend = Rig::third_address}), Ids{id});
+    EXPECT_EQ(list({.backend = Rig::first_address}), Ids{});
+    rig.finish();
+}
+
+// Of what stays for long: it would keep a number from ever being another pool's, and tell of routes
+// that are past.
+TEST_F(QueueAnswers, WhatFailedOrIsHeldIsOfThePoolThatItWouldGoToNow) {
+    (void)refusing("550 5.1.1 no such user\r\n");
+    const std::uint64_t failed = send_waiting();
+    rig.run_for(10s);
+    const std::uint64_t held = send_waiting();
+    EXPECT_EQ(change(Kind::hold, held), Result::done);
+    rig.run_for(10s);
+    for (std::uint16_t pool = 0; pool < 100; ++pool) {
+        EXPECT_FALSE(rig.worker->queue()->index().is_named(pool)) << pool;
+    }
+    EXPECT_EQ(list({.pool = "two"}), (Ids{failed, held}));
+    rig.reload([](Settings& settings) { settings.routes[1].pool_index = 0; });
+    EXPECT_EQ(list({.pool = "one"}), (Ids{failed, held}));
+    EXPECT_EQ(list({.pool = "two"}), Ids{});
+    rig.finish();
+}
+
 TEST_F(QueueAnswers, AMessageToSeveralPoolsIsOfThoseThatItIsStillToGoTo) {
     rig.reload([](Settings& settings) { settings.pools[1].hold = true; });
     const std::uint64_t id =

@@ -241,7 +241,7 @@ TEST_F(QueueChanges, FailedMessagesLeaveWhenTheyAreTooOldOrTooManyOldestFirst) {
     for (int count = 0; count < 7; ++count) { // of which four fit, and not all five
         ids.push_back(send("<a@far.example>", "<u@two.example>", large));
     }
-    rig.run_for(2 * worker::HeldBudget::interval);
+    rig.run_for(2 * worker::HeldBudget::interval_max);
     EXPECT_EQ(list(), (Ids{held, ids[3], ids[4], ids[5], ids[6]}));
     EXPECT_EQ(rig.counters.queue_held_removed_total.value(), 4U);
     rig.run_for(110h);
@@ -249,6 +249,30 @@ TEST_F(QueueChanges, FailedMessagesLeaveWhenTheyAreTooOldOrTooManyOldestFirst) {
     rig.restart(1, true);
     rig.run_for(1s);
     EXPECT_EQ(list(), Ids{held});
+    rig.finish();
+}
+
+// It counts from the failure, be that long after the acceptance, and over a restart.
+TEST_F(QueueChanges, AFailedMessageStaysForItsTimeAndNotMuchLonger) {
+    ScriptedBackend& backend = refusing("450 4.2.0 later\r\n");
+    rig.reload([](Settings& settings) {
+        settings.spool.retry.expire = 10h;
+        settings.spool.held.max_age = 8s;
+    });
+    (void)send_waiting();
+    rig.run_for(5h);
+    refuse(backend, "550 5.1.1 no such user\r\n");
+    const auto has_failed = [&] {
+        return rig.counters.queue_messages_by_state[static_cast<std::size_t>(QueueState::failed)]
+                   .value() == 1;
+    };
+    ASSERT_TRUE(rig.run_until(has_failed, 2h));
+    rig.run_for(4s);
+    rig.restart(1, true);
+    rig.run_for(2s);
+    EXPECT_EQ(list().size(), 1U);
+    rig.run_for(8s);
+    EXPECT_EQ(list(), Ids{});
     rig.finish();
 }
 

@@ -123,6 +123,53 @@ TEST_P(SpoolBacklog, GoesInOrderAtABoundedPaceAndNewMailPasses) {
     rig.finish();
 }
 
+// New mail that waits for a slow backend leaves places to what is due, and no more of it than it may
+// have is in memory.
+TEST(Spool, WhatIsDueGoesWhileNewMailWaitsWhereverItMay) {
+    constexpr auto under_way_max = worker::MailQueue::dispatches_max;
+    RigOptions options = spooling();
+    options.segments_max = 20;
+    options.memory_bytes_max = 512UL << 20U;
+    options.settings = [](Settings& settings) {
+        settings.timeouts.backend_wait = settings.timeouts.backend_reply = 20h;
+        settings.spool.retry.initial = settings.spool.retry.maximum = 8h;
+    };
+    Rig rig(options);
+    rig.backend(Rig::third_address, {.pipelining = false, .chunking = false}).answer =
+        [](const std::string& command) {
+            return command.starts_with("MAIL") ? std::optional(ScriptedBackend::say_nothing)
+                                               : std::nullopt;
+        };
+    bool is_back = false;
+    std::vector<ScriptedBackend*> others;
+    for (const char* address : {Rig::first_address, Rig::second_address}) {
+        others.push_back(&rig.backend(address));
+        others.back()->answer = [&](const std::string& command) {
+            return !is_back && command.starts_with("RCPT") ? std::optional("450 4.2.0 later\r\n")
+                                                           : std::nullopt;
+        };
+    }
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@one.example>").starts_with("250"));
+    rig.run_for(1s);
+    const auto under_way = [&] {
+        return rig.worker->queue()->index().sum(QueueState::active).messages;
+    };
+    for (std::uint32_t count = 0; count < under_way_max; ++count) {
+        const std::string reply = send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>");
+        ASSERT_TRUE(reply.starts_with("250")) << count << ": " << reply;
+    }
+    rig.run_for(1s);
+    EXPECT_GE(under_way(), under_way_max);
+    is_back = true;
+    const auto is_gone = [&] { return others[0]->taken_count() + others[1]->taken_count() == 1; };
+    EXPECT_TRUE(rig.run_until(is_gone, 10h));
+    EXPECT_GE(under_way(), under_way_max);
+    EXPECT_LE(under_way(), under_way_max + read_at_once);
+    rig.finish();
+}
+
 INSTANTIATE_TEST_SUITE_P(Connections, SpoolBacklog, ::testing::Values(40, 4));
 
 } // namespace

@@ -95,6 +95,7 @@ TEST(SpoolReport, OneReportTellsTheSenderOfAllThatFailedTogether) {
          {std::string("Final-Recipient: rfc822; a@two.example"),
           "The message had the queue id " + id,
           std::string("Final-Recipient: rfc822; b@two.example"), std::string("Status: 5.1.1"),
+          std::string("Remote-MTA: dns; [10.1.0.3]\r\n"),
           std::string("Diagnostic-Code: smtp; 550 5.1.1 no such user"),
           std::string("Original-Envelope-Id: abc"), std::string("Subject: x\r\n")}) {
         EXPECT_NE(report.octets.find(part), std::string::npos) << part;
@@ -123,6 +124,24 @@ TEST(SpoolReport, BouncePoolTakesReportsThatNoRouteTakesAndSoAfterARestart) {
         ASSERT_TRUE(scene.rig.run_until([&] { return scene.taken().size() == 1; }, 2h));
         EXPECT_TRUE(scene.taken()[0]->recipients[0].starts_with("RCPT TO:<sender@far.example>"));
         EXPECT_TRUE(scene.rig.run_until([&] { return scene.rig.queued() == 0; }));
+        scene.rig.finish();
+    }
+}
+
+// bounce_pool is for reports of ours: what clients send from <> waits for a route, as all mail does.
+TEST(SpoolReport, MailFromNobodyThatLostItsRouteDoesNotGoToBouncePool) {
+    for (const bool restarts : {false, true}) {
+        Scene scene(reporting("one"));
+        scene.third.refuse_connections(true);
+        (void)scene.send("<>", {"<a@two.example>"});
+        scene.rig.run_for(1s);
+        scene.rig.reload([](Settings& settings) { settings.routes.pop_back(); });
+        if (restarts) {
+            scene.rig.restart(1, true);
+        }
+        scene.rig.run_for(2h);
+        EXPECT_EQ(scene.rig.queued(), 1);
+        EXPECT_TRUE(scene.taken().empty());
         scene.rig.finish();
     }
 }

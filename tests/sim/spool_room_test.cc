@@ -24,12 +24,47 @@ TEST(Spool, AFullSpoolRefusesAtMailAndGoesOnWhenThereIsRoom) {
     } while (reply.starts_with("250") && accepted < 1000);
     EXPECT_EQ(reply, "452 4.3.1 Insufficient system storage, try again later\r\n");
     EXPECT_GT(accepted, 30); // of 16 MiB
+    EXPECT_EQ(rig.ask(client, "MAIL FROM:<sender@far.example> SIZE=1000000\r\n").substr(0, 9),
+              "452 4.3.1");
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 0);
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
     EXPECT_EQ(taken(backend).size(), static_cast<std::size_t>(accepted));
     rig.run_for(1min);
     Client& next = rig.greeted();
     EXPECT_TRUE(send_message(rig, next, content, "<u@two.example>").starts_with("250"));
+    rig.finish();
+}
+
+// What does not fit says that the spool is full, unless hardly any spool would do.
+TEST(Spool, ASpoolIsFullAsLongAsMailIsRefused) {
+    Rig rig(spooling());
+    Client& client = rig.greeted();
+    const std::string content = content_of_100_kb();
+    const auto offer = [&](int octets) {
+        const std::string mail =
+            "MAIL FROM:<sender@far.example> SIZE=" + std::to_string(octets) + "\r\n";
+        const std::string reply = rig.ask(client, mail);
+        (void)rig.ask(client, "RSET\r\n");
+        rig.run_for(1s);
+        return reply.substr(0, 3);
+    };
+    while (offer(1'000'000) == "250") {
+        ASSERT_TRUE(send_message(rig, client, content, "<u@two.example>").starts_with("250"));
+    }
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 0);
+    EXPECT_EQ(offer(100'000), "250") << "less fits";
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 0);
+    rig.run_for(worker::MailQueue::missing_room_memory);
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 1) << "nobody is refused any more";
+    EXPECT_EQ(offer(1'000'000), "452");
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 0);
+    (void)rig.backend(Rig::third_address);
+    ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 6h));
+    rig.run_for(1min);
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 1);
+    EXPECT_EQ(offer(40'000'000), "452");
+    EXPECT_EQ(rig.counters.spool_takes_mail.value(), 1);
     rig.finish();
 }
 

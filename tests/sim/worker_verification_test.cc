@@ -202,6 +202,16 @@ TEST(WorkerVerification, AnyOther5xxIsTheBackendsAnswerTooButNoUnknownRecipient)
     one.rig.finish();
 }
 
+TEST(WorkerVerification, ABackendWithoutSmtputf8TakesNoAddressThatNeedsIt) {
+    Verifying one({}, {.utf8 = false});
+    Client& client = one.rig.greeted();
+    EXPECT_THAT(one.rig.ask(client, "MAIL FROM:<a@b.example> SMTPUTF8\r\n"), StartsWith("250"));
+    EXPECT_THAT(one.rig.ask(client, "RCPT TO:<j\u00FCrgen@two.example>\r\n"),
+                StartsWith("550 5.6.7 "));
+    EXPECT_EQ(one.backend.count_of("RCPT"), 0U);
+    one.rig.finish();
+}
+
 TEST(WorkerVerification, TooManyUnknownRecipientsEndTheConnection) {
     Verifying one(
         [](Settings& settings) { settings.limits.unknown_recipients_per_connection = 2; });

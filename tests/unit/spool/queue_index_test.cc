@@ -321,10 +321,13 @@ TEST_F(QueueIndexTest, SumsFollowTheStoredSize) {
 TEST_F(QueueIndexTest, AttemptsStopCountingAtTheLast) {
     QueueEntry& entry = index.at(add(1));
     entry.attempts = 0xFFFE;
-    entry.count_attempt();
+    entry.answered = 0x3E;
+    entry.count_attempt(true);
     EXPECT_EQ(entry.attempts, 0xFFFFU);
-    entry.count_attempt();
+    EXPECT_EQ(entry.answered, 0x3FU);
+    entry.count_attempt(true);
     EXPECT_EQ(entry.attempts, 0xFFFFU);
+    EXPECT_EQ(entry.answered, 0x3FU);
 }
 
 TEST_F(QueueIndexTest, TheLastReplyIsTheLatest) {
