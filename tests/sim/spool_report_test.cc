@@ -286,6 +286,7 @@ TEST(SpoolReport, RecipientsThatFillARecordAreToldInSeveralReports) {
                                            : std::nullopt;
     };
     std::vector<std::string> recipients;
+    recipients.reserve(300);
     for (int count = 0; count < 300; ++count) {
         recipients.push_back("<r" + std::to_string(count) + std::string(50, 'x') + "@two.example>");
     }

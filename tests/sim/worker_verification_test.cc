@@ -10,7 +10,6 @@ namespace {
 using Kind = CacheQuestion::Kind;
 using observe::VerificationResult;
 using testing::ElementsAre;
-using testing::EndsWith;
 using testing::StartsWith;
 
 const std::string known = "RCPT TO:<user@two.example>\r\n";
@@ -140,9 +139,12 @@ TEST(WorkerVerification, APipelinedTransactionIsAnsweredInOrderAndTakesWhoExists
     for (const bool pipelining : {true, false}) {
         Verifying one({}, BackendProfile{.pipelining = pipelining});
         Client& client = one.rig.greeted();
-        one.rig.send(client, "MAIL FROM:<a@b.example>\r\nRCPT TO:<first@one.example>\r\n" +
-                                 unknown + known + "RCPT TO:<x@elsewhere.example>\r\n" +
-                                 "RCPT TO:<last@one.example>\r\nRCPT TO:<bad>\r\nDATA\r\n");
+        std::string commands = "MAIL FROM:<a@b.example>\r\nRCPT TO:<first@one.example>\r\n";
+        commands += unknown;
+        commands += known;
+        commands += "RCPT TO:<x@elsewhere.example>\r\nRCPT TO:<last@one.example>\r\n"
+                    "RCPT TO:<bad>\r\nDATA\r\n";
+        one.rig.send(client, commands);
         for (const char* expected : {"250 2.1.0", "250 2.1.5", "550-5.1.1", "250 2.1.5",
                                      "550 5.7.1", "250 2.1.5", "501 5.1.3", "354"}) {
             EXPECT_THAT(one.rig.reply(client), StartsWith(expected));
@@ -284,6 +286,7 @@ TEST(WorkerVerification, QuestionsLeaveMostConnectionsToMail) {
     Verifying one([](Settings& settings) { settings.pools[1].max_connections = 8; });
     one.backend.hold();
     std::vector<Client*> clients;
+    clients.reserve(20);
     for (int count = 0; count < 20; ++count) {
         clients.push_back(&one.with_mail());
     }
