@@ -60,14 +60,14 @@ read_configuration(const std::string& path, config::Purpose purpose) {
     if (!routes->takes_postmaster()) {
         configuration.warnings.push_back(config::postmaster_warning(*configuration.settings));
     }
-    for (std::string& warning :
-         config::unknown_users_warnings(*configuration.settings, routes->takes_domains())) {
-        configuration.warnings.push_back(std::move(warning));
-    }
     for (std::string& warning : config::machine_warnings(*configuration.settings, purpose)) {
         configuration.warnings.push_back(std::move(warning));
     }
     if (spools(*configuration.settings)) {
+        for (std::string& warning :
+             config::unknown_users_warnings(*configuration.settings, routes->takes_domains())) {
+            configuration.warnings.push_back(std::move(warning));
+        }
         for (std::string& warning :
              spool_size_warnings(*configuration.settings, workers_count(*configuration.settings))) {
             configuration.warnings.push_back(std::move(warning));

@@ -204,7 +204,9 @@ struct CommandLine {
                                              : "expected " + admin::queue_state_names();
         };
         const auto is_a_time = [](const std::string& given) {
-            return parse_duration(given) ? std::string() : std::string("expected a duration");
+            return parse_duration(given)
+                       ? std::string()
+                       : std::string("expected a duration, like 30s, 5m, 2h or 4d");
         };
         selects("--recipient", recipient, "ADDRESS", "list: to this address or domain");
         selects("--sender", sender, "ADDRESS", "list: from this address or domain; <> for none");

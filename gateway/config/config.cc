@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <system_error>
 
 namespace ringmx::config {
@@ -73,10 +72,7 @@ std::string postmaster_warning(const Settings& settings) {
 std::vector<std::string> unknown_users_warnings(const Settings& settings,
                                                 const std::vector<bool>& takes_domains) {
     std::vector<std::string> warnings;
-    const bool spools = std::ranges::any_of(settings.listeners, [](const auto& listener) {
-        return listener.acknowledge != Acknowledge::backend;
-    });
-    for (std::size_t index = 0; spools && index < settings.routes.size(); ++index) {
+    for (std::size_t index = 0; index < settings.routes.size(); ++index) {
         if (takes_domains[index] && !settings.routes[index].verify_backend) {
             warnings.push_back(fmt::format(
                 "/routes/{}: mail for users that do not exist is taken here, and fails later; "

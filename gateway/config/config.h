@@ -42,8 +42,8 @@ struct Loaded {
 // whoever holds the table of routes asks it.
 [[nodiscard]] std::string postmaster_warning(const Settings& settings);
 
-// Where a route takes whoever is in a domain, not verified, into the spool: `takes_domains`, by route,
-// is what the table says of its entries, those of its file too.
+// For settings with a listener that spools: where a route takes whoever is in a domain, not verified.
+// `takes_domains`, by route, is what the table says of its entries, those of its file too.
 [[nodiscard]] std::vector<std::string>
 unknown_users_warnings(const Settings& settings, const std::vector<bool>& takes_domains);
 

@@ -41,7 +41,7 @@ class MessageIds {
                std::uint64_t given = 0)
         : next_{generation, worker, given}, workers_(workers) {}
 
-    // Whether there is another one. Not after 2^44 of all workers, 64 days of 3 million a second.
+    // Whether there is another one. Not after 2^44 of all workers, 68 days of 3 million a second.
     [[nodiscard]] bool any_left() const { return next_.worker >> MessageId::worker_bits == 0; }
     [[nodiscard]] std::uint64_t next(); // one that is left
 

@@ -127,6 +127,15 @@ class CommandLine(EndToEnd):
             self.assertEqual(result.returncode, 0, result)
             self.assertRegex(result.stderr + result.stdout, word)
 
+    def test_check_advises_to_verify_where_a_spool_would_take_unknown_users(self):
+        (self.folder / "list").write_text("user@example.com\nexample.org\n")
+        address = f"127.0.0.1:{free_port()}"
+        for acknowledge, recipients, is_advised in (("spool", {"recipients_file": "list"}, True), ("spool", {"recipients": ["user@example.com"]}, False),
+                                                    ("backend", {"recipients_file": "list"}, False)):
+            result = self.check(self.valid(listeners=[{"address": address, "tls": "none", "acknowledge": acknowledge}], routes=[{**recipients, "pool": "main"}]))
+            self.assertEqual(result.returncode, 0, result)
+            self.assertEqual("/routes/0: mail for users that do not exist is taken here" in result.stderr, is_advised, result)
+
     def test_check_warns_of_messages_that_the_spool_can_not_take(self):
         def warned(acknowledge, **limits):
             settings = self.valid(workers=2, listeners=[{"address": f"127.0.0.1:{free_port()}", "tls": "none", "acknowledge": acknowledge}],

@@ -90,15 +90,13 @@ TEST(SettingsWarnings, BackendListenerThatReachesLmtpOrSeveralPools) {
                 IsEmpty());
 }
 
-TEST(SettingsWarnings, SpoolListenersThatTakeUnknownUsers) {
+TEST(SettingsWarnings, RoutesThatTakeUnknownUsers) {
     Settings settings;
-    settings.listeners.resize(1);
     settings.routes.resize(3);
     settings.routes[1].verify_backend = true;
     EXPECT_THAT(unknown_users_warnings(settings, {true, true, false}),
                 ElementsAre(StartsWith("/routes/0: ")));
-    settings.listeners[0].acknowledge = Acknowledge::backend;
-    EXPECT_THAT(unknown_users_warnings(settings, {true, true, true}), IsEmpty());
+    EXPECT_THAT(unknown_users_warnings(settings, {false, true, false}), IsEmpty());
 }
 
 TEST(SettingsWarnings, EndOfDataLongerThanABackendListenerWaits) {
