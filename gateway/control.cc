@@ -59,10 +59,10 @@ std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {
 
 } // namespace
 
-Expected<std::unique_ptr<Control>>
-Control::create(std::string config_path, Configuration configuration, BoundSockets sockets,
-                std::unique_ptr<RunSpool> spool, int signal_descriptor,
-                observe::LogWriter& log_writer) {
+Expected<std::unique_ptr<Control>> Control::create(std::string config_path,
+                                                   Configuration configuration,
+                                                   BoundSockets sockets, int signal_descriptor,
+                                                   observe::LogWriter& log_writer) {
     const Expected<ring::Features> features = ring::probe();
     if (!features) {
         return std::unexpected(features.error());
@@ -88,8 +88,14 @@ Control::create(std::string config_path, Configuration configuration, BoundSocke
     if (!resolver) {
         return std::unexpected(resolver.error());
     }
+    // Last: from here on the run has a number, of which there are only so many.
+    auto spool =
+        RunSpool::open(*configuration.settings, static_cast<std::uint32_t>(sockets.workers.size()));
+    if (!spool) {
+        return std::unexpected(spool.error());
+    }
     return std::unique_ptr<Control>(new Control(std::move(config_path), std::move(configuration),
-                                                std::move(sockets), std::move(spool),
+                                                std::move(sockets), std::move(*spool),
                                                 signal_descriptor, log_writer, std::move(*port),
                                                 std::move(*resolver), std::move(worker_ports)));
 }

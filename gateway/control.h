@@ -47,7 +47,7 @@ class Control {
     // Everything but the sockets and the signals, which the caller has opened already.
     [[nodiscard]] static Expected<std::unique_ptr<Control>>
     create(std::string config_path, Configuration configuration, BoundSockets sockets,
-           std::unique_ptr<RunSpool> spool, int signal_descriptor, observe::LogWriter& log_writer);
+           int signal_descriptor, observe::LogWriter& log_writer);
     ~Control();
 
     [[nodiscard]] int run();

@@ -86,10 +86,6 @@ int serve(const std::string& path) {
     if (const auto switched = switch_user(settings->user); !switched) {
         return fail(switched.error());
     }
-    auto spool = RunSpool::open(*settings, static_cast<std::uint32_t>(sockets->workers.size()));
-    if (!spool) {
-        return fail(spool.error());
-    }
     for (std::string& warning : reload_warnings(path, *settings)) {
         configuration->warnings.push_back(std::move(warning));
     }
@@ -97,8 +93,8 @@ int serve(const std::string& path) {
         configuration->warnings.push_back(std::move(warning));
     }
     observe::LogWriter log_writer(settings->log, STDERR_FILENO, ::getpid());
-    auto control = Control::create(path, std::move(*configuration), std::move(*sockets),
-                                   std::move(*spool), *signals, log_writer);
+    auto control =
+        Control::create(path, std::move(*configuration), std::move(*sockets), *signals, log_writer);
     if (!control) {
         return fail(control.error());
     }

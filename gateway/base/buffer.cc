@@ -111,7 +111,11 @@ Draft BufferPool::draft(std::size_t bytes) {
 
 Block* BufferPool::take_block(std::size_t bytes) {
     const auto* const size = std::ranges::lower_bound(draft_sizes, bytes);
-    if (size == draft_sizes.end() || bytes_in_use_ + *size > settings_.bytes_max) {
+    if (size == draft_sizes.end()) {
+        return nullptr;
+    }
+    if (bytes_in_use_ + *size > settings_.bytes_max) {
+        ++refusals_total_;
         return nullptr;
     }
     const auto size_class = static_cast<std::uint8_t>(size - draft_sizes.begin());

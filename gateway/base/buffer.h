@@ -182,6 +182,8 @@ class BufferPool {
         return settings_.receive_buffer_bytes;
     }
     [[nodiscard]] std::size_t buffers_max() const { return buffers_max_; }
+    // How often a draft or a block was asked for that could not be had.
+    [[nodiscard]] std::uint64_t refusals_total() const { return refusals_total_; }
 
     static constexpr std::array<std::uint32_t, 7> draft_sizes = {128,  512,   1024, 4096,
                                                                  8192, 16384, 65536};
@@ -207,6 +209,7 @@ class BufferPool {
     std::array<Block*, draft_sizes.size()> free_blocks_{};
     std::size_t bytes_in_use_ = 0;
     std::size_t bytes_resident_ = 0;
+    std::uint64_t refusals_total_ = 0;
     std::vector<std::unique_ptr<Block>> blocks_; // every own-size block there is
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/instant.h"
 #include "base/messages/queue_messages.h"
 #include "spool/commit.h"
 #include "spool/stored_message.h"
@@ -20,6 +21,12 @@ using ringmx::queue_states_count;
 using ringmx::QueueState;
 
 inline constexpr std::uint16_t no_pool = 0xFFFF;
+
+// As an entry keeps it: whole ones since 1970.
+[[nodiscard]] inline std::uint32_t seconds_of(WallTime time) {
+    return static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+}
 
 struct QueueEntry {
     std::uint64_t id = 0;

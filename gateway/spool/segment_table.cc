@@ -10,13 +10,25 @@ namespace ringmx::spool {
 
 std::uint32_t SegmentTable::add(int descriptor, std::uint64_t size_bytes, bool is_written) {
     RINGMX_ASSERT(size_bytes % block_bytes == 0 && size_bytes > block_bytes);
-    Segment& added = segments_.emplace_back();
+    const std::uint32_t index = take_index();
+    Segment& added = segments_[index];
     added.descriptor = descriptor;
     added.size_bytes = size_bytes;
     added.is_written = is_written;
-    spares_.push_back(count() - 1);
+    spares_.push_back(index);
     ++files_count_;
-    return count() - 1;
+    return index;
+}
+
+// Nobody names one that is discarded: who does, holds it.
+std::uint32_t SegmentTable::take_index() {
+    const auto gone = std::ranges::find(segments_, Segment::State::discarded, &Segment::state);
+    if (gone == segments_.end()) {
+        segments_.emplace_back();
+        return count() - 1;
+    }
+    *gone = {};
+    return static_cast<std::uint32_t>(gone - segments_.begin());
 }
 
 std::uint32_t SegmentTable::adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,

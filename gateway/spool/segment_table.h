@@ -61,7 +61,7 @@ class SegmentTable {
     SegmentTable(std::uint32_t generation, std::uint16_t worker)
         : generation_(generation), worker_(worker) {}
 
-    // A file of `size_bytes` octets, all of them allocated; its index from now on.
+    // A file of `size_bytes` octets, all of them allocated; its index until it is discarded.
     std::uint32_t add(int descriptor, std::uint64_t size_bytes, bool is_written = true);
     // A segment of an earlier run, which is only read: as if sealed.
     std::uint32_t adopt(int descriptor, const SegmentName& name, std::uint64_t size_bytes,
@@ -130,6 +130,7 @@ class SegmentTable {
         std::optional<std::uint32_t> to_discard;
         bool has_sealed_held = false;
     };
+    [[nodiscard]] std::uint32_t take_index();
     [[nodiscard]] const Look& look() const;
     [[nodiscard]] bool is_own(const SegmentName& name) const;
     [[nodiscard]] bool waits_for_another_run(const Segment& segment) const;

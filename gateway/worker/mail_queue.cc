@@ -11,8 +11,6 @@
 #include "spool/retry_schedule.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <fmt/format.h>
 #include <utility>
 
 namespace ringmx::worker {
@@ -22,25 +20,22 @@ using spool::QueueState;
 namespace {
 
 constexpr std::uint32_t slots_max = (1U << 24U) - 1;
-// Reserved where MAIL doesn't say the size: with its padding any small message has room.
-constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
+// While the disk takes no write, every message that is delivered meanwhile has one.
+constexpr std::uint32_t endings_max = (1U << 28U) - 1;
 
-// Of Commit::Record::owner and the owner of a mark, above a Handle.
+// Of Commit::Record::owner and the owner of a mark, above a Handle, whose slot has 28 bits.
+constexpr unsigned kind_shift = 60;
 enum class OwnerKind : std::uint8_t { intake = 1, ending, move, command, report };
+static_assert(std::uint64_t{endings_max} << 32U < std::uint64_t{1} << kind_shift);
 
 std::uint64_t owner(OwnerKind kind, Handle handle) {
-    return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56U | handle.packed();
+    return std::uint64_t{static_cast<std::uint8_t>(kind)} << kind_shift | handle.packed();
 }
 
-OwnerKind kind_of(std::uint64_t owner) { return static_cast<OwnerKind>(owner >> 56U); }
+OwnerKind kind_of(std::uint64_t owner) { return static_cast<OwnerKind>(owner >> kind_shift); }
 
 Handle handle_of(std::uint64_t owner) {
-    return Handle::unpacked(owner & ((std::uint64_t{1} << 56U) - 1));
-}
-
-std::uint32_t seconds(WallTime time) {
-    return static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+    return Handle::unpacked(owner & ((std::uint64_t{1} << kind_shift) - 1));
 }
 
 } // namespace
@@ -50,7 +45,7 @@ MailQueue::MailQueue(Worker& worker, const SpoolOptions& options)
       log_(worker.loop(), worker.index(), options, worker.counters(), *this, *this),
       answers_(worker, *this), held_budget_(worker, *this), intakes_(slots_max),
       dispatches_(dispatches_max + disk_dispatches_max), forwardings_(slots_max),
-      endings_(slots_max), mover_(worker, *this), reports_(slots_max),
+      endings_(endings_max), mover_(worker, *this), reports_(slots_max),
       ids_(options.generation, worker.index(), static_cast<std::uint32_t>(worker.workers_count())) {
     places_.use(*worker_.snapshot(), index_);
     count_queue(); // main asks whether mail is taken before the first turn
@@ -137,8 +132,8 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
                     .record_bytes = place.record_bytes,
                     .stored_bytes = stored_bytes,
                     .recipients_count = static_cast<std::uint32_t>(message.recipients.size()),
-                    .accepted_at_s = seconds(message.accepted_at),
-                    .expires_from_s = seconds(message.expires_from)});
+                    .accepted_at_s = spool::seconds_of(message.accepted_at),
+                    .expires_from_s = spool::seconds_of(message.expires_from)});
     if (!chunk_segments.empty()) {
         index_.set_chunk_segments(slot, std::move(chunk_segments));
     }
@@ -174,46 +169,6 @@ void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Co
         commit.content(record, content);
     }
     dispatch->start(std::move(message), std::move(content));
-}
-
-void MailQueue::adopt(std::vector<spool::RecoveredMessage> messages,
-                      std::vector<AdoptedSegment*> segments) {
-    log_.adopt(std::move(segments));
-    for (spool::RecoveredMessage& message : messages) {
-        const Slot slot = index_.adopt({.id = message.id,
-                                        .segment = message.segment | adopted_segment,
-                                        .offset = message.offset,
-                                        .record_bytes = message.record_bytes,
-                                        .stored_bytes = message.stored_bytes,
-                                        .recipients_count = message.recipients_count,
-                                        .accepted_at_s = seconds(message.accepted_at),
-                                        .expires_from_s = seconds(message.expires_from)});
-        if (message.segments.size() > 1) {
-            std::vector<std::uint32_t> chunks(message.segments.begin() + 1, message.segments.end());
-            for (std::uint32_t& segment : chunks) {
-                segment |= adopted_segment;
-            }
-            index_.set_chunk_segments(slot, std::move(chunks));
-        }
-        std::size_t over = 0;
-        for (const spool::RecoveredMessage::Recipient& recipient : message.settled) {
-            index_.settle(slot, recipient.index, recipient.state, recipient.reply,
-                          recipient.reply.substr(0, 3));
-            ++over;
-        }
-        set_flag(slot, pool_hold_flag, message.waits_for_pool);
-        if (message.is_on_hold) {
-            index_.hold(slot);
-        } else if (over == message.recipients_count) {
-            index_.at(slot).expires_from_s =
-                std::max(index_.at(slot).expires_from_s, seconds(message.failed_at));
-            index_.fail(slot);
-        } else {
-            index_.set_due(slot, worker_.now());
-        }
-    }
-    count_queue();
-    worker_.counters().queue_has_earlier.set();
 }
 
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
@@ -315,6 +270,7 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
 }
 
 void MailQueue::run() {
+    go_on_adopting();
     try_journal_waiters();
     watch_pools();
     answers_.run();
@@ -322,7 +278,9 @@ void MailQueue::run() {
         held_budget_.run();
     }
     start_due();
-    mover_.run();
+    if (!is_adopting_) { // else what it has to move may still be to come
+        mover_.run();
+    }
     if (reports_.used() > 0) {
         reports_.for_each([](Report& report) { report.advance(); });
     }
@@ -485,6 +443,9 @@ bool MailQueue::is_hopeless() const {
 }
 
 Instant MailQueue::deadline() const {
+    if (is_adopting_) {
+        return worker_.now();
+    }
     // The end of what keeps it from starting any wakes the worker.
     const Instant due = may_start_due() ? std::max(index_.next_deadline(), start_again_at_) : never;
     const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
@@ -509,65 +470,6 @@ void MailQueue::reap() {
     for (const Handle handle : std::exchange(ended_intakes_, {})) {
         intakes_.destroy(*intakes_.find(handle));
     }
-}
-
-// Now and then: there may be hundreds.
-void MailQueue::count_pools() {
-    struct Waiting {
-        std::int64_t parked = 0;
-        std::int64_t pool_hold = 0;
-    };
-    const auto& pools = worker_.snapshot()->pools;
-    std::vector<Waiting> waiting(pools.size());
-    for (std::uint16_t place = 0; place < places_.count(); ++place) {
-        if (const std::uint32_t pool = places_.pool_index(place); pool != WaitingPlaces::none) {
-            const auto messages = [&](QueueState state) {
-                return static_cast<std::int64_t>(index_.sum(state, place).messages);
-            };
-            waiting[pool].parked += messages(QueueState::parked);
-            waiting[pool].pool_hold += messages(QueueState::pool_hold);
-        }
-    }
-    for (std::size_t pool = 0; pool < pools.size(); ++pool) {
-        observe::PoolCounters& counted = pools[pool]->row->workers[worker_.index()];
-        counted.queue_parked.set(waiting[pool].parked);
-        counted.queue_pool_hold.set(waiting[pool].pool_hold);
-    }
-}
-
-void MailQueue::count_messages() {
-    observe::WorkerCounters& counters = worker_.counters();
-    const spool::QueueIndex::Sum sum = index_.sum();
-    counters.queue_messages.set(static_cast<std::int64_t>(sum.messages));
-    counters.queue_bytes.set(static_cast<std::int64_t>(sum.stored_bytes));
-    for (std::size_t state = 0; state < queue_states_count; ++state) {
-        counters.queue_messages_by_state[state].set(
-            static_cast<std::int64_t>(index_.sum(static_cast<QueueState>(state)).messages));
-    }
-    const std::optional<std::uint32_t> oldest = index_.oldest_accepted_at_s();
-    counters.queue_oldest_accepted_at.set(oldest ? *oldest : 0);
-}
-
-void MailQueue::count_queue() {
-    if (std::exchange(counted_changes_, index_.changes()) != index_.changes()) {
-        count_messages();
-    }
-    observe::WorkerCounters& counters = worker_.counters();
-    const spool::Journal::Totals& totals = log_.journal().totals();
-    counters.spool_commits_total.add(totals.commits - counters.spool_commits_total.value());
-    counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
-    counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
-    counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
-    const std::uint64_t room = free_bytes();
-    // What clients may send and have not sent makes no spool full.
-    const std::uint64_t unreserved = room_bytes();
-    const int error = log_.error();
-    counters.spool_room_bytes.set(static_cast<std::int64_t>(room));
-    counters.spool_error.set(error);
-    if (unreserved >= missing_room_ || worker_.now() >= missing_until_) {
-        missing_room_ = room_unstated_bytes;
-    }
-    counters.spool_takes_mail.set(error == 0 && unreserved >= missing_room_ ? 1 : 0);
 }
 
 } // namespace ringmx::worker

@@ -52,6 +52,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr std::uint32_t dispatches_max = 4096;    // of new mail
     static constexpr std::uint32_t disk_dispatches_max = 32; // beside them
     static constexpr std::uint32_t due_looks_per_turn = 256;
+    static constexpr std::size_t adopted_per_turn = 4096; // about 2 ms
+    // Reserved where MAIL doesn't say the size: with its padding any small message has room.
+    static constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration missing_room_memory = 10s;
     static constexpr Duration disk_retry_wait = 1min; // after a message could not be read
@@ -142,7 +145,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void report_ended(Report& report);
     void report_failed(Report& report); // it can't be written now
 
-    // Messages of earlier runs, in order of acceptance, and the segments that they are in.
+    // Messages of earlier runs, in order of acceptance, and the segments that they are in; some in
+    // each turn, so that clients don't wait for all of them.
     void adopt(std::vector<spool::RecoveredMessage> messages,
                std::vector<AdoptedSegment*> segments);
 
@@ -184,6 +188,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     void forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
                  const spool::Commit::Record& record);
+    void adopt(const spool::RecoveredMessage& message);
+    void go_on_adopting();
     void start_due();
     [[nodiscard]] bool wait_for_pool(Slot slot);
     [[nodiscard]] bool may_start_due() const;
@@ -265,6 +271,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::uint64_t counted_changes_ = UINT64_MAX; // of the index
     spool::MessageIds ids_;
     std::uint32_t disk_dispatches_ = 0;
+    std::vector<spool::RecoveredMessage> to_adopt_;
+    std::size_t adopted_count_ = 0; // of these
+    bool is_adopting_ = false;
     Instant watch_at_{};
     Instant start_again_at_{};    // what is due
     Instant stuck_since_ = never; // while draining: nothing can be written

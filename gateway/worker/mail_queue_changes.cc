@@ -31,9 +31,7 @@ void MailQueue::release(Slot slot) {
 }
 
 void MailQueue::start_time_anew(Slot slot) {
-    index_.at(slot).expires_from_s = static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::seconds>(worker_.wall_time().time_since_epoch())
-            .count());
+    index_.at(slot).expires_from_s = spool::seconds_of(worker_.wall_time());
 }
 
 // So that it is known when the hold is over, in whichever run that is; once for each hold.

@@ -267,8 +267,10 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         is_held_by_pool(slot) ? Duration::max() : left + spool::QueueIndex::due_step);
     // In one step with this one it would be due in this turn, again and again.
     const Instant next = std::max(scheduled, worker_.now() + spool::QueueIndex::due_step);
-    if (!tally.was_tried && tally.waits_for != spool::no_pool) {
-        index_.park(slot, tally.waits_for, next);
+    // The end of a hold wakes those too who have others to wait for.
+    const std::uint16_t awaited = tally.was_tried ? tally.held_by : tally.waits_for;
+    if (awaited != spool::no_pool) {
+        index_.park(slot, awaited, next);
     } else {
         index_.set_due(slot, next);
     }

@@ -37,7 +37,7 @@ std::optional<std::uint32_t> Mover::choose() {
     for (std::uint32_t index = 0; segments.has_sealed_held() && index < segments.count(); ++index) {
         const spool::Segment& segment = segments.at(index);
         if (segment.state == spool::Segment::State::sealed && segment.holds > 0 &&
-            std::ranges::find(barren_, index) == barren_.end()) {
+            std::ranges::find(barren_, segment.name) == barren_.end()) {
             return index;
         }
     }
@@ -96,7 +96,7 @@ void Mover::end_victim() {
     const spool::Segment& segment = queue_.log().segments().at(victim);
     const bool is_left = segment.holds > 0;
     if (is_left && segment.state == spool::Segment::State::sealed) {
-        barren_.push_back(victim);
+        barren_.push_back(segment.name);
     }
     rest_until_ = worker_.now() + (is_left ? pause : Duration{0});
 }

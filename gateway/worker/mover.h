@@ -87,10 +87,10 @@ class Mover {
     MailQueue& queue_;
     Slab<Move> moves_;
     std::optional<std::uint32_t> victim_;
-    std::uint64_t looked_until_ = 0;    // age
-    std::uint64_t found_bytes_ = 0;     // of the victim's messages
-    std::vector<std::uint64_t> found_;  // ids, to be moved
-    std::vector<std::uint32_t> barren_; // sealed segments that no message can be moved out of
+    std::uint64_t looked_until_ = 0;         // age
+    std::uint64_t found_bytes_ = 0;          // of the victim's messages
+    std::vector<std::uint64_t> found_;       // ids, to be moved
+    std::vector<spool::SegmentName> barren_; // sealed segments that no message can be moved out of
     Instant rest_until_{};
     Instant look_at_adopted_at_{};
     std::uint32_t last_adopted_ = adopted_segment; // that was a victim

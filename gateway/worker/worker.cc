@@ -401,17 +401,22 @@ Pressure Worker::pressure() const {
     return used > pool_.bytes_max() / 4 * 3 ? Pressure::high : Pressure::none;
 }
 
+// Who finds no memory waits until this lets it go on, also where there is room again at the end of
+// the turn in which there was none.
 void Worker::relieve_pressure() {
     const Pressure level = pressure();
     if (level == Pressure::none) {
-        if (last_pressure_ != Pressure::none) {
+        if (last_pressure_ != Pressure::none || now() >= relieve_at_) {
+            relieve_at_ = never;
             deliveries_.for_each([](Delivery& delivery) { delivery.advance(); });
             if (queue_ != nullptr) {
                 queue_->relieve(); // what found no memory goes on
             }
             clients_.for_each([](ClientConnection& client) { client.resume(); });
         }
-        relieve_at_ = never;
+        if (std::exchange(seen_refusals_, pool_.refusals_total()) != pool_.refusals_total()) {
+            relieve_at_ = std::min(relieve_at_, now() + relief_interval);
+        }
         was_stuck_ = false;
     } else if (level > last_pressure_ || now() >= relieve_at_) {
         // Again and again while it lasts: what comes meanwhile lies in receive buffers too, and what

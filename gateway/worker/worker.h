@@ -208,7 +208,8 @@ class Worker {
     std::vector<ExchangeId> to_advance_;
     std::ptrdiff_t envelope_bytes_ = 0;
     Instant log_wait_at_{};             // not before
-    Instant relieve_at_ = never;        // under pressure: the next look through everything held
+    Instant relieve_at_ = never;        // the next look through everything held
+    std::uint64_t seen_refusals_ = 0;   // of the pool
     std::vector<Handle> ended_clients_; // to be destroyed at the turn's end
     std::vector<Handle> ended_deliveries_;
     std::vector<Handle> ended_backends_;

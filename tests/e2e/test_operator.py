@@ -337,10 +337,13 @@ class Resources(EndToEnd):
         return self.gateway(config({"main": pool(backend)}), preexec_fn=limited(**limits)), backend
 
     def test_a_denied_io_uring_is_exit_1_and_says_who_denies_it(self):
-        settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": f"127.0.0.1:{free_port()}"}, admin={"address": f"127.0.0.1:{free_port()}"})
+        spool = self.folder / "spool"
+        settings = config({"main": pool("127.0.0.1:2500")}, listener={"address": f"127.0.0.1:{free_port()}", "acknowledge": "spool"},
+                          admin={"address": f"127.0.0.1:{free_port()}"}, spool={"directory": str(spool)})
         result = self.serve(settings, preexec_fn=deny_io_uring)
         self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1), result)
         self.assertRegex(result.stderr, r"\Aringmx: io_uring is denied by a seccomp filter, .*seccomp")
+        self.assertFalse(spool.exists(), "a start that fails uses up no number of a run")
         result = run(BIN / "ringmx-sink", "--listen", "127.0.0.1:0", preexec_fn=deny_io_uring)
         self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1), result)
         self.assertIn("seccomp", result.stderr)

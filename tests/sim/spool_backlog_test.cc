@@ -170,6 +170,35 @@ TEST(Spool, WhatIsDueGoesWhileNewMailWaitsWhereverItMay) {
     rig.finish();
 }
 
+// What earlier runs left is taken up some messages at a time, and nobody has to wait for all of it.
+TEST(Spool, ManyMessagesOfAnEarlierRunAreTakenUpOverSeveralTurns) {
+    constexpr auto at_once = static_cast<std::int64_t>(worker::MailQueue::adopted_per_turn);
+    constexpr std::int64_t all = at_once + 100;
+    RigOptions options = spooling();
+    options.segments_max = 20;
+    options.settings = [](Settings& settings) { settings.pools[1].hold = true; };
+    Rig rig(options);
+    Client& client = rig.greeted();
+    for (std::int64_t count = 0; count < all; ++count) {
+        ASSERT_TRUE(
+            send_message(rig, client, "a: b\r\n\r\nc\r\n", "<u@two.example>").starts_with("250"));
+    }
+    rig.restart(1, false);
+    for (int turns = 0; turns < 100 && rig.queued() == 0; ++turns) {
+        rig.turn();
+    }
+    EXPECT_EQ(rig.queued(), at_once);
+    EXPECT_FALSE(rig.counters.queue_has_earlier.is_set()) << "it would be told that all are there";
+    rig.turn();
+    EXPECT_EQ(rig.queued(), all);
+    EXPECT_TRUE(rig.counters.queue_has_earlier.is_set());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    rig.reload([](Settings& settings) { settings.pools[1].hold = false; });
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    EXPECT_EQ(backend.taken_count(), static_cast<std::size_t>(all));
+    rig.finish();
+}
+
 INSTANTIATE_TEST_SUITE_P(Connections, SpoolBacklog, ::testing::Values(40, 4));
 
 } // namespace

@@ -74,6 +74,35 @@ TEST(SpoolWaiting, OfTwoPoolsOnHoldTheOneThatIsLetGoGetsItsRecipients) {
     }
 }
 
+TEST(SpoolWaiting, TheEndOfAHoldIsNotWaitedForUntilTheNextAttemptOfOthers) {
+    RigOptions options = spooling();
+    options.settings = [](Settings& settings) {
+        settings.pools[1].hold = true;
+        settings.spool.retry.initial = settings.spool.retry.maximum = 8h;
+    };
+    Rig rig(options);
+    ScriptedBackend& held = rig.backend(Rig::third_address);
+    std::size_t attempts = 0;
+    for (const char* address : {Rig::first_address, Rig::second_address}) {
+        rig.backend(address).answer = [&](const std::string& command) {
+            const bool is_asked = command.starts_with("RCPT");
+            attempts += is_asked ? 1U : 0U;
+            return is_asked ? std::optional("450 4.2.0 later\r\n") : std::nullopt;
+        };
+    }
+    send(rig, {"<a@one.example>", "<b@two.example>"});
+    rig.run_for(10min);
+    EXPECT_EQ(attempts, 1U) << "nobody is tried all the time meanwhile";
+    rig.reload([](Settings& settings) { settings.pools[1].hold = false; });
+    EXPECT_TRUE(rig.run_until([&] { return taken(held).size() == 1; }, 5s));
+    rig.run_for(5s);
+    EXPECT_EQ(attempts, 2U);
+    EXPECT_EQ(rig.queued(), 1);
+    rig.run_for(9h);
+    EXPECT_EQ(attempts, 3U);
+    rig.finish();
+}
+
 // The other pool never gets a backend, so nothing that waits for it may stand for all.
 TEST(SpoolWaiting, OfTwoPoolsWithoutBackendsTheOneThatComesBackGetsItsRecipients) {
     for (const bool first_comes_back : {true, false}) {

@@ -286,6 +286,31 @@ TEST(WorkerMemory, WithoutMemoryForAReplyTheClientIsToldSoAndClosed) {
     single.rig.finish();
 }
 
+// There is none while completions are looked at, and all of it again at the end of each turn: a want
+// that pressure never tells of.
+TEST(WorkerMemory, WhoFoundNoneWithinATurnGoesOnWhenThereIsSome) {
+    RigOptions options = with_little_memory();
+    options.spool = true;
+    Single single(options);
+    Rig& rig = single.rig;
+    worker::Worker& worker = *rig.worker;
+    EXPECT_THAT(single.message(rig.greeted()), StartsWith("250 2.0.0 Ok: queued as "));
+    ASSERT_TRUE(rig.run_until([&] { return single.backend.count_of("RCPT") == 1; }));
+    for (int count = 0; count < 40; ++count) {
+        const std::shared_ptr<const worker::Snapshot> snapshot = worker.snapshot();
+        auto hoard = std::make_shared<std::vector<Draft>>(take_memory(worker.pool(), 0));
+        // It goes with the first of these, when the second takes that one's place.
+        ASSERT_TRUE(worker.post({.snapshot = {std::move(hoard), snapshot.get()}}));
+        ASSERT_TRUE(worker.post({.snapshot = snapshot}));
+        rig.turn();
+        ASSERT_EQ(worker.pressure(), Pressure::none);
+    }
+    EXPECT_GT(worker.pool().refusals_total(), 0U);
+    EXPECT_EQ(single.backend.taken_count(), 0U);
+    EXPECT_TRUE(rig.run_until([&] { return single.backend.taken_count() == 1; }, 1s));
+    rig.finish();
+}
+
 TEST(WorkerMemory, WithoutMemoryForEhloTheBackendIsNotToBlame) {
     Single single(with_little_memory());
     std::vector<Draft> hoard;

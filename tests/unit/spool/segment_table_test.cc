@@ -117,6 +117,10 @@ TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     EXPECT_EQ(table.spare_count(), 2U) << "the mark about it is needed no more";
     EXPECT_EQ(table.files_count(), 2U);
     EXPECT_FALSE(table.next_to_discard());
+    EXPECT_EQ(table.add(200, 1024 * 1024), sealed) << "the table grows with the files alone";
+    EXPECT_EQ(table.count(), 3U);
+    EXPECT_EQ(table.at(sealed).name, SegmentName{});
+    EXPECT_EQ(table.spare_count(), 3U);
 }
 
 constexpr std::uint64_t behind = 1024UL * 1024;
