@@ -104,7 +104,8 @@ void AdoptedFiles::remove_run(const EarlierRun& run) {
     }
 }
 
-void AdoptedFiles::look() {
+void AdoptedFiles::look(bool is_over) {
+    segments_.note_what_is_in_the_way(is_over);
     for (std::uint32_t index = 0; index < segments_.count(); ++index) {
         AdoptedFile& file = files_[index];
         struct stat status{};

@@ -28,8 +28,8 @@ class AdoptedFiles {
     void adopt(RecoveredSpool recovered); // once; its messages are others' affair
     // Deletes what nothing needs; of the segments that are gone now, durably.
     [[nodiscard]] std::vector<spool::SegmentName> delete_unneeded();
-    // Whether somebody deleted one that is needed.
-    void look();
+    // Whether somebody deleted one that is needed. `is_over`: the spool takes more than it may.
+    void look(bool is_over);
 
   private:
     // False: the file is still there.

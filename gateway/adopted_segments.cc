@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ringmx {
@@ -33,6 +34,47 @@ std::vector<std::uint32_t> AdoptedSegments::unneeded() {
         }
     }
     return found;
+}
+
+void AdoptedSegments::note_what_is_in_the_way(bool is_over) {
+    for (std::uint32_t index = 0; index < segments_.size(); ++index) {
+        const bool is_waiting = is_there(index) && table_.at(index).holds == 0;
+        const bool is_in_the_way = segments_[index]->is_in_the_way.load(std::memory_order_relaxed);
+        if (!is_waiting || (!is_over && !is_in_the_way)) {
+            continue;
+        }
+        for (const spool::Segment::Marked& marked : table_.at(index).marked) {
+            const auto home = std::ranges::find(segments_, marked.home,
+                                                [](const auto& segment) { return segment->name; });
+            if (home != segments_.end()) {
+                (*home)->is_in_the_way.store(true, std::memory_order_relaxed);
+            }
+        }
+    }
+    worker::AdoptedSegment* const least = is_over ? holding_least() : nullptr;
+    if (least != nullptr) {
+        least->is_in_the_way.store(true, std::memory_order_relaxed);
+    }
+}
+
+// Of those that are not in the way yet. Where most of one is mail there is little to be had by moving
+// that; null: there is no other.
+worker::AdoptedSegment* AdoptedSegments::holding_least() {
+    worker::AdoptedSegment* least = nullptr;
+    std::uint64_t least_bytes = 0;
+    for (std::uint32_t index = 0; index < segments_.size(); ++index) {
+        worker::AdoptedSegment& segment = *segments_[index];
+        if (!is_held_[index] || segment.is_in_the_way.load(std::memory_order_relaxed)) {
+            continue;
+        }
+        const std::uint64_t bytes =
+            segment.live_bytes / segment.records * segment.holds.load(std::memory_order_relaxed);
+        if (bytes <= segment.size_bytes / 2 && (least == nullptr || bytes < least_bytes)) {
+            least = &segment;
+            least_bytes = bytes;
+        }
+    }
+    return least;
 }
 
 } // namespace ringmx

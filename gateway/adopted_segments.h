@@ -25,6 +25,10 @@ class AdoptedSegments {
 
     // Those that nothing needs; their files are deleted (durably) before gone() is said of them.
     [[nodiscard]] std::vector<std::uint32_t> unneeded();
+    // After unneeded(), now and then: what one that is in the way waits for is in the way too. If the
+    // spool takes more than it may, so is all that others wait for that hold nothing, and at each call
+    // one more of those that hold little.
+    void note_what_is_in_the_way(bool is_over);
     void gone(std::uint32_t index) { table_.discarded(index); }
 
     [[nodiscard]] const worker::AdoptedSegment& at(std::uint32_t index) const {
@@ -36,6 +40,8 @@ class AdoptedSegments {
     [[nodiscard]] std::uint32_t count() const { return table_.count(); }
 
   private:
+    [[nodiscard]] worker::AdoptedSegment* holding_least();
+
     spool::SegmentTable table_{0, 0}; // opens none
     std::vector<std::unique_ptr<worker::AdoptedSegment>> segments_;
     std::vector<bool> is_held_; // in the table, while a worker holds it

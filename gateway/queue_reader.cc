@@ -154,8 +154,12 @@ AdoptedQueue QueueReader::finish() {
     queue_.damaged = recovery_.damaged();
     queue_.unreadable_records = recovery_.unreadable_records();
     for (const spool::RecoveredMessage& message : queue_.messages) {
+        const std::uint64_t each = message.stored_bytes / message.segments.size();
         for (const std::uint32_t index : message.segments) {
-            queue_.segments[index]->holds.fetch_add(1, std::memory_order_relaxed);
+            worker::AdoptedSegment& segment = *queue_.segments[index];
+            segment.holds.fetch_add(1, std::memory_order_relaxed);
+            ++segment.records;
+            segment.live_bytes += each;
         }
     }
     for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {

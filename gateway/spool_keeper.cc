@@ -411,7 +411,7 @@ void SpoolKeeper::look() {
         delete_unneeded();
         look_at_segments();
         look_at_file_system();
-        adopted_.look();
+        adopted_.look(would_be_over());
         return;
     }
     is_lost_ = true;

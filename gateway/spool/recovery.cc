@@ -12,10 +12,12 @@ bool is_over(RecipientState state) {
     return state == RecipientState::delivered || state == RecipientState::bounced;
 }
 
+// They are in order.
 RecoveredMessage::Recipient& recipient_of(RecoveredMessage& message, std::uint32_t index) {
-    const auto known =
-        std::ranges::find(message.settled, index, &RecoveredMessage::Recipient::index);
-    return known != message.settled.end() ? *known : message.settled.emplace_back(index);
+    const auto place =
+        std::ranges::lower_bound(message.settled, index, {}, &RecoveredMessage::Recipient::index);
+    const bool is_known = place != message.settled.end() && place->index == index;
+    return is_known ? *place : *message.settled.insert(place, {.index = index});
 }
 
 } // namespace
@@ -32,7 +34,9 @@ void Recovery::begin_segment(std::uint32_t segment, const SegmentHeader& header)
     name_ = {header.generation, header.worker, header.life};
     if (marked_.size() <= segment) {
         marked_.resize(segment + 1);
+        names_.resize(segment + 1);
     }
+    names_[segment] = name_;
 }
 
 void Recovery::record(const RecordHeader& header, Bytes body) {
@@ -91,9 +95,12 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
     }
 }
 
-// What is in `segment` is needed while `home` is there: a mark about a message there, or the later record
+// What is in this one is needed while `home` is there: a mark about a message there, or the later record
 // of one, whose segment the marks about it name.
 void Recovery::depends_on(std::uint32_t segment, const SegmentName& home) {
+    if (home == names_[segment]) {
+        return; // they go together
+    }
     std::vector<Segment::Marked>& marked = marked_[segment];
     const auto known = std::ranges::find(marked, home, &Segment::Marked::home);
     if (known != marked.end()) {
@@ -120,9 +127,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
                           mark->kind,
                           mark->at,
                           std::string(mark->reply)});
-        if (mark->home != name_) { // else they go together
-            depends_on(segment_, mark->home);
-        }
+        depends_on(segment_, mark->home);
     }
     unreadable_records_ += count == 0 || reader.unreadable() > 0 ? 1U : 0U;
 }

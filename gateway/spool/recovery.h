@@ -46,7 +46,7 @@ struct RecoveredMessage {
     WallTime failed_at{}; // who failed last, as far as marks tell
     bool is_on_hold = false;
     bool waits_for_pool = false;         // that was on hold
-    std::vector<Recipient> settled;      // those that are not pending
+    std::vector<Recipient> settled;      // those that are not pending, in order
     std::vector<std::uint32_t> segments; // each that holds a record of it, once for each record
 };
 
@@ -119,7 +119,8 @@ class Recovery {
     std::unordered_map<std::uint64_t, Found> found_;
     std::vector<FoundMark> marks_;
     std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
-    std::vector<std::vector<Segment::Marked>> marked_; // by segment
+    std::vector<SegmentName> names_;                   // by segment
+    std::vector<std::vector<Segment::Marked>> marked_; // likewise
     std::vector<bool> is_unfinished_;                  // likewise
     std::vector<RecoveredMessage> messages_;
     std::vector<std::uint64_t> damaged_;

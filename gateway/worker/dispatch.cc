@@ -70,25 +70,14 @@ void Dispatch::start(spool::StoredMessage message, std::vector<Slice> content) {
 }
 
 void Dispatch::start(ReadRecord record) {
-    std::size_t content_start = 0;
-    std::optional<spool::StoredMessage> message = head_of(record, content_start);
+    const int error = record.error != 0 ? record.error : EBADMSG;
+    std::optional<ReadMessage> message = message_of(std::move(record));
     if (!message) {
-        error_ = record.error != 0 ? record.error : EBADMSG;
+        error_ = error;
         queue_.finish(*this);
         return;
     }
-    std::vector<Slice> content;
-    if (message->chunks.empty()) {
-        for (Slice& slice : record.body) {
-            const std::size_t skip = std::min(content_start, slice.size());
-            content_start -= skip;
-            slice.remove_prefix(skip);
-            if (!slice.empty()) {
-                content.push_back(std::move(slice));
-            }
-        }
-    }
-    start(std::move(*message), std::move(content));
+    start(std::move(message->head), std::move(message->content));
 }
 
 // The backend that the key's slot ranks first among those that may be used now; where there is

@@ -255,7 +255,7 @@ void Forwarding::cut() {
     give_up();
 }
 
-void Forwarding::relieve() {
+void Forwarding::go_on() {
     if (!access_.is_waiting()) {
         advance();
     }

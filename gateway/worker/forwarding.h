@@ -53,7 +53,7 @@ class Forwarding final : public Exchange {
     void give_up(); // ends without an outcome
     void cut();     // the same, in whatever state
     void on_chunk(std::uint32_t part, const ReadRecord& record);
-    void relieve(); // memory may be free again
+    void go_on(); // memory may be free again
 
     // Of Exchange.
     void granted(const upstream::Answer& answer) override;

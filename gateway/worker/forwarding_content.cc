@@ -45,7 +45,7 @@ void Forwarding::pump(BackendConnection& current) {
         for (const Slice& slice : dispatch_.content()) {
             if (!content_.append(worker_.pool(), slice, slice.bytes())) {
                 content_.begin(dispatch_.message().is_stuffed ? WireForm::stuffed : WireForm::raw);
-                return; // relieve() comes back here
+                return; // go_on() comes back here
             }
         }
     }

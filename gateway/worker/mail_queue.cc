@@ -258,10 +258,14 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
         mover_.on_record(reader, part & ~mover_part, std::move(record));
     } else if (part == 0) {
         Dispatch* const dispatch = dispatches_.find(reader);
-        if (dispatch != nullptr &&
-            (index_.at(dispatch->slot()).flags & (hold_flag | removed_flag)) != 0) {
-            finish(*dispatch); // held or removed since it was read
-        } else if (dispatch != nullptr) {
+        if (dispatch == nullptr) {
+            return;
+        }
+        const bool is_unwanted =
+            (index_.at(dispatch->slot()).flags & (hold_flag | removed_flag)) != 0;
+        if (is_cut_ || is_unwanted) { // since the read began
+            finish(*dispatch);
+        } else {
             dispatch->start(std::move(record));
         }
     } else if (Forwarding* const forwarding = forwardings_.find(reader)) {
@@ -403,10 +407,12 @@ void MailQueue::snapshot_changed() {
 void MailQueue::relieve() {
     intakes_.for_each([](SpoolIntake& intake) { intake.relieve(); });
     dispatches_.for_each([](Dispatch& dispatch) { (void)dispatch.postpone(); });
-    if (worker_.pressure() != Pressure::none) {
-        reports_.for_each([](Report& report) { report.give_up(); });
-    }
-    forwardings_.for_each([](Forwarding& forwarding) { forwarding.relieve(); });
+    reports_.for_each([](Report& report) { report.give_up(); });
+    go_on();
+}
+
+void MailQueue::go_on() {
+    forwardings_.for_each([](Forwarding& forwarding) { forwarding.go_on(); });
 }
 
 void MailQueue::drain() {

@@ -156,9 +156,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void reap();
     [[nodiscard]] Instant deadline() const;
     void snapshot_changed();
-    void relieve();
-    void drain(); // nothing is begun any more
-    void cut();   // what is under way ends
+    void relieve(); // memory is short
+    void go_on();   // what found no memory
+    void drain();   // nothing is begun any more
+    void cut();     // what is under way ends
     // Nothing is under way, and everything is written, or can't be.
     [[nodiscard]] bool idle() const;
 

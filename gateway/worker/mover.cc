@@ -24,22 +24,18 @@ constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number 
 
 bool Mover::is_short() const {
     const SpoolLog& log = queue_.log();
-    return log.segments().files_count() >= log.segments_max() &&
-           log.segments().spare_count() + log.segments().reclaimable_count() <
-               std::min(spares_wanted_max, log.segments_max() / 4 + 1);
+    const spool::SegmentTable& segments = log.segments();
+    const std::uint32_t files = std::min(segments.files_count(), log.segments_max());
+    return !log.may_grow() && segments.spare_count() + segments.reclaimable_count() <
+                                  std::min(spares_wanted_max, files / 4 + 1);
 }
 
 // What a write has failed in, or what is not in the directory any more, is left as soon as may be;
 // else segments are, while few are spare. Those of earlier runs come first: what later ones have marks
 // about waits for them.
 std::optional<std::uint32_t> Mover::choose() {
-    const spool::SegmentTable& segments = queue_.log().segments();
-    for (std::uint32_t index = 0; segments.has_sealed_held() && index < segments.count(); ++index) {
-        const spool::Segment& segment = segments.at(index);
-        if (segment.state == spool::Segment::State::sealed && segment.holds > 0 &&
-            std::ranges::find(barren_, segment.name) == barren_.end()) {
-            return index;
-        }
+    if (const auto sealed = choose_sealed()) {
+        return sealed;
     }
     const bool is_short = this->is_short();
     if (worker_.now() >= look_at_adopted_at_) {
@@ -52,13 +48,35 @@ std::optional<std::uint32_t> Mover::choose() {
             return adopted;
         }
     }
-    return is_short ? segments.oldest_held() : std::nullopt;
+    return is_short ? queue_.log().segments().oldest_held() : std::nullopt;
+}
+
+// The next one each time. What can't be moved now (it is under way, an operator changes it) is tried in
+// a later round.
+std::optional<std::uint32_t> Mover::choose_sealed() {
+    const spool::SegmentTable& segments = queue_.log().segments();
+    if (!segments.has_sealed_held() || worker_.now() < look_at_sealed_at_) {
+        return std::nullopt;
+    }
+    while (next_sealed_ < segments.count()) {
+        const std::uint32_t index = next_sealed_++;
+        const spool::Segment& segment = segments.at(index);
+        if (segment.state == spool::Segment::State::sealed && segment.holds > 0) {
+            return index;
+        }
+    }
+    next_sealed_ = 0;
+    look_at_sealed_at_ = worker_.now() + pause;
+    return std::nullopt;
 }
 
 void Mover::run() {
     moves_.for_each([this](Move& move) { advance(move); });
     if (!may_begin() || worker_.now() < rest_until_) {
         return;
+    }
+    if (victim_ && !is_closed(*victim_)) { // it goes on, or is another one by now
+        victim_.reset();
     }
     if (!victim_) {
         victim_ = queue_.log().error() == 0 ? choose() : std::nullopt;
@@ -84,6 +102,15 @@ void Mover::run() {
     }
 }
 
+bool Mover::is_closed(std::uint32_t segment) const {
+    using State = spool::Segment::State;
+    if ((segment & adopted_segment) != 0) {
+        return true;
+    }
+    const State state = queue_.log().segments().at(segment).state;
+    return state == State::full || state == State::sealed;
+}
+
 // It may still be held by what is not the index's, by others, or by what could not be moved now.
 void Mover::end_victim() {
     const std::uint32_t victim = *std::exchange(victim_, std::nullopt);
@@ -94,11 +121,9 @@ void Mover::end_victim() {
         return;
     }
     const spool::Segment& segment = queue_.log().segments().at(victim);
-    const bool is_left = segment.holds > 0;
-    if (is_left && segment.state == spool::Segment::State::sealed) {
-        barren_.push_back(segment.name);
+    if (segment.holds > 0 && segment.state == spool::Segment::State::full) {
+        rest_until_ = worker_.now() + pause;
     }
-    rest_until_ = worker_.now() + (is_left ? pause : Duration{0});
 }
 
 // Where most of a segment is mail that waits the spool is simply full, unless many others that hold
@@ -193,35 +218,20 @@ void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
     Move* const move = moves_.find(handle);
     RINGMX_ASSERT(move != nullptr);
     move->is_busy = false;
-    if (record.error != 0) {
-        give_up(*move);
-        return;
-    }
-    if (part != message_part) {
+    if (part != message_part && record.error == 0) {
         move->content = std::move(record.body);
         write_chunk(*move);
         return;
     }
-    std::string whole;
-    for (const Slice& slice : record.body) {
-        whole += slice.text();
-    }
-    std::size_t content_start = 0;
-    auto message = spool::read_message_head(as_bytes(whole), whole.size(), content_start);
+    std::optional<ReadMessage> message =
+        part == message_part ? message_of(std::move(record)) : std::nullopt;
     if (!message) {
         give_up(*move);
         return;
     }
-    move->message = std::move(*message);
+    move->message = std::move(message->head);
+    move->content = std::move(message->content);
     move->is_read = true;
-    if (move->message.chunks.empty()) {
-        for (Slice& slice : record.body) {
-            const std::size_t skip = std::min(content_start, slice.size());
-            content_start -= skip;
-            slice.remove_prefix(skip);
-            move->content.push_back(std::move(slice));
-        }
-    }
     advance(*move);
 }
 

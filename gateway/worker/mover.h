@@ -72,6 +72,8 @@ class Mover {
     [[nodiscard]] bool may_begin() const;
     [[nodiscard]] bool is_short() const;
     [[nodiscard]] std::optional<std::uint32_t> choose();
+    [[nodiscard]] std::optional<std::uint32_t> choose_sealed();
+    [[nodiscard]] bool is_closed(std::uint32_t segment) const;
     [[nodiscard]] bool is_worth_it() const;
     void end_victim();
     void look_for_messages();
@@ -87,11 +89,12 @@ class Mover {
     MailQueue& queue_;
     Slab<Move> moves_;
     std::optional<std::uint32_t> victim_;
-    std::uint64_t looked_until_ = 0;         // age
-    std::uint64_t found_bytes_ = 0;          // of the victim's messages
-    std::vector<std::uint64_t> found_;       // ids, to be moved
-    std::vector<spool::SegmentName> barren_; // sealed segments that no message can be moved out of
+    std::uint64_t looked_until_ = 0;   // age
+    std::uint64_t found_bytes_ = 0;    // of the victim's messages
+    std::vector<std::uint64_t> found_; // ids, to be moved
     Instant rest_until_{};
+    Instant look_at_sealed_at_{};
+    std::uint32_t next_sealed_ = 0; // to be looked at in this round
     Instant look_at_adopted_at_{};
     std::uint32_t last_adopted_ = adopted_segment; // that was a victim
 };

@@ -28,10 +28,13 @@ struct AdoptedSegment {
     spool::SegmentName name;
     spool::Nonce nonce{};
     std::uint64_t size_bytes = 0;
-    // One for each record of a live message in it, and for each read of one; from zero it never rises.
+    // As recovery found it: records of live messages, and what they take, about.
+    std::uint32_t records = 0;
+    std::uint64_t live_bytes = 0;
+    // One for each such record, and for each read of one; from zero it never rises.
     std::atomic<std::uint32_t> holds{0};
-    // Some worker is short of segments, and has one that can't be used again as long as this is there:
-    // all move what they have in it.
+    // As long as this is there others can't be used again, or the spool takes more than it may: all
+    // workers move what they have in it.
     std::atomic<bool> is_in_the_way{false};
 };
 

@@ -175,6 +175,9 @@ void SpoolIntake::store_chunk() {
         wait_for_journal();
         return;
     }
+    if (chunks_.empty()) {
+        losses_ = queue_.log().losses();
+    }
     content_.drop_front(count);
     chunked_bytes_ += bytes;
     chunks_.emplace_back();
@@ -274,6 +277,10 @@ void SpoolIntake::store_message() {
     RINGMX_MUTATE(message_before_chunks, chunks_in_flight_ = 0);
     if (chunks_in_flight_ > 0) {
         return; // on_durable() comes back here
+    }
+    if (has_chunks && queue_.log().losses() != losses_) { // they may be gone with their file
+        fail(replies::disk_error, RejectReason::disk_error);
+        return;
     }
     message_.chunks.clear();
     message_.chunks.reserve(chunks_.size());

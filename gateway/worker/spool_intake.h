@@ -133,6 +133,7 @@ class SpoolIntake final : public Transaction {
     std::vector<Chunk> chunks_;
     std::uint32_t chunks_in_flight_ = 0;
     std::uint64_t chunked_bytes_ = 0;
+    std::uint32_t losses_ = 0; // SpoolLog's, at the first chunk
     std::uint64_t reserved_bytes_ = 0;
     std::size_t envelope_size_ = 0;     // as stored
     std::ptrdiff_t envelope_bytes_ = 0; // as counted with the worker

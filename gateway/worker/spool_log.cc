@@ -33,6 +33,27 @@ std::optional<spool::StoredMessage> head_of(const ReadRecord& record, std::size_
     return message;
 }
 
+std::optional<ReadMessage> message_of(ReadRecord record) {
+    std::size_t content_start = 0;
+    std::optional<spool::StoredMessage> head = head_of(record, content_start);
+    if (!head) {
+        return std::nullopt;
+    }
+    ReadMessage message{.head = std::move(*head), .content = {}};
+    if (!message.head.chunks.empty()) {
+        return message;
+    }
+    for (Slice& slice : record.body) {
+        const std::size_t skip = std::min(content_start, slice.size());
+        content_start -= skip;
+        slice.remove_prefix(skip);
+        if (!slice.empty()) {
+            message.content.push_back(std::move(slice));
+        }
+    }
+    return message;
+}
+
 SpoolLog::SpoolLog(ring::Loop& loop, std::uint32_t worker, SpoolOptions options,
                    observe::WorkerCounters& counters, spool::JournalObserver& observer,
                    RecordReader& reader)
@@ -313,6 +334,7 @@ void SpoolLog::take_news() {
             break;
         case SegmentSupply::News::Kind::lost:
             lost_ = news.error;
+            ++losses_;
             journal_.forsake_segments();
             break;
         case SegmentSupply::News::Kind::file_system:

@@ -59,6 +59,13 @@ struct ReadRecord {
 [[nodiscard]] std::optional<spool::StoredMessage> head_of(const ReadRecord& record,
                                                           std::size_t& content_start);
 
+struct ReadMessage {
+    spool::StoredMessage head;
+    std::vector<Slice> content; // none of one that is in chunks
+};
+// Of a message's record; nothing as for head_of().
+[[nodiscard]] std::optional<ReadMessage> message_of(ReadRecord record);
+
 class RecordReader {
   public:
     // `part`: as given to read().
@@ -100,6 +107,14 @@ class SpoolLog {
 
     // The spool takes more than it may: nothing is for new mail until earlier runs' files are gone.
     [[nodiscard]] bool is_over() const { return is_over_; }
+
+    // There may be more segments than there are, for new mail.
+    [[nodiscard]] bool may_grow() const {
+        return table_.files_count() < segments_max() && growth_error_ == 0 && !is_over_;
+    }
+
+    // How often files that were written to were told to be gone.
+    [[nodiscard]] std::uint32_t losses() const { return losses_; }
 
     // Segments of earlier runs; they stay where they are.
     void adopt(std::vector<AdoptedSegment*> segments) { adopted_ = std::move(segments); }
@@ -181,7 +196,8 @@ class SpoolLog {
     std::uint32_t held_segments_ = 0;
     int growth_error_ = 0; // of the last request; 0: it was answered by a segment
     bool is_over_ = false;
-    int lost_ = 0;                // the files are gone
+    int lost_ = 0; // the files are gone
+    std::uint32_t losses_ = 0;
     int file_system_error_ = 0;   // nothing can be written to it
     bool has_no_segment_ = false; // for what is to be written, and none is to be had
     bool wants_room_for_report_ = false;

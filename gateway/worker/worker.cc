@@ -410,7 +410,7 @@ void Worker::relieve_pressure() {
             relieve_at_ = never;
             deliveries_.for_each([](Delivery& delivery) { delivery.advance(); });
             if (queue_ != nullptr) {
-                queue_->relieve(); // what found no memory goes on
+                queue_->go_on();
             }
             clients_.for_each([](ClientConnection& client) { client.resume(); });
         }

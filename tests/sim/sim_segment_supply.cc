@@ -89,11 +89,13 @@ void SimSegments::later(Duration time, std::function<void()> action) {
     });
 }
 
+// As the keeper: where earlier runs' files make the spool too large, a worker has some all the same.
 void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
-    const std::size_t files_max = urgency == SegmentSupply::Urgency::for_marks
-                                      ? options_.files_max
-                                      : std::min(options_.files_max, options_.files_for_mail_max);
-    if (request_error != 0 || disk_.files().size() >= files_max) {
+    constexpr std::ptrdiff_t segments_to_empty_a_spool = 2;
+    const auto own = std::ranges::count(own_, worker, [](const auto& file) { return file.second; });
+    const bool is_refused = urgency != SegmentSupply::Urgency::for_marks && is_over() &&
+                            (adopted_files() == 0 || own >= segments_to_empty_a_spool);
+    if (request_error != 0 || is_refused || disk_.files().size() >= options_.files_max) {
         ++refused_requests_;
         tell(worker,
              {.kind = News::Kind::failed, .error = request_error != 0 ? request_error : ENOSPC});
@@ -104,6 +106,7 @@ void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
     tell(worker, {.kind = News::Kind::segment,
                   .descriptor = file,
                   .size_bytes = options_.segment_bytes,
+                  .error = is_over() && adopted_files() > 0 ? ENOSPC : 0,
                   .is_written = urgency == SegmentSupply::Urgency::ahead});
 }
 
@@ -144,8 +147,16 @@ AdoptedQueue& SimSegments::recover() {
     }
     adopted_ = std::make_unique<AdoptedSegments>();
     adopted_->adopt(std::move(queue_.segments), std::move(queue_.marked));
-    later({}, [this] { delete_unneeded(); });
+    later({}, [this] { look(); });
     return queue_;
+}
+
+void SimSegments::look() {
+    delete_unneeded();
+    adopted_->note_what_is_in_the_way(is_over());
+    if (adopted_files() > 0) {
+        later(look_every, [this] { look(); });
+    }
 }
 
 void SimSegments::delete_unneeded() {

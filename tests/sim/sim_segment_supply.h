@@ -71,10 +71,16 @@ class SimSegments {
     [[nodiscard]] std::size_t adopted_files() const;                    // of earlier ones
 
   private:
+    static constexpr Duration look_every = 1s;
+
     class Supply;
     void create(std::uint32_t worker, worker::SegmentSupply::Urgency urgency);
     void discard(int file);
     void delete_unneeded();
+    void look(); // and again and again while there is something of earlier runs
+    [[nodiscard]] bool is_over() const {
+        return disk_.files().size() >= options_.files_for_mail_max;
+    }
     void tell(std::uint32_t worker, const worker::SegmentSupply::News& news);
     void tell_all(const worker::SegmentSupply::News& news);
     // Runs it later, if this run goes on until then.

@@ -336,6 +336,25 @@ TEST(Spool, ADirectoryThatIsGoneIsNotReliedOn) {
     rig.finish();
 }
 
+TEST(Spool, AMessageOfWhichPartsAreInAFileThatIsGoneIsNotAcknowledged) {
+    Rig rig(spooling());
+    (void)rig.backend(Rig::third_address);
+    Client& client = rig.with_recipient("<u@two.example>");
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    for (int count = 0; count < 5; ++count) {
+        rig.send(client, content_of_100_kb());
+    }
+    rig.run_for(1s);
+    EXPECT_GT(rig.counters.spool_records_total.value(), 0U);
+    rig.segments.lose(ENOENT);
+    rig.run_for(1s);
+    EXPECT_EQ(rig.ask(client, ".\r\n").substr(0, 9), "451 4.3.0");
+    const std::string reply = send_message(rig, client, content_of_100_kb(), "<u@two.example>");
+    EXPECT_TRUE(reply.starts_with("250")) << "a new one is whole: " << reply;
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1min));
+    rig.finish();
+}
+
 TEST(Spool, AFileSystemThatIsFoundReadOnlyRefusesMailAndStillDelivers) {
     Rig rig(spooling());
     Client& client = rig.greeted();

@@ -388,6 +388,28 @@ TEST(Spool, ADrainWhileMessagesAreMovedIsWaitedForInPeace) {
     rig.finish();
 }
 
+TEST(Spool, WhatIsStillBeingReadWhenTheTimeForDrainingIsOverGoesToNobody) {
+    Rig rig(spooling());
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) -> std::optional<std::string> {
+        return command.starts_with("RCPT") ? std::optional("451 4.2.0 later\r\n") : std::nullopt;
+    };
+    Client& client = rig.greeted();
+    EXPECT_TRUE(send_message(rig, client, "x: y\r\n", "<u@two.example>").starts_with("250"));
+    rig.run_for(5s);
+    EXPECT_EQ(backend.count_of("MAIL"), 1U);
+    rig.disk.stall();
+    rig.run_for(1h);
+    rig.post(worker::Inbox::Kind::cut);
+    rig.run_for(1s);
+    EXPECT_FALSE(rig.finished());
+    rig.disk.resume();
+    rig.run_for(5s);
+    EXPECT_TRUE(rig.finished());
+    EXPECT_EQ(backend.count_of("MAIL"), 1U);
+    rig.finish();
+}
+
 // Even when it has answered some of the transaction: the backend is not left for that.
 TEST(Spool, AReusedConnectionThatDropsIsReplacedByAFreshOne) {
     for (const char* how : {ScriptedBackend::drop_now, "421 4.3.2 Closing\r\n"}) {

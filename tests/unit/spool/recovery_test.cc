@@ -41,6 +41,19 @@ std::vector<std::uint64_t> ids(Recovered& recovered) {
 
 using Ids = std::vector<std::uint64_t>;
 
+// A write that failed in a segment may be done again in the same one.
+TEST(Recovery, ASegmentWithTwoRecordsOfAMessageWaitsNotForItself) {
+    Image image(1, 1);
+    (void)image.add_message(1, 1);
+    (void)image.add_message(1, 2);
+    (void)image.add_message(2, 4);
+    (void)image.add_message(2, 3);
+    Recovered recovered;
+    recover(recovered, {&image});
+    EXPECT_EQ(ids(recovered), (Ids{1, 2}));
+    EXPECT_TRUE(recovered.recovery.marked(0).empty());
+}
+
 TEST(Scanner, FindsRecordsBehindHolesAndTornOnes) {
     Image image(1, 1);
     (void)image.add_message(1, 1);

@@ -1,0 +1,117 @@
+// Messages that stay for long, and what would stay with them if nobody moved them: segments that hold
+// nothing else, those with marks about what was beside them, and so on.
+#include "sim/spool_scenes.h"
+
+#include <cerrno>
+#include <gtest/gtest.h>
+#include <optional>
+
+namespace ringmx::sim {
+namespace {
+
+class SpoolPinned : public ::testing::Test {
+  protected:
+    void begin(RigOptions options = spooling()) {
+        rig.emplace(options);
+        backend = &rig->backend(Rig::third_address);
+        backend->answer = [this, count = 0](const std::string& command) mutable -> Answer {
+            if (command.starts_with("RCPT TO:<stays")) {
+                return "550 5.1.1 no such user\r\n";
+            }
+            const bool is_put_off = puts_off && command.starts_with("RCPT") && ++count % 3 == 0;
+            return is_put_off ? Answer("451 4.2.0 later\r\n") : std::nullopt;
+        };
+    }
+    bool send(std::string_view recipient = "<u@two.example>") {
+        return send_message(*rig, rig->greeted(), content, recipient).starts_with("250");
+    }
+    // Several times what the spool has room for, one after the other.
+    void expect_takes_mail_on_and_on() {
+        for (int count = 0; count < 600; ++count) {
+            ASSERT_TRUE(send()) << count;
+            rig->run_for(2s);
+        }
+    }
+
+    using Answer = std::optional<std::string>;
+    const std::string content = content_of_100_kb(); // twenty of these are a segment
+    bool puts_off = true; // each third recipient, so that marks come behind later mail
+    std::optional<Rig> rig;
+    ScriptedBackend* backend = nullptr;
+};
+
+TEST_F(SpoolPinned, OnADiskThatIsSmallerThanTheSpool) {
+    RigOptions options = spooling();
+    options.segments.files_max = 5; // of 8
+    begin(options);
+    EXPECT_TRUE(send("<stays@two.example>"));
+    expect_takes_mail_on_and_on();
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
+    rig->finish();
+}
+
+// Of the files of one run each waits for the one before, and the first of them for what stays.
+TEST_F(SpoolPinned, ByFilesOfAnEarlierRunOneBehindTheOther) {
+    begin();
+    EXPECT_TRUE(send("<stays@two.example>"));
+    for (int count = 0; count < 70; ++count) {
+        EXPECT_TRUE(send());
+        rig->run_for(500ms);
+    }
+    rig->restart(1, true);
+    expect_takes_mail_on_and_on();
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
+    rig->restart(1, true);
+    rig->run_for(1min);
+    EXPECT_EQ(rig->queued(), 1) << "and it is still there, alone";
+    rig->finish();
+}
+
+// Nearly all that the spool may take, each file for the sake of one message.
+TEST_F(SpoolPinned, ByFilesOfAnEarlierRunThatHoldLittle) {
+    puts_off = false;
+    begin();
+    constexpr int files = 5;
+    for (int count = 0; count < files * 20; ++count) {
+        EXPECT_TRUE(send(count % 20 == 0 ? "<stays@two.example>" : "<u@two.example>"));
+        rig->run_for(500ms);
+    }
+    EXPECT_EQ(rig->queued(), files);
+    rig->segments.set_files_for_mail_max(files + 1);
+    rig->restart(1, true);
+    rig->run_for(1min);
+    expect_takes_mail_on_and_on();
+    EXPECT_EQ(rig->queued(), files);
+    rig->finish();
+}
+
+// What is being forwarded when its segment fails is moved when that is over.
+TEST_F(SpoolPinned, ByAMessageThatWasUnderWayWhenAWriteFailed) {
+    begin();
+    backend->hold();
+    EXPECT_TRUE(send());
+    rig->disk.write_error = EIO;
+    EXPECT_FALSE(send());
+    rig->disk.write_error = 0;
+    rig->run_for(1001ms); // the journal's pause
+    EXPECT_TRUE(send("<v@one.example>"));
+    rig->run_for(1min);
+    const spool::SegmentTable& segments = rig->worker->queue()->log().segments();
+    EXPECT_TRUE(segments.has_sealed_held());
+    backend->answer = [](const std::string& command) {
+        return command.starts_with(".") ? Answer("451 4.2.0 later\r\n") : std::nullopt;
+    };
+    backend->go_on();
+    rig->run_for(1min);
+    EXPECT_EQ(rig->queued(), 2);
+    EXPECT_FALSE(segments.has_sealed_held());
+    rig->restart(1, true);
+    backend->answer = {};
+    rig->backend(Rig::first_address);
+    rig->backend(Rig::second_address);
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 0; }, 10h));
+    rig->finish();
+}
+
+} // namespace
+} // namespace ringmx::sim
