@@ -17,7 +17,7 @@ RecoveredMessage::Recipient& recipient_of(RecoveredMessage& message, std::uint32
     const auto place =
         std::ranges::lower_bound(message.settled, index, {}, &RecoveredMessage::Recipient::index);
     const bool is_known = place != message.settled.end() && place->index == index;
-    return is_known ? *place : *message.settled.insert(place, {.index = index});
+    return is_known ? *place : *message.settled.insert(place, {index, {}, {}});
 }
 
 } // namespace

@@ -24,10 +24,14 @@ constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number 
 
 bool Mover::is_short() const {
     const SpoolLog& log = queue_.log();
+    if (log.may_grow()) {
+        return false;
+    }
     const spool::SegmentTable& segments = log.segments();
     const std::uint32_t files = std::min(segments.files_count(), log.segments_max());
-    return !log.may_grow() && segments.spare_count() + segments.reclaimable_count() <
-                                  std::min(spares_wanted_max, files / 4 + 1);
+    const std::uint32_t spares = segments.spare_count() + segments.reclaimable_count();
+    const std::uint64_t room_wanted = spool::room_kept_bytes + log.segment_bytes() / 2;
+    return spares < std::min(spares_wanted_max, files / 4 + 1) || log.room_bytes() < room_wanted;
 }
 
 // What a write has failed in, or what is not in the directory any more, is left as soon as may be;

@@ -307,6 +307,10 @@ TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftLeavesLessRoom) {
     ASSERT_EQ(segments.size(), 2U);
     EXPECT_EQ(ask(true).kind, News::Kind::failed);
     for (worker::AdoptedSegment* const segment : segments) {
+        for (int tries = 0; tries < 10'000 && !segment->is_in_the_way.load(); ++tries) {
+            ::poll(nullptr, 0, 1);
+        }
+        EXPECT_TRUE(segment->is_in_the_way.load()) << "it holds little of what is too much";
         segment->holds.fetch_sub(1);
     }
     keeper->supply(0).released();

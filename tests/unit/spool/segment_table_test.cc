@@ -312,7 +312,7 @@ TEST_F(SegmentTableTest, WhatIsKeptBetweenChangesIsWhatIsThere) {
     std::mt19937 random(7); // NOLINT: the same in each run
     std::uint32_t discarded = 0;
     std::uint32_t reclaimable = 0;
-    for (int step = 0; step < 20'000; ++step) {
+    for (int step = 0; step < 40'000; ++step) {
         const auto index = static_cast<std::uint32_t>(random() % table.count());
         const Segment& one = table.at(index);
         const Segment& other = table.at(static_cast<std::uint32_t>(random() % table.count()));
