@@ -22,16 +22,17 @@ constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number 
 
 } // namespace
 
-bool Mover::is_short() const {
+bool Mover::lacks_spares() const {
     const SpoolLog& log = queue_.log();
-    if (log.may_grow()) {
-        return false;
-    }
     const spool::SegmentTable& segments = log.segments();
     const std::uint32_t files = std::min(segments.files_count(), log.segments_max());
-    const std::uint32_t spares = segments.spare_count() + segments.reclaimable_count();
-    const std::uint64_t room_wanted = spool::room_kept_bytes + log.segment_bytes() / 2;
-    return spares < std::min(spares_wanted_max, files / 4 + 1) || log.room_bytes() < room_wanted;
+    return !log.may_grow() && segments.spare_count() + segments.reclaimable_count() <
+                                  std::min(spares_wanted_max, files / 4 + 1);
+}
+
+bool Mover::lacks_room() const {
+    const SpoolLog& log = queue_.log();
+    return !log.may_grow() && log.room_bytes() < spool::room_kept_bytes + log.segment_bytes() / 2;
 }
 
 // What a write has failed in, or what is not in the directory any more, is left as soon as may be;
@@ -41,7 +42,8 @@ std::optional<std::uint32_t> Mover::choose() {
     if (const auto sealed = choose_sealed()) {
         return sealed;
     }
-    const bool is_short = this->is_short();
+    const bool lacks_spares = this->lacks_spares();
+    const bool is_short = lacks_spares || lacks_room();
     if (worker_.now() >= look_at_adopted_at_) {
         look_at_adopted_at_ = worker_.now() + pause;
         if (is_short) {
@@ -52,6 +54,7 @@ std::optional<std::uint32_t> Mover::choose() {
             return adopted;
         }
     }
+    takes_little_only_ = !lacks_spares;
     return is_short ? queue_.log().segments().oldest_held() : std::nullopt;
 }
 
@@ -131,14 +134,22 @@ void Mover::end_victim() {
 }
 
 // Where most of a segment is mail that waits the spool is simply full, unless many others that hold
-// nothing can't be used again as long as it is there.
+// nothing can't be used again as long as it is there. (While only room is scarce, what is written anew
+// takes of it: a few messages may.)
 bool Mover::is_worth_it() const {
     if ((*victim_ & adopted_segment) != 0) {
         return true;
     }
     const spool::SegmentTable& segments = queue_.log().segments();
     const spool::Segment& victim = segments.at(*victim_);
-    if (victim.state != spool::Segment::State::full || found_bytes_ <= victim.size_bytes / 2) {
+    if (victim.state != spool::Segment::State::full) {
+        return true;
+    }
+    if (takes_little_only_) {
+        const std::uint64_t padding_bytes = found_.size() * spool::block_bytes / moves_max;
+        return found_bytes_ + padding_bytes <= victim.size_bytes / 8;
+    }
+    if (found_bytes_ <= victim.size_bytes / 2) {
         return true;
     }
     std::uint32_t held = 0;

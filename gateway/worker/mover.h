@@ -70,7 +70,9 @@ class Mover {
     };
 
     [[nodiscard]] bool may_begin() const;
-    [[nodiscard]] bool is_short() const;
+    [[nodiscard]] bool lacks_spares() const;
+    [[nodiscard]] bool
+    lacks_room() const; // new mail does, soon: in a small spool before spares are few
     [[nodiscard]] std::optional<std::uint32_t> choose();
     [[nodiscard]] std::optional<std::uint32_t> choose_sealed();
     [[nodiscard]] bool is_closed(std::uint32_t segment) const;
@@ -92,6 +94,7 @@ class Mover {
     std::uint64_t looked_until_ = 0;   // age
     std::uint64_t found_bytes_ = 0;    // of the victim's messages
     std::vector<std::uint64_t> found_; // ids, to be moved
+    bool takes_little_only_ = false;   // of the victim
     Instant rest_until_{};
     Instant look_at_sealed_at_{};
     std::uint32_t next_sealed_ = 0; // to be looked at in this round

@@ -165,7 +165,7 @@ TEST_F(QueueExpiry, NobodyOfAMessageExpiresWhileAPoolOfOneOfThemIsOnHold) {
     rig.run_for(1h); // the other one's is not
     EXPECT_LT(rig.disk.reads - reads, 50U) << "it is tried at its times only";
     QueueRow row = show(id);
-    EXPECT_EQ(row.state, QueueState::due);
+    EXPECT_EQ(row.state, QueueState::parked);
     EXPECT_EQ(row.recipients.at(0).state, RecipientState::pending);
     EXPECT_EQ(row.recipients.at(1).state, RecipientState::pending);
     rig.reload([](Settings& settings) { settings.pools[0].hold = false; });
