@@ -31,6 +31,18 @@ std::optional<unsigned> parse_number(std::string_view text, unsigned maximum) {
     return value;
 }
 
+// The digits of an octet; gives their end.
+char* put_octet(char* at, unsigned octet) {
+    if (octet >= 100) {
+        *at++ = static_cast<char>('0' + octet / 100);
+    }
+    if (octet >= 10) {
+        *at++ = static_cast<char>('0' + octet / 10 % 10);
+    }
+    *at++ = static_cast<char>('0' + octet % 10);
+    return at;
+}
+
 IpAddress from_in_addr(const in_addr& address) { return IpAddress::v4(ntohl(address.s_addr)); }
 
 } // namespace
@@ -44,7 +56,7 @@ std::string IpAddress::text() const {
     if (is_v4()) { // twice a message, and inet_ntop would go by way of printf
         char* at = out.data();
         for (std::size_t index = mapped_prefix.size(); index < octets.size(); ++index) {
-            at = std::to_chars(at, out.data() + out.size(), octets[index]).ptr;
+            at = put_octet(at, octets[index]);
             *at++ = '.';
         }
         return {out.data(), at - 1};

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace ringmx {
@@ -17,9 +19,17 @@ namespace ringmx {
     return std::ranges::equal(one, other, {}, ascii_lower, ascii_lower);
 }
 
-[[nodiscard]] constexpr bool is_ascii(std::string_view text) {
-    return std::ranges::all_of(text,
-                               [](char octet) { return static_cast<unsigned char>(octet) < 0x80; });
+[[nodiscard]] inline bool is_ascii(std::string_view text) {
+    std::uint64_t any = 0;
+    for (; text.size() >= sizeof any; text.remove_prefix(sizeof any)) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data(), sizeof word);
+        any |= word;
+    }
+    for (const char octet : text) {
+        any |= static_cast<unsigned char>(octet);
+    }
+    return (any & 0x8080'8080'8080'8080) == 0;
 }
 
 } // namespace ringmx

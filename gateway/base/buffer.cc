@@ -110,7 +110,9 @@ Draft BufferPool::draft(std::size_t bytes) {
 }
 
 Block* BufferPool::take_block(std::size_t bytes) {
-    const auto* const size = std::ranges::lower_bound(draft_sizes, bytes);
+    // From the smallest on: most are replies.
+    const auto* const size = std::ranges::find_if(
+        draft_sizes, [bytes](std::uint32_t size_bytes) { return size_bytes >= bytes; });
     if (size == draft_sizes.end()) {
         return nullptr;
     }
@@ -182,12 +184,14 @@ bool BufferPool::give_back_free_buffer() {
 }
 
 Slice BufferPool::copy(Bytes octets) {
-    Draft memory = draft(octets.size());
-    if (!memory) {
+    Block* const block = take_block(octets.size());
+    if (block == nullptr) {
         return {};
     }
-    memory.append(octets);
-    return memory.take();
+    std::copy(octets.begin(), octets.end(), block->memory);
+    Slice copied(block, {block->memory, octets.size()});
+    release(block); // the slice has a reference of its own
+    return copied;
 }
 
 bool BufferPool::unpin(Slice& slice) {

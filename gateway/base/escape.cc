@@ -159,19 +159,30 @@ template <typename Form> bool are_plain(const char* octets) {
     });
 }
 
+// Where from `at` on the first octet stands that is not plain.
+template <typename Form> std::size_t plain_end(std::string_view text, std::size_t at) {
+    constexpr std::size_t word_bytes = sizeof(std::uint64_t);
+    while (text.size() - at >= word_bytes && are_plain<Form>(text.data() + at)) {
+        at += word_bytes;
+    }
+    // The last eight, some of them for the second time.
+    if (text.size() - at < word_bytes && text.size() >= word_bytes &&
+        are_plain<Form>(text.data() + text.size() - word_bytes)) {
+        return text.size();
+    }
+    while (at < text.size() && is_plain<Form>(text[at])) {
+        ++at;
+    }
+    return at;
+}
+
 template <typename Form, typename Out> void append(Out& out, std::string_view text) {
     std::size_t begin = 0; // of the safe run under way
     std::size_t at = 0;
-    while (at < text.size()) {
-        while (text.size() - at >= sizeof(std::uint64_t) && are_plain<Form>(text.data() + at)) {
-            at += sizeof(std::uint64_t); // nearly all there is
-        }
+    for (;;) {
+        at = plain_end<Form>(text, at);
         if (at == text.size()) {
             break;
-        }
-        if (is_plain<Form>(text[at])) {
-            ++at;
-            continue;
         }
         const Character character = decode(text.substr(at));
         const bool is_special = character.code_point < 0x80 &&

@@ -27,13 +27,16 @@ template <typename More> [[nodiscard]] bool are_eight_plain(const char* octets, 
 
 [[nodiscard]] inline bool is_plain_ascii(std::string_view text) {
     constexpr auto nothing_more = [](std::uint64_t) { return std::uint64_t{0}; };
-    while (text.size() >= sizeof(std::uint64_t)) {
-        if (!are_eight_plain(text.data(), nothing_more)) {
+    if (text.size() < sizeof(std::uint64_t)) {
+        return std::ranges::all_of(text, [](char octet) { return octet >= 0x20 && octet < 0x7F; });
+    }
+    const char* const last = text.data() + text.size() - sizeof(std::uint64_t);
+    for (const char* at = text.data(); at < last; at += sizeof(std::uint64_t)) {
+        if (!are_eight_plain(at, nothing_more)) {
             return false;
         }
-        text.remove_prefix(sizeof(std::uint64_t));
     }
-    return std::ranges::all_of(text, [](char octet) { return octet >= 0x20 && octet < 0x7F; });
+    return are_eight_plain(last, nothing_more); // some of them for the second time
 }
 
 } // namespace ringmx

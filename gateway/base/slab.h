@@ -65,6 +65,7 @@ template <typename T> class Slab {
             return nullptr;
         }
         Entry& place = entry(slot);
+        place.slot = slot;
         place.used = true;
         if (++place.generation == 0) {
             place.generation = 1;
@@ -130,9 +131,7 @@ template <typename T> class Slab {
     };
 
     [[nodiscard]] Entry& entry(std::uint32_t slot) {
-        Entry& place = chunks_[slot / chunk_slots]->entries[slot % chunk_slots];
-        place.slot = slot;
-        return place;
+        return chunks_[slot / chunk_slots]->entries[slot % chunk_slots];
     }
     [[nodiscard]] static Entry& entry_of(T& object) {
         // storage is an Entry's first member.

@@ -57,7 +57,9 @@ void SliceQueue::clear() {
     first_ = 0;
     bytes_ = 0;
     unpinned_ = 0;
-    gathering_ = Draft();
+    if (gathering_) {
+        gathering_ = Draft();
+    }
 }
 
 void SliceQueue::unpin(BufferPool& pool, std::size_t bytes_below) {

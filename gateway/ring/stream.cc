@@ -160,10 +160,6 @@ bool Stream::send_text(Loop& loop, std::string_view text) {
     return true;
 }
 
-std::size_t Stream::unsent_bytes() const {
-    return (queued_ ? queued_->bytes : 0) + (sending_ ? sending_->bytes : 0);
-}
-
 void Stream::submit_send(Loop& loop) {
     if (!sending_) {
         sending_ = std::move(queued_);

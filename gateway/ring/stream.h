@@ -124,7 +124,9 @@ class Stream {
     void send(Loop& loop, Slice octets);
     // Copies the text into pool memory; false when there is none (nothing is queued then).
     [[nodiscard]] bool send_text(Loop& loop, std::string_view text);
-    [[nodiscard]] std::size_t unsent_bytes() const;
+    [[nodiscard]] std::size_t unsent_bytes() const {
+        return (queued_ ? queued_->bytes : 0) + (sending_ ? sending_->bytes : 0);
+    }
     // After everything queued is sent, the peer sees our end.
     void finish(Loop& loop);
 

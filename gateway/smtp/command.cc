@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <utility>
 
@@ -13,20 +14,28 @@ namespace {
 
 constexpr auto npos = std::string_view::npos;
 
+constexpr std::size_t verb_letters = 4; // of all but STARTTLS
+
+// Four letters of either case as one number, which nothing else has.
+constexpr std::uint32_t number_of(std::string_view letters) {
+    return 0x2020'2020 |
+           std::bit_cast<std::uint32_t>(std::array{letters[0], letters[1], letters[2], letters[3]});
+}
+
 struct VerbName {
-    std::string_view name;
+    std::uint32_t number;
     Verb verb;
 };
 
 // The commands of a transaction first: they are looked up most.
 constexpr std::array verb_names = {
-    VerbName{"rcpt", Verb::rcpt}, VerbName{"mail", Verb::mail},
-    VerbName{"data", Verb::data}, VerbName{"bdat", Verb::bdat},
-    VerbName{"ehlo", Verb::ehlo}, VerbName{"quit", Verb::quit},
-    VerbName{"rset", Verb::rset}, VerbName{"helo", Verb::helo},
-    VerbName{"lhlo", Verb::lhlo}, VerbName{"noop", Verb::noop},
-    VerbName{"vrfy", Verb::vrfy}, VerbName{"expn", Verb::expn},
-    VerbName{"help", Verb::help}, VerbName{"starttls", Verb::starttls},
+    VerbName{number_of("rcpt"), Verb::rcpt}, VerbName{number_of("mail"), Verb::mail},
+    VerbName{number_of("data"), Verb::data}, VerbName{number_of("bdat"), Verb::bdat},
+    VerbName{number_of("ehlo"), Verb::ehlo}, VerbName{number_of("quit"), Verb::quit},
+    VerbName{number_of("rset"), Verb::rset}, VerbName{number_of("helo"), Verb::helo},
+    VerbName{number_of("lhlo"), Verb::lhlo}, VerbName{number_of("noop"), Verb::noop},
+    VerbName{number_of("vrfy"), Verb::vrfy}, VerbName{number_of("expn"), Verb::expn},
+    VerbName{number_of("help"), Verb::help},
 };
 
 constexpr Reply bad_sender = {501, {5, 1, 7}, "Bad sender address syntax"};
@@ -301,9 +310,16 @@ std::optional<Command> parse_command(std::string_view line) {
     }
     const auto end = std::find_if(line.begin(), line.end(), is_blank);
     const std::string_view word = line.substr(0, static_cast<std::size_t>(end - line.begin()));
+    const std::string_view argument = without_blanks(line.substr(word.size()));
+    if (word.size() != verb_letters) {
+        return equals_ignoring_case(word, "starttls")
+                   ? std::optional(Command{Verb::starttls, argument})
+                   : std::nullopt;
+    }
+    const std::uint32_t number = number_of(word);
     for (const VerbName& candidate : verb_names) {
-        if (equals_ignoring_case(word, candidate.name)) {
-            return Command{candidate.verb, without_blanks(line.substr(word.size()))};
+        if (candidate.number == number) {
+            return Command{candidate.verb, argument};
         }
     }
     return std::nullopt;

@@ -15,10 +15,23 @@ bool is_blank(std::uint8_t octet) { return octet == ' ' || octet == '\t'; }
 // RFC 5322, 3.6.8: ftext.
 bool is_name(std::uint8_t octet) { return octet > 32 && octet < 127 && octet != ':'; }
 
+std::size_t name_end(Bytes content, std::size_t at) {
+    while (at < content.size() && is_name(static_cast<std::uint8_t>(content[at]))) {
+        ++at;
+    }
+    return at;
+}
+
 } // namespace
 
 void HeaderScanner::scan_header(Bytes content) {
     for (std::size_t at = 0; at < content.size() && place_ != Place::body; ++at) {
+        if (place_ == Place::name && matched_ == no_match) { // only where it ends matters
+            at = name_end(content, at);
+            if (at == content.size()) {
+                return;
+            }
+        }
         const auto octet = static_cast<std::uint8_t>(content[at]);
         switch (place_) {
         case Place::line_start:

@@ -1,6 +1,7 @@
 #include "smtp/mailbox.h"
 
 #include "base/address.h"
+#include "base/ascii.h"
 
 #include <algorithm>
 #include <array>
@@ -21,10 +22,12 @@ constexpr bool is_letter(char octet) {
 constexpr bool is_letter_or_digit(char octet) { return is_letter(octet) || is_digit(octet); }
 constexpr bool is_printable(char octet) { return octet >= 0x20 && octet <= 0x7e; }
 
-// By octet: may it stand in an atom (RFC 5322, 3.2.3, with RFC 6531's UTF-8), in a label?
+// By octet: may it stand in an atom (RFC 5322, 3.2.3, with RFC 6531's UTF-8), in a label, in a
+// domain?
 struct OctetKinds {
     std::array<bool, 256> atom{};
     std::array<bool, 256> label{};
+    std::array<bool, 256> domain{};
 };
 
 constexpr OctetKinds make_octet_kinds() {
@@ -35,6 +38,7 @@ constexpr OctetKinds make_octet_kinds() {
         kinds.atom[index] =
             is_common || std::string_view("!#$%&'*+-/=?^_`{|}~").find(octet) != npos;
         kinds.label[index] = is_common || octet == '_' || octet == '-';
+        kinds.domain[index] = kinds.label[index] || octet == '.';
     }
     return kinds;
 }
@@ -43,6 +47,7 @@ constexpr OctetKinds octet_kinds = make_octet_kinds();
 
 constexpr bool is_atom_octet(char octet) { return octet_kinds.atom[value_of(octet)]; }
 constexpr auto is_label_octet = [](char octet) { return octet_kinds.label[value_of(octet)]; };
+constexpr bool is_domain_octet(char octet) { return octet_kinds.domain[value_of(octet)]; }
 
 // How many octets the dot-string at the start of the text has; 0: none.
 std::size_t dot_string_bytes(std::string_view text) {
@@ -140,7 +145,7 @@ std::size_t domain_text_bytes(std::string_view text) {
         return end == npos ? 0 : end + 1;
     }
     std::size_t bytes = 0;
-    while (bytes < text.size() && (is_label_octet(text[bytes]) || text[bytes] == '.')) {
+    while (bytes < text.size() && is_domain_octet(text[bytes])) {
         ++bytes;
     }
     return bytes;
@@ -212,7 +217,7 @@ std::optional<Path> parse_path(std::string_view text, PathKind kind) {
     const std::string_view mailbox = behind_route.substr(0, bytes);
     // A route is dropped, but it was sent: without SMTPUTF8 it must be ASCII too.
     const std::string_view sent = inside.substr(0, route_bytes + bytes);
-    return Path{mailbox, sent.size() + 2, false, std::any_of(sent.begin(), sent.end(), is_high)};
+    return Path{mailbox, sent.size() + 2, false, !is_ascii(sent)};
 }
 
 bool is_mail_domain(std::string_view text) {

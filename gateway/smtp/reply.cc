@@ -12,64 +12,64 @@ namespace ringmx::smtp {
 namespace {
 
 constexpr std::size_t code_digits = 3;
-// A code with its three digits, or a dotted one with at most 3 + 1 + 5 + 1 + 5 digits and dots.
-using Digits = std::array<char, 24>;
 
-char* append_number(char* at, std::uint16_t number) {
+char digit(unsigned number) { return static_cast<char>('0' + number % 10); }
+
+char* put_number(char* at, std::uint16_t number) {
+    if (number < 10) { // nearly every one
+        *at = digit(number);
+        return at + 1;
+    }
     return std::to_chars(at, at + 5, number).ptr; // of 16 bits: at most five digits
 }
 
-char* append_text(char* at, std::string_view text) { return std::ranges::copy(text, at).out; }
-
-// What stands before the text on each line: "550-5.1.1 ", with a blank for the hyphen on the last.
-struct Front {
-    Digits octets;
-    std::size_t size = 0;
-};
-
-Front front_of(const Reply& reply) {
-    Front front; // NOLINT: what is used of it is set
-    char* at = append_number(front.octets.data(), reply.code);
+// What stands before the text on each line: "550-5.1.1 ". Gives its end.
+char* put_front(char* at, const Reply& reply) {
+    *at++ = digit(reply.code / 100U);
+    *at++ = digit(reply.code / 10U);
+    *at++ = digit(reply.code);
     *at++ = '-';
     if (reply.enhanced.class_digit != 0) {
-        at = append_number(at, reply.enhanced.class_digit);
+        at = put_number(at, reply.enhanced.class_digit);
         *at++ = '.';
-        at = append_number(at, reply.enhanced.subject);
+        at = put_number(at, reply.enhanced.subject);
         *at++ = '.';
-        at = append_number(at, reply.enhanced.detail);
+        at = put_number(at, reply.enhanced.detail);
         *at++ = ' ';
     }
-    front.size = static_cast<std::size_t>(at - front.octets.data());
-    return front;
+    return at;
 }
 
 } // namespace
 
 void append_reply(std::string& wire, const Reply& reply) {
     RINGMX_ASSERT_STATE(reply.code >= 200 && reply.code <= 599, "code %u", unsigned{reply.code});
-    Front front = front_of(reply);
+    std::array<char, reply_line_bytes_max> built; // NOLINT: what is used of it is set
+    char* const front_end = put_front(built.data(), reply);
+    const auto front_size = static_cast<std::size_t>(front_end - built.data());
+    const bool is_plain = is_plain_ascii(reply.text); // so it is one line
     std::string_view rest = reply.text;
     for (bool is_last = false; !is_last;) {
-        const std::size_t end = rest.find('\n');
+        const std::size_t end = is_plain ? std::string_view::npos : rest.find('\n');
         is_last = end == std::string_view::npos;
         std::string_view line = rest.substr(0, end);
-        if (is_last) {
-            front.octets[code_digits] = ' ';
-        } else {
+        if (!is_last) {
             rest.remove_prefix(end + 1);
         }
+        front_end[-1] = ' '; // which an empty line before this one has not left
+        built[code_digits] = is_last ? ' ' : '-';
         // RFC 5321, 4.2: no blank stands at the end when nothing follows it.
-        const bool ends_with_blank = is_last || front.size > code_digits + 1;
-        const std::size_t front_size = front.size - (line.empty() && ends_with_blank ? 1 : 0);
-        line = cut_text(line, reply_line_bytes_max - 2 - front.size);
-        std::array<char, reply_line_bytes_max> built; // NOLINT: what is used of it is set
-        char* const text = append_text(built.data(), {front.octets.data(), front_size});
-        char* const text_end = append_text(text, line);
-        if (!is_plain_ascii(line)) {
+        char* const text = front_end - (line.empty() && front_end[-1] == ' ' ? 1 : 0);
+        line = cut_text(line, reply_line_bytes_max - 2 - front_size);
+        // Not std::ranges::copy, which libstdc++ 12 does octet by octet.
+        char* text_end = std::copy(line.begin(), line.end(), text);
+        if (!is_plain) {
             std::replace_if(
                 text, text_end, [](char octet) { return !has_place_on_a_line(octet); }, '?');
         }
-        wire.append(built.data(), append_text(text_end, "\r\n"));
+        *text_end++ = '\r';
+        *text_end++ = '\n';
+        wire.append(built.data(), text_end);
     }
 }
 

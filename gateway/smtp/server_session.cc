@@ -105,6 +105,24 @@ bool ServerSession::in_content() const {
            state_->phase == Phase::dropped_chunk || state_->phase == Phase::message_end;
 }
 
+bool ServerSession::waits_for_input() const {
+    switch (state_->phase) {
+    case Phase::command:
+    case Phase::overlong_line:
+    case Phase::mail_answer:
+    case Phase::data_answer:
+    case Phase::message_answer:
+    case Phase::data:
+        return true;
+    case Phase::chunk: // which may be over
+    case Phase::dropped_chunk:
+    case Phase::message_end:
+    case Phase::closed:
+        break;
+    }
+    return false;
+}
+
 bool ServerSession::mid_command() const {
     return !state_->line.empty() || state_->phase == Phase::overlong_line;
 }

@@ -164,6 +164,8 @@ class ServerSession {
     [[nodiscard]] bool in_transaction() const; // MAIL accepted, not yet ended
     [[nodiscard]] bool in_content() const;     // inside DATA or a BDAT chunk
     [[nodiscard]] bool mid_command() const;    // part of a command line is kept
+    // All that receive() of nothing would do is to give need_input.
+    [[nodiscard]] bool waits_for_input() const;
 
     void answer_mail(const Reply& reply);
     // `unknown`: this refusal says that there is no such recipient (route, verification, a

@@ -17,8 +17,12 @@ static_assert(name_bytes_max + 64 < trace_line_bytes_max, "the from line fits");
 static_assert(name_bytes_max + id_bytes_max + 64 < trace_line_bytes_max, "the by line fits");
 static_assert(mailbox_bytes_max + 16 < trace_line_bytes_max, "the for line fits");
 
-// Beside names: dates, our own words, and the addresses' brackets.
-constexpr std::size_t other_bytes_max = 192;
+constexpr std::size_t date_bytes = 31;
+constexpr std::size_t address_bytes_max = 45; // an IPv6 address that ends in an IPv4 one
+// All of our own words, brackets and line ends are some 90.
+constexpr std::size_t words_bytes_max = 128;
+constexpr std::size_t field_bytes_max = 2 * name_bytes_max + address_bytes_max + id_bytes_max +
+                                        mailbox_bytes_max + date_bytes + words_bytes_max;
 
 // Each octet as it stands in a field, or '?'.
 using Places = std::array<char, 256>;
@@ -44,65 +48,93 @@ constexpr Places in_ascii_path =
 constexpr Places in_path =
     places_of([](unsigned char octet) { return octet >= 0x20 && octet != 0x7f; });
 
-void append_placed(std::string& out, std::string_view text, const Places& places) {
-    const std::size_t start = out.size();
-    out += text;
-    for (char* octet = out.data() + start; octet != out.data() + out.size(); ++octet) {
-        *octet = places[static_cast<unsigned char>(*octet)];
+// Each gives the end of what it put.
+
+// Not by std::ranges::copy, which libstdc++ 12 does octet by octet.
+char* put(char* at, std::string_view text) { return std::copy(text.begin(), text.end(), at); }
+
+char* put_placed(char* at, std::string_view text, const Places& places) {
+    for (const char octet : text) {
+        *at++ = places[static_cast<unsigned char>(octet)];
     }
+    return at;
 }
 
-void append_name(std::string& out, std::string_view name) {
-    append_placed(out, name.substr(0, name_bytes_max), in_name);
+char* put_name(char* at, std::string_view name) {
+    return put_placed(at, name.substr(0, name_bytes_max), in_name);
 }
 
-void append_recipient(std::string& out, std::string_view recipient, bool smtputf8) {
-    append_placed(out, recipient, smtputf8 && is_utf8(recipient) ? in_path : in_ascii_path);
+char* put_recipient(char* at, std::string_view recipient, bool smtputf8) {
+    return put_placed(at, recipient, smtputf8 && is_utf8(recipient) ? in_path : in_ascii_path);
+}
+
+char* put_client(char* at, const std::optional<IpAddress>& ip) {
+    if (!ip) {
+        return at;
+    }
+    at = put(at, ip->is_v4() ? " ([" : " ([IPv6:");
+    at = put(at, ip->text());
+    return put(at, "])");
+}
+
+char* put_two_digits(char* at, unsigned number) {
+    *at++ = static_cast<char>('0' + number / 10 % 10);
+    *at++ = static_cast<char>('0' + number % 10);
+    return at;
 }
 
 // "Thu, 01 Jan 1970 00:00:00 +0000"
-using DateText = std::array<char, 31>;
+char* put_date(char* at, WallTime time) {
+    static constexpr std::array<std::string_view, 7> day_names = {
+        "Sun, ", "Mon, ", "Tue, ", "Wed, ", "Thu, ", "Fri, ", "Sat, "};
+    static constexpr std::array<std::string_view, 12> month_names = {
+        " Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+        " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
+    using std::chrono::floor;
+    const auto since_epoch = time.time_since_epoch();
+    const auto day_count = floor<std::chrono::days>(since_epoch);
+    const std::chrono::sys_days day{day_count};
+    const std::chrono::year_month_day date{day};
+    const std::chrono::hh_mm_ss clock{floor<std::chrono::seconds>(since_epoch - day_count)};
 
-void put(DateText& text, std::size_t at, std::string_view part) {
-    std::ranges::copy(part, text.begin() + static_cast<std::ptrdiff_t>(at));
-}
-
-void put_two_digits(DateText& text, std::size_t at, unsigned number) {
-    text[at] = static_cast<char>('0' + number / 10 % 10);
-    text[at + 1] = static_cast<char>('0' + number % 10);
-}
-
-void append_client(std::string& out, const std::optional<IpAddress>& ip) {
-    if (!ip) {
-        return;
-    }
-    out += ip->is_v4() ? " ([" : " ([IPv6:";
-    out += ip->text();
-    out += "])";
+    at = put(at, day_names[std::chrono::weekday{day}.c_encoding()]);
+    at = put_two_digits(at, unsigned{date.day()});
+    at = put(at, month_names[unsigned{date.month()} - 1]);
+    // WallTime's 64 bits of nanoseconds reach from 1677 to 2262: always four digits.
+    const auto year = static_cast<unsigned>(int{date.year()});
+    at = put_two_digits(at, year / 100);
+    at = put_two_digits(at, year % 100);
+    *at++ = ' ';
+    at = put_two_digits(at, static_cast<unsigned>(clock.hours().count()));
+    *at++ = ':';
+    at = put_two_digits(at, static_cast<unsigned>(clock.minutes().count()));
+    *at++ = ':';
+    at = put_two_digits(at, static_cast<unsigned>(clock.seconds().count()));
+    return put(at, " +0000");
 }
 
 } // namespace
 
 void append_trace_field(std::string& out, const TraceSource& source) {
-    out.reserve(out.size() + source.hello_name.size() + source.hostname.size() +
-                source.recipient.size() + other_bytes_max);
-    out += "Received: from ";
-    append_name(out, source.hello_name.empty() ? "unknown" : source.hello_name);
-    append_client(out, source.client_ip);
-    out += "\r\n\tby ";
-    append_name(out, source.hostname);
-    out += " (ringmx) with ";
-    out += transmission_type(source);
-    out += " id ";
-    append_name(out, source.id.substr(0, id_bytes_max));
+    std::array<char, field_bytes_max> built; // NOLINT: what is used of it is set
+    char* at = put(built.data(), "Received: from ");
+    at = put_name(at, source.hello_name.empty() ? "unknown" : source.hello_name);
+    at = put_client(at, source.client_ip);
+    at = put(at, "\r\n\tby ");
+    at = put_name(at, source.hostname);
+    at = put(at, " (ringmx) with ");
+    at = put(at, transmission_type(source));
+    at = put(at, " id ");
+    at = put_name(at, source.id.substr(0, id_bytes_max));
     if (!source.recipient.empty() && source.recipient.size() <= mailbox_bytes_max) {
-        out += "\r\n\tfor <";
-        append_recipient(out, source.recipient, source.smtputf8);
-        out += '>';
+        at = put(at, "\r\n\tfor <");
+        at = put_recipient(at, source.recipient, source.smtputf8);
+        *at++ = '>';
     }
-    out += "; ";
-    append_date(out, source.received_at);
-    out += source.content_starts_with_space ? "\r\n\r\n" : "\r\n";
+    at = put(at, "; ");
+    at = put_date(at, source.received_at);
+    at = put(at, source.content_starts_with_space ? "\r\n\r\n" : "\r\n");
+    out.append(built.data(), at);
 }
 
 std::string_view transmission_type(const TraceSource& source) {
@@ -126,30 +158,8 @@ std::string_view transmission_type(const TraceSource& source) {
 }
 
 void append_date(std::string& out, WallTime time) {
-    static constexpr std::array<std::string_view, 7> day_names = {"Sun", "Mon", "Tue", "Wed",
-                                                                  "Thu", "Fri", "Sat"};
-    static constexpr std::array<std::string_view, 12> month_names = {
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    using std::chrono::floor;
-    const auto since_epoch = time.time_since_epoch();
-    const auto day_count = floor<std::chrono::days>(since_epoch);
-    const std::chrono::sys_days day{day_count};
-    const std::chrono::year_month_day date{day};
-    const std::chrono::hh_mm_ss clock{floor<std::chrono::seconds>(since_epoch - day_count)};
-
-    DateText text;
-    put(text, 0, "Thu, 01 Jan 1970 00:00:00 +0000");
-    put(text, 0, day_names[std::chrono::weekday{day}.c_encoding()]);
-    put_two_digits(text, 5, unsigned{date.day()});
-    put(text, 8, month_names[unsigned{date.month()} - 1]);
-    // WallTime's 64 bits of nanoseconds reach from 1677 to 2262: always four digits.
-    const auto year = static_cast<unsigned>(int{date.year()});
-    put_two_digits(text, 12, year / 100);
-    put_two_digits(text, 14, year % 100);
-    put_two_digits(text, 17, static_cast<unsigned>(clock.hours().count()));
-    put_two_digits(text, 20, static_cast<unsigned>(clock.minutes().count()));
-    put_two_digits(text, 23, static_cast<unsigned>(clock.seconds().count()));
-    out.append(text.data(), text.size());
+    std::array<char, date_bytes> built; // NOLINT: all of it is set
+    out.append(built.data(), put_date(built.data(), time));
 }
 
 } // namespace ringmx::smtp

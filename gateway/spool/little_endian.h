@@ -8,8 +8,10 @@
 
 #include "base/bytes.h"
 
+#include <array>
 #include <bit>
 #include <concepts>
+#include <cstddef>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -39,9 +41,13 @@ template <std::unsigned_integral Number> [[nodiscard]] Number load(const std::by
     return little_endian(stored);
 }
 
-template <std::unsigned_integral Number> void append_number(std::string& out, Number number) {
-    const Number stored = little_endian(number);
-    out.append(reinterpret_cast<const char*>(&stored), sizeof stored);
+// All at once: growing the text costs more than the numbers do.
+template <std::unsigned_integral... Numbers>
+void append_numbers(std::string& out, Numbers... numbers) {
+    std::array<std::byte, (sizeof numbers + ...)> stored; // NOLINT: all of it is set
+    std::byte* place = stored.data();
+    ((store(place, numbers), place += sizeof numbers), ...);
+    out += as_text(stored);
 }
 
 class Reader {

@@ -49,43 +49,36 @@ std::optional<StoredRecipient> read_recipient(Reader& reader) {
 } // namespace
 
 void append_message_body(std::string& out, const StoredMessage& message) {
-    append_number(out, nanoseconds(message.accepted_at));
-    append_number(out, nanoseconds(message.expires_from));
-    append_number(out, message.content_bytes);
-    append_number(out, message.message_bytes);
-    append_number(
-        out, static_cast<std::uint16_t>(
-                 (message.is_stuffed ? stuffed_flag : 0) | (message.smtputf8 ? smtputf8_flag : 0) |
-                 (message.is_on_hold ? on_hold_flag : 0) | (message.is_esmtp ? esmtp_flag : 0) |
-                 (message.waits_for_pool ? waits_for_pool_flag : 0)));
-    append_number(out, static_cast<std::uint8_t>(message.body));
-    append_number(out, static_cast<std::uint8_t>(message.return_content));
-    append_number(out, message.client_port);
-    append_number(out, size_as<std::uint16_t>(message.hello_name));
+    append_numbers(
+        out, nanoseconds(message.accepted_at), nanoseconds(message.expires_from),
+        message.content_bytes, message.message_bytes,
+        static_cast<std::uint16_t>(
+            (message.is_stuffed ? stuffed_flag : 0) | (message.smtputf8 ? smtputf8_flag : 0) |
+            (message.is_on_hold ? on_hold_flag : 0) | (message.is_esmtp ? esmtp_flag : 0) |
+            (message.waits_for_pool ? waits_for_pool_flag : 0)),
+        static_cast<std::uint8_t>(message.body), static_cast<std::uint8_t>(message.return_content),
+        message.client_port, size_as<std::uint16_t>(message.hello_name));
     out += as_text(std::as_bytes(std::span(message.client_ip.octets)));
-    append_number(out, static_cast<std::uint32_t>(message.recipients.size()));
-    append_number(out, static_cast<std::uint32_t>(message.chunks.size()));
-    append_number(out, size_as<std::uint16_t>(message.envelope_id));
-    append_number(out, size_as<std::uint16_t>(message.reverse_path));
-    append_number(out, size_as<std::uint16_t>(message.trace_field));
+    append_numbers(out, static_cast<std::uint32_t>(message.recipients.size()),
+                   static_cast<std::uint32_t>(message.chunks.size()),
+                   size_as<std::uint16_t>(message.envelope_id),
+                   size_as<std::uint16_t>(message.reverse_path),
+                   size_as<std::uint16_t>(message.trace_field));
     out += message.hello_name;
     out += message.envelope_id;
     out += message.reverse_path;
     out += message.trace_field;
     for (const StoredRecipient& recipient : message.recipients) {
-        append_number(out, static_cast<std::uint8_t>(recipient.state));
-        append_number(out, recipient.notify);
-        append_number(out, size_as<std::uint16_t>(recipient.mailbox));
-        append_number(out, size_as<std::uint16_t>(recipient.original_recipient));
-        append_number(out, size_as<std::uint16_t>(recipient.last_reply));
+        append_numbers(out, static_cast<std::uint8_t>(recipient.state), recipient.notify,
+                       size_as<std::uint16_t>(recipient.mailbox),
+                       size_as<std::uint16_t>(recipient.original_recipient),
+                       size_as<std::uint16_t>(recipient.last_reply));
         out += recipient.mailbox;
         out += recipient.original_recipient;
         out += recipient.last_reply;
     }
     for (const ChunkPlace& chunk : message.chunks) {
-        append_number(out, chunk.life);
-        append_number(out, chunk.offset);
-        append_number(out, chunk.record_bytes);
+        append_numbers(out, chunk.life, chunk.offset, chunk.record_bytes);
     }
 }
 
@@ -155,14 +148,9 @@ std::optional<StoredMessage> read_message_body(Bytes body, Bytes* content) {
 
 void append_mark(std::string& out, const Mark& mark) {
     const std::string_view reply = mark.reply.substr(0, reply_bytes_max);
-    append_number(out, mark.id);
-    append_number(out, mark.home.life);
-    append_number(out, nanoseconds(mark.at));
-    append_number(out, mark.recipient);
-    append_number(out, mark.home.generation);
-    append_number(out, mark.home.worker);
-    append_number(out, static_cast<std::uint16_t>(mark.kind));
-    append_number(out, size_as<std::uint16_t>(reply));
+    append_numbers(out, mark.id, mark.home.life, nanoseconds(mark.at), mark.recipient,
+                   mark.home.generation, mark.home.worker, static_cast<std::uint16_t>(mark.kind),
+                   size_as<std::uint16_t>(reply));
     out += reply;
 }
 

@@ -265,7 +265,7 @@ void BackendConnection::lost(ForwardFailure kind, int error) {
 }
 
 void BackendConnection::complete(ring::StreamOperation operation,
-                                 const ring::Completion& completion, Slice octets) {
+                                 const ring::Completion& completion, Slice&& octets) {
     switch (stream_.complete(worker_.loop(), operation, completion)) {
     case ring::StreamEvent::nothing:
         break;

@@ -85,7 +85,7 @@ class BackendConnection {
     void cut();        // at once
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,
-                  Slice octets);
+                  Slice&& octets);
     bool arm_receive(); // true: it is armed again, a starved receive's turn
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }

@@ -37,7 +37,7 @@ ClientConnection::ClientConnection(Handle self, Worker& worker, std::uint32_t li
     session_.observe(this);
 }
 
-Transaction* ClientConnection::open_transaction() { return worker_.transaction(transaction_); }
+Transaction* ClientConnection::find_transaction() { return worker_.transaction(transaction_); }
 
 void ClientConnection::open(int descriptor) {
     stream_.open(descriptor);
@@ -199,7 +199,7 @@ void ClientConnection::received(Slice octets) {
 }
 
 void ClientConnection::complete(ring::StreamOperation operation, const ring::Completion& completion,
-                                Slice octets) {
+                                Slice&& octets) {
     switch (stream_.complete(worker_.loop(), operation, completion)) {
     case ring::StreamEvent::nothing:
         RINGMX_MUTATE(stale_completion_drops_buffer, new Slice(std::move(octets)));
@@ -220,7 +220,12 @@ void ClientConnection::complete(ring::StreamOperation operation, const ring::Com
         last_sent_at_ = worker_.now();
         if (state_ == State::serving && wants_input_ && !input_ended_ && !worker_.draining() &&
             session_.output().empty()) {
-            adjust_reading(); // the usual reply: nothing waited for it to be sent
+            // The usual reply: nothing waited for it to be sent.
+            if (stream_.receiving()) {
+                set_timer();
+            } else {
+                adjust_reading();
+            }
         } else if (state_ == State::serving) {
             resume();
         } else if (state_ == State::lingering && input_ended_) {

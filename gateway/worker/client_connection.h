@@ -86,7 +86,7 @@ class ClientConnection final : private smtp::RefusalObserver {
     [[nodiscard]] bool awaits_final_reply();
 
     void complete(ring::StreamOperation operation, const ring::Completion& completion,
-                  Slice octets);
+                  Slice&& octets);
     bool arm_receive(); // a starved receive's turn; true: it is armed again
     void timer_fired();
     [[nodiscard]] Timer& timer() { return timer_; }
@@ -173,7 +173,10 @@ class ClientConnection final : private smtp::RefusalObserver {
                                observe::RecipientReason reason);
     [[nodiscard]] std::string_view phase_word() const; // "CONNECT", "RCPT", "DATA": for log lines
     [[nodiscard]] Transaction* begin_transaction();    // null: no memory
-    [[nodiscard]] Transaction* open_transaction();
+    [[nodiscard]] Transaction* open_transaction() {
+        return transaction_.handle ? find_transaction() : nullptr;
+    }
+    [[nodiscard]] Transaction* find_transaction();
 
     Handle self_;
     Worker& worker_;

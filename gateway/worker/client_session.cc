@@ -107,10 +107,14 @@ Bytes ClientConnection::session_input(Bytes waiting) const {
 // Gives the session what waits, until it is used up, an answer is awaited, or the session ends.
 void ClientConnection::process() {
     blocked_ = wants_input_ = false;
+    const Slice nothing;
     while (state_ == State::serving && !has_drained() &&
            stream_.unsent_bytes() + session_.output().size() < unsent_output_bytes_max) {
         const bool has_input = !input_.empty();
-        const Slice nothing;
+        if (!has_input && session_.waits_for_input()) {
+            wants_input_ = true;
+            break;
+        }
         const Slice& input = has_input ? input_.front() : nothing;
         const smtp::ServerSession::Step step = session_.receive(session_input(input.bytes()));
         run_event(step, input);
@@ -456,12 +460,11 @@ void ClientConnection::finish_output() {
 
 // Reads on unless enough is waiting already; what waits small leaves its receive buffer.
 void ClientConnection::adjust_reading() {
-    const bool crowded = worker_.pressure() != Pressure::none;
+    const bool crowded = !input_.empty() && worker_.pressure() != Pressure::none;
     if (!input_.empty()) {
         input_.unpin(worker_.pool(), crowded ? SIZE_MAX : pinned_input_bytes_min);
     }
-    const bool pause = content_paused_ || input_.bytes() > waiting_input_bytes_max ||
-                       (crowded && !input_.empty()) ||
+    const bool pause = content_paused_ || input_.bytes() > waiting_input_bytes_max || crowded ||
                        stream_.unsent_bytes() >= unsent_output_bytes_max;
     if (pause) {
         stream_.pause(worker_.loop());

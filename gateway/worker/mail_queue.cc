@@ -38,6 +38,14 @@ Handle handle_of(std::uint64_t owner) {
     return Handle::unpacked(owner & ((std::uint64_t{1} << kind_shift) - 1));
 }
 
+// No object's end ends another one.
+template <typename Object> void destroy_all(Slab<Object>& objects, std::vector<Handle>& ended) {
+    for (const Handle handle : ended) {
+        objects.destroy(*objects.find(handle));
+    }
+    ended.clear();
+}
+
 } // namespace
 
 MailQueue::MailQueue(Worker& worker, const SpoolOptions& options)
@@ -111,16 +119,9 @@ SpoolIntake* MailQueue::begin(ClientConnection& client) {
     return ids_.any_left() ? intakes_.create(worker_, *this, client) : nullptr;
 }
 
-bool MailQueue::is_any_on_hold(const std::vector<std::uint16_t>& pools) const {
-    return std::ranges::any_of(pools, [this](std::uint16_t pool) {
-        return places_.is_on_hold(pool, *worker_.snapshot());
-    });
-}
-
-void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
-                    const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
-                    std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
-                    const spool::Commit::Record& record) {
+void MailQueue::add(std::uint64_t id, spool::StoredMessage&& message, std::uint16_t pool,
+                    const spool::RecordPlace& place, std::vector<std::uint32_t> chunk_segments,
+                    const spool::Commit& commit, const spool::Commit::Record& record) {
     std::uint64_t stored_bytes = record.record_bytes;
     for (const spool::ChunkPlace& chunk : message.chunks) {
         stored_bytes += chunk.record_bytes;
@@ -137,15 +138,13 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage message,
     if (!chunk_segments.empty()) {
         index_.set_chunk_segments(slot, std::move(chunk_segments));
     }
-    if (!pools.empty() && std::ranges::adjacent_find(pools, std::not_equal_to{}) == pools.end()) {
-        index_.set_pool(slot, pools.front());
-    }
+    index_.set_pool(slot, pool);
     set_flag(slot, pool_hold_flag, message.waits_for_pool);
     forward(slot, std::move(message), commit, record);
 }
 
 // At once and from memory, unless it would only wait there.
-void MailQueue::forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
+void MailQueue::forward(Slot slot, spool::StoredMessage&& message, const spool::Commit& commit,
                         const spool::Commit::Record& record) {
     const spool::QueueEntry& entry = index_.at(slot);
     if (wait_for_pool(slot)) {
@@ -464,18 +463,10 @@ Instant MailQueue::deadline() const {
 }
 
 void MailQueue::reap() {
-    for (const Handle handle : std::exchange(ended_forwardings_, {})) {
-        forwardings_.destroy(*forwardings_.find(handle));
-    }
-    for (const Handle handle : std::exchange(ended_reports_, {})) {
-        reports_.destroy(*reports_.find(handle));
-    }
-    for (const Handle handle : std::exchange(ended_dispatches_, {})) {
-        dispatches_.destroy(*dispatches_.find(handle));
-    }
-    for (const Handle handle : std::exchange(ended_intakes_, {})) {
-        intakes_.destroy(*intakes_.find(handle));
-    }
+    destroy_all(forwardings_, ended_forwardings_);
+    destroy_all(reports_, ended_reports_);
+    destroy_all(dispatches_, ended_dispatches_);
+    destroy_all(intakes_, ended_intakes_);
 }
 
 } // namespace ringmx::worker

@@ -85,17 +85,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
     [[nodiscard]] std::uint64_t reserved_bytes() const { return reserved_bytes_; }
     [[nodiscard]] static std::uint64_t owner_of(const SpoolIntake& intake);
-    // Of pools, by number.
-    [[nodiscard]] bool is_any_on_hold(const std::vector<std::uint16_t>& pools) const;
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
     void intake_ended(SpoolIntake& intake) { ended_intakes_.push_back(intake.handle()); }
     // The message is durable at `place`; the holds there and on `chunk_segments` are the queue's
-    // now. `pools`: of each recipient, by number; none:
-    // they are not known.
-    void add(std::uint64_t id, spool::StoredMessage message,
-             const std::vector<std::uint16_t>& pools, const spool::RecordPlace& place,
-             std::vector<std::uint32_t> chunk_segments, const spool::Commit& commit,
-             const spool::Commit::Record& record);
+    // now. `pool`: of all recipients, by number; no_pool: they have several, or it is not known.
+    void add(std::uint64_t id, spool::StoredMessage&& message, std::uint16_t pool,
+             const spool::RecordPlace& place, std::vector<std::uint32_t> chunk_segments,
+             const spool::Commit& commit, const spool::Commit::Record& record);
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
@@ -187,7 +183,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
         explicit Ending(Handle handle) : self(handle) {}
     };
 
-    void forward(Slot slot, spool::StoredMessage message, const spool::Commit& commit,
+    void forward(Slot slot, spool::StoredMessage&& message, const spool::Commit& commit,
                  const spool::Commit::Record& record);
     void adopt(const spool::RecoveredMessage& message);
     void go_on_adopting();

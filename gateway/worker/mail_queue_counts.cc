@@ -4,6 +4,7 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ringmx::worker {
@@ -57,9 +58,9 @@ void MailQueue::count_queue() {
     counters.spool_records_total.add(totals.records - counters.spool_records_total.value());
     counters.spool_bytes_total.add(totals.bytes - counters.spool_bytes_total.value());
     counters.spool_failures_total.add(totals.failures - counters.spool_failures_total.value());
-    const std::uint64_t room = free_bytes();
     // What clients may send and have not sent makes no spool full.
     const std::uint64_t unreserved = room_bytes();
+    const std::uint64_t room = unreserved - std::min(unreserved, reserved_bytes_);
     const int error = log_.error();
     counters.spool_room_bytes.set(static_cast<std::int64_t>(room));
     counters.spool_error.set(error);

@@ -86,7 +86,7 @@ void MailQueue::add_report(std::uint64_t id, spool::StoredMessage message,
     const std::optional<std::uint32_t> pool = report_pool(message.recipients.front().mailbox);
     const std::uint16_t number =
         pool ? places_.of(*worker_.snapshot()->pools[*pool]) : spool::no_pool;
-    add(id, std::move(message), {number}, place, {}, commit, record);
+    add(id, std::move(message), number, place, {}, commit, record);
 }
 
 void MailQueue::report_ended(Report& report) {

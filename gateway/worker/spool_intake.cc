@@ -40,7 +40,8 @@ constexpr std::uint64_t reserve_step_bytes = 256 * 1024;
 
 SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientConnection& client)
     : self_(self), worker_(worker), queue_(queue), snapshot_(client.snapshot()),
-      client_(client.handle()), is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()) {
+      client_(client.handle()), is_unix_peer_(client.is_unix_peer()), id_(queue.next_id()),
+      id_text_(spool::id_text(id_)) {
     const smtp::MailCommand& mail = client.session().mail();
     declared_size_bytes_ = mail.declared_size_bytes;
     message_.smtputf8 = mail.smtputf8;
@@ -89,11 +90,14 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     }
     envelope_size_ += size;
     count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
-    message_.recipients.push_back(
-        {.mailbox = std::string(mailbox),
-         .notify = parameters.notify,
-         .original_recipient = std::string(parameters.original_recipient)});
-    pools_.push_back(queue_.places().of(*snapshot_->pools[pool_index]));
+    const Pool& pool = *snapshot_->pools[pool_index];
+    const std::uint16_t number = queue_.places().of(pool);
+    pool_ = message_.recipients.empty() || pool_ == number ? number : spool::no_pool;
+    message_.waits_for_pool = message_.waits_for_pool || pool.settings().hold;
+    spool::StoredRecipient& recipient = message_.recipients.emplace_back();
+    recipient.mailbox = mailbox;
+    recipient.notify = parameters.notify;
+    recipient.original_recipient = parameters.original_recipient;
     worker_.counters().recipients_accepted_total.add();
     client()->answer_recipient(replies::recipient_ok, AnswerSource::own, false,
                                RecipientReason::count_);
@@ -244,14 +248,13 @@ void SpoolIntake::note_content() {
 }
 
 void SpoolIntake::write_trace_field() {
-    const std::string id = spool::id_text(id_);
     smtp::TraceSource source;
     source.hello_name = message_.hello_name;
     if (!is_unix_peer_) {
         source.client_ip = message_.client_ip;
     }
     source.hostname = snapshot_->settings->hostname;
-    source.id = id;
+    source.id = id_text_;
     if (message_.recipients.size() == 1) {
         source.recipient = message_.recipients.front().mailbox;
     }
@@ -302,9 +305,8 @@ bool SpoolIntake::is_out_of_date() const {
 
 Commit::Append SpoolIntake::append_message(std::span<const Slice> content) {
     if (is_out_of_date()) {
-        pools_.clear(); // their numbers are another configuration's
+        message_.waits_for_pool = false; // who knows
     }
-    message_.waits_for_pool = queue_.is_any_on_hold(pools_);
     std::string& head = queue_.scratch();
     head.clear();
     spool::append_message_body(head, message_);
@@ -341,15 +343,15 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
     worker_.counters().message_bytes_accepted_total.add(message_.message_bytes);
     constexpr std::string_view queued_as = "Ok: queued as ";
     std::array<char, queued_as.size() + spool::id_letters> text; // NOLINT: all of it is set
-    std::ranges::copy(spool::id_text(id_), std::ranges::copy(queued_as, text.begin()).out);
+    std::copy(id_text_.begin(), id_text_.end(),
+              std::copy(queued_as.begin(), queued_as.end(), text.begin()));
     const smtp::Reply reply{250, {2, 0, 0}, std::string_view(text.data(), text.size())};
     log_accepted(reply);
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
-    if (is_out_of_date()) {
-        pools_.clear();
-    }
-    queue_.add(id_, std::move(message_), pools_, place, std::move(segments), commit, record);
+    // The number may be another configuration's.
+    const std::uint16_t pool = is_out_of_date() ? spool::no_pool : pool_;
+    queue_.add(id_, std::move(message_), pool, place, std::move(segments), commit, record);
     end();
 }
 
@@ -469,7 +471,7 @@ void SpoolIntake::end() {
 
 void SpoolIntake::log_accepted(const smtp::Reply& reply) {
     if (LogRecord* record = worker_.log().begin(LogEvent::accepted, worker_.wall_time())) {
-        record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
+        record->id(id_text_).client(message_.client_ip, message_.client_port);
         record->sender(message_.reverse_path)
             .recipients(message_.recipients.size())
             .size(message_.message_bytes);
@@ -485,7 +487,7 @@ void SpoolIntake::log_message_refusal(const smtp::Reply& reply, RejectReason rea
                                       std::string_view after) {
     note_content();
     if (LogRecord* record = worker_.log().begin(LogEvent::message_rejected, worker_.wall_time())) {
-        record->id(spool::id_text(id_)).client(message_.client_ip, message_.client_port);
+        record->id(id_text_).client(message_.client_ip, message_.client_port);
         record->sender(message_.reverse_path).size(message_.message_bytes);
         record->protocol(message_.is_esmtp ? "ESMTP" : "SMTP")
             .hello(message_.hello_name)

@@ -22,6 +22,7 @@
 #include "base/slab.h"
 #include "smtp/envelope.h"
 #include "spool/journal.h"
+#include "spool/queue_entry.h"
 #include "spool/stored_message.h"
 #include "worker/content.h"
 #include "worker/transaction.h"
@@ -124,10 +125,12 @@ class SpoolIntake final : public Transaction {
     std::shared_ptr<const Snapshot> snapshot_;
     Handle client_;
     std::optional<std::uint64_t> declared_size_bytes_;
-    spool::StoredMessage message_;     // whole once the content is, and every chunk durable
-    std::vector<std::uint16_t> pools_; // of each recipient, by the queue's number
+    spool::StoredMessage message_; // whole once the content is, and every chunk durable
+    // By the queue's number, of all recipients; no_pool: they have several.
+    std::uint16_t pool_ = spool::no_pool;
     bool is_unix_peer_ = false;
     std::uint64_t id_;
+    std::string id_text_;
     WireForm form_ = WireForm::stuffed;
     SliceList content_; // not yet in a chunk
     std::vector<Chunk> chunks_;

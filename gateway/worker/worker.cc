@@ -25,7 +25,7 @@ constexpr std::uint32_t slots_max = (1U << 24U) - 1;
 
 template <typename Owner>
 void deliver(Slab<Owner>& owners, std::uint8_t base, const ring::Completion& completion,
-             Slice octets) {
+             Slice&& octets) {
     const ring::Token token = completion.token;
     if (Owner* owner = owners.find({token.slot, token.generation})) {
         owner->complete(static_cast<ring::StreamOperation>(token.operation - base), completion,
@@ -276,8 +276,9 @@ void Worker::timer_fired(Timer& timer) {
 }
 
 void Worker::read_inbox() {
-    Inbox message;
-    while (inbox_.try_pop(message)) {
+    while (Inbox* const next = inbox_.front()) {
+        Inbox message = std::move(*next);
+        inbox_.pop_front();
         switch (message.kind) {
         case Inbox::Kind::snapshot:
             snapshot_ = std::move(message.snapshot);

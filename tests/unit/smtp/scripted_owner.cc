@@ -54,7 +54,9 @@ void ScriptedOwner::feed(std::string_view segment) {
     std::copy_n(as_bytes(segment).begin(), segment.size(), memory.get());
     Bytes rest(memory.get(), segment.size());
     for (;;) {
+        const bool waits = rest.empty() && session_.waits_for_input();
         const ServerSession::Step step = session_.receive(rest);
+        EXPECT_TRUE(!waits || step.event == ServerEvent::need_input);
         ASSERT_LE(step.consumed, rest.size());
         const Bytes input = rest;
         rest = rest.subspan(step.consumed);

@@ -309,6 +309,18 @@ TEST_F(ServerSessionTest, AChunkThatEndsWithTheInputEndsTheMessageInTheNextCall)
     EXPECT_EQ(session_.content_bytes(), 3U);
 }
 
+TEST_F(ServerSessionTest, WhetherItOnlyWaitsForInputIsSaid) {
+    EXPECT_TRUE(session_.waits_for_input());
+    begin();
+    EXPECT_TRUE(session_.waits_for_input());
+    EXPECT_EQ(step("BDAT 3\r\nabc"), ServerEvent::content);
+    EXPECT_FALSE(session_.waits_for_input()); // the chunk's end is still to be run
+    EXPECT_EQ(step(), ServerEvent::need_input);
+    EXPECT_TRUE(session_.waits_for_input());
+    EXPECT_EQ(step("QUIT\r\n"), ServerEvent::close);
+    EXPECT_FALSE(session_.waits_for_input());
+}
+
 TEST_F(ServerSessionTest, AnEarlyAnswerIsGivenAtTheEndOfTheData) {
     begin();
     begin_data();
