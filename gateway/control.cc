@@ -36,8 +36,9 @@ void fit_to_descriptors(Configuration& configuration, std::size_t workers) {
     for (const PoolSettings& pool : wanted.pools) {
         upstream += pool.backends.size() * (std::uint64_t{pool.max_connections} + 1);
     }
-    const std::uint64_t reserved =
-        process_descriptors + workers * (wanted.listeners.size() + 3) + std::min(all / 4, upstream);
+    const std::uint64_t reserved = process_descriptors + workers * (wanted.listeners.size() + 3) +
+                                   std::min(all / 4, upstream) +
+                                   std::min(all / 4, RunSpool::descriptors(wanted, workers));
     const std::uint64_t fit = std::max(all, reserved + 1) - reserved;
     if (fit >= wanted.limits.connections) {
         return;

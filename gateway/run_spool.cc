@@ -41,6 +41,16 @@ Expected<std::unique_ptr<RunSpool>> RunSpool::open(const Settings& settings,
     return std::unique_ptr<RunSpool>(new RunSpool(std::move(*directory), sizes, workers));
 }
 
+std::uint64_t RunSpool::descriptors(const Settings& settings, std::size_t workers) {
+    if (!spools(settings)) {
+        return 0;
+    }
+    const SpoolSizes sizes =
+        SpoolSizes::of(settings.spool.max_size_bytes, settings.spool.held.max_size_bytes,
+                       static_cast<std::uint32_t>(workers));
+    return 2 * workers * (std::uint64_t{sizes.segments_max} + sizes.held_segments_max);
+}
+
 std::string RunSpool::left_behind(const Settings& settings) {
     const std::string& path = settings.spool.directory;
     const OwnedDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

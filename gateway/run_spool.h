@@ -34,6 +34,9 @@ class RunSpool {
     [[nodiscard]] static Expected<std::unique_ptr<RunSpool>> open(const Settings& settings,
                                                                   std::uint32_t workers);
 
+    // That its segments take, about: its own, and as many of earlier runs.
+    [[nodiscard]] static std::uint64_t descriptors(const Settings& settings, std::size_t workers);
+
     // A warning where the spool is not opened, and has been used; else empty.
     [[nodiscard]] static std::string left_behind(const Settings& settings);
 

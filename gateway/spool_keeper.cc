@@ -261,14 +261,16 @@ bool SpoolKeeper::would_be_over() {
     if (!has_earlier_) {
         return false; // no worker asks for more than its part but for marks
     }
-    const std::uint64_t earlier =
-        bytes_of_runs_before(directory_.generation(), directory_.directory());
-    has_earlier_ = earlier > 0;
+    if (const auto earlier =
+            bytes_of_runs_before(directory_.generation(), directory_.directory())) {
+        earlier_bytes_ = *earlier;
+        has_earlier_ = *earlier > 0;
+    }
     const auto making = std::ranges::count_if(supplies_, [](const std::unique_ptr<Supply>& supply) {
         return supply->making.has_value();
     });
     const std::uint64_t segments = own_.size() + static_cast<std::uint64_t>(making) + 1;
-    return has_earlier_ && earlier + segments * sizes_.segment_bytes > sizes_.bytes_max;
+    return has_earlier_ && earlier_bytes_ + segments * sizes_.segment_bytes > sizes_.bytes_max;
 }
 
 std::uint32_t SpoolKeeper::segments_of(std::uint32_t worker) const {

@@ -116,6 +116,7 @@ class SpoolKeeper {
     std::vector<std::uint32_t> numbers_;    // of the last segment of each worker
     std::uint32_t next_ = 0;                // whose turn it is to be written
     bool has_earlier_ = true;               // files of earlier runs
+    std::uint64_t earlier_bytes_ = 0;       // what they took when that could be seen last
     bool is_lost_ = false;                  // the directory
     int write_error_ = 0;                   // of its file system
     bool is_buffered_told_ = false;

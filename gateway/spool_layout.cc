@@ -31,6 +31,9 @@ bool is_number(std::string_view text) {
            std::ranges::all_of(text, [](char digit) { return digit >= '0' && digit <= '9'; });
 }
 
+// Of this process or machine, for a while: it says nothing of what was to be opened.
+bool is_own_want(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
+
 std::unexpected<Error> failure(const char* operation, const std::string& path) {
     return std::unexpected(Error{operation, errno, path});
 }
@@ -129,15 +132,28 @@ Expected<std::vector<std::uint32_t>> runs_in(int directory, const std::string& p
     return runs;
 }
 
-std::uint64_t bytes_of_runs_before(std::uint32_t generation, int directory) {
+Expected<std::uint64_t> bytes_of_runs_before(std::uint32_t generation, int directory) {
+    const auto runs = runs_in(directory, "");
+    if (!runs) {
+        return std::unexpected(runs.error());
+    }
     std::uint64_t bytes = 0;
-    for (const std::uint32_t run : runs_in(directory, "").value_or(std::vector<std::uint32_t>{})) {
-        const auto folder = open_folder(directory, run_name(run).c_str(), "");
-        if (run >= generation || !folder) {
+    for (const std::uint32_t run : *runs) {
+        if (run >= generation) {
             continue;
         }
-        for (const std::string& name :
-             names_in(folder->number(), "").value_or(std::vector<std::string>{})) {
+        const auto folder = open_folder(directory, run_name(run).c_str(), "");
+        if (!folder && is_own_want(folder.error().code)) {
+            return std::unexpected(folder.error());
+        }
+        if (!folder) {
+            continue; // it is none
+        }
+        const auto names = names_in(folder->number(), "");
+        if (!names) {
+            return std::unexpected(names.error());
+        }
+        for (const std::string& name : *names) {
             struct stat status{};
             if (::fstatat(folder->number(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
                 bytes += static_cast<std::uint64_t>(status.st_size);

@@ -42,8 +42,8 @@ inline constexpr std::uint32_t generation_max = (1U << generation_bits) - 1;
 // The runs that have a folder, oldest first.
 [[nodiscard]] Expected<std::vector<std::uint32_t>> runs_in(int directory, const std::string& path);
 
-// What the files of runs before `generation` take, as far as it can be seen.
-[[nodiscard]] std::uint64_t bytes_of_runs_before(std::uint32_t generation, int directory);
+// What the files of runs before `generation` take. An error: it can't be seen now.
+[[nodiscard]] Expected<std::uint64_t> bytes_of_runs_before(std::uint32_t generation, int directory);
 
 // Opens a folder that is there; `path` is for the error. Within a folder links are not followed.
 [[nodiscard]] Expected<OwnedDescriptor> open_folder(int parent, const char* name,

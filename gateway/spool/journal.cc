@@ -340,7 +340,11 @@ void Journal::note_stray(std::uint64_t id, const std::vector<SegmentName>& segme
         known = known->second.empty() ? strays_.erase(known) : std::next(known);
     }
     std::vector<SegmentName>& strays = strays_[id];
-    strays.insert(strays.end(), segments.begin(), segments.end());
+    for (const SegmentName& name : segments) { // each once: a write may fail twice in one
+        if (std::ranges::find(strays, name) == strays.end()) {
+            strays.push_back(name);
+        }
+    }
 }
 
 void Journal::give_up(int error, JournalObserver& observer) {

@@ -275,11 +275,12 @@ std::uint32_t SegmentTable::count_reclaimable() const {
     }));
 }
 
-std::optional<std::uint32_t> SegmentTable::oldest_held() const {
+std::optional<std::uint32_t> SegmentTable::oldest_held(std::uint64_t behind_life) const {
     std::optional<std::uint32_t> oldest;
     for (std::uint32_t index = 0; index < count(); ++index) {
         const Segment& segment = segments_[index];
         if (segment.state == Segment::State::full && segment.holds > 0 &&
+            segment.name.life > behind_life &&
             (!oldest || segment.name.life < segments_[*oldest].name.life)) {
             oldest = index;
         }

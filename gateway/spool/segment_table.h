@@ -116,9 +116,9 @@ class SegmentTable {
     // round. Those behind the oldest that is held, or waits for one of another run, don't.
     [[nodiscard]] std::uint32_t reclaimable_count() const { return look().reclaimable_count; }
 
-    // The closed segment whose life is the oldest among those that are held, for moving what they
-    // hold elsewhere: what later ones have marks about goes first.
-    [[nodiscard]] std::optional<std::uint32_t> oldest_held() const;
+    // The closed segment whose life is the oldest among those that are held and began later than
+    // `behind_life`, for moving what they hold elsewhere: what later ones have marks about goes first.
+    [[nodiscard]] std::optional<std::uint32_t> oldest_held(std::uint64_t behind_life = 0) const;
 
     // There is a sealed one that is held.
     [[nodiscard]] bool has_sealed_held() const { return look().has_sealed_held; }

@@ -36,6 +36,7 @@
 #include "worker/waiting_places.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -105,6 +106,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
                std::vector<std::uint32_t> chunk_segments);
+    // It may stand elsewhere, in a copy whose write failed and whose chunks are in these segments, held
+    // once each; `home`: where the message stood then. They stay until the last mark about it is durable.
+    void keep_copy(std::uint64_t id, const spool::SegmentName& home,
+                   std::vector<std::uint32_t> chunk_segments);
 
     // For dispatches and forwardings.
     [[nodiscard]] Slab<Forwarding>& forwardings() { return forwardings_; }
@@ -197,8 +202,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] bool is_hopeless() const;
     void end_message(Slot slot, spool::MarkKind kind, std::uint32_t recipient);
     void append_last_mark(std::uint64_t id, spool::MarkKind kind, std::uint32_t recipient,
-                          std::vector<std::uint32_t> segments);
+                          const spool::SegmentName& home, std::vector<std::uint32_t> segments);
     [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
+    [[nodiscard]] std::vector<std::uint32_t> all_segments_of(Slot slot);   // of one that ends
     void drop(Slot slot); // of which a durable mark says that it is over
     void postpone(Slot slot);
     void end_dispatch(Dispatch& dispatch);
@@ -267,6 +273,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Instant missing_until_{};
     std::uint64_t counted_changes_ = UINT64_MAX; // of the index
     spool::MessageIds ids_;
+    // By message: segments with chunks of copies that may be on the disk.
+    std::map<std::uint64_t, std::vector<std::uint32_t>> copies_;
     std::uint32_t disk_dispatches_ = 0;
     std::vector<spool::RecoveredMessage> to_adopt_;
     std::size_t adopted_count_ = 0; // of these

@@ -59,7 +59,7 @@ void MailQueue::set_flag(Slot slot, std::uint8_t flag, bool is_set) {
 }
 
 void MailQueue::drop(Slot slot) {
-    for (const std::uint32_t segment : segments_of(slot)) {
+    for (const std::uint32_t segment : all_segments_of(slot)) {
         log_.release(segment);
     }
     index_.erase(slot);

@@ -298,16 +298,38 @@ std::vector<std::uint32_t> MailQueue::segments_of(Slot slot) const {
 
 // The last mark about a message. Its segments are held until that is durable.
 void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
-    append_last_mark(index_.at(slot).id, kind, recipient, segments_of(slot));
+    const spool::QueueEntry& entry = index_.at(slot);
+    append_last_mark(entry.id, kind, recipient, log_.name_of(entry.segment), all_segments_of(slot));
     index_.erase(slot);
 }
 
-// `segments`: of the message's record, then of its chunks.
+// And those of copies that may be on the disk.
+std::vector<std::uint32_t> MailQueue::all_segments_of(Slot slot) {
+    std::vector<std::uint32_t> segments = segments_of(slot);
+    if (const auto copies = copies_.find(index_.at(slot).id); copies != copies_.end()) {
+        segments.insert(segments.end(), copies->second.begin(), copies->second.end());
+        copies_.erase(copies);
+    }
+    return segments;
+}
+
+void MailQueue::keep_copy(std::uint64_t id, const spool::SegmentName& home,
+                          std::vector<std::uint32_t> chunk_segments) {
+    if (!index_.find(id)) { // its last mark didn't know of it
+        append_last_mark(id, MarkKind::removed, spool::every_recipient, home,
+                         std::move(chunk_segments));
+    } else if (!chunk_segments.empty()) {
+        std::vector<std::uint32_t>& kept = copies_[id];
+        kept.insert(kept.end(), chunk_segments.begin(), chunk_segments.end());
+    }
+}
+
+// `segments`: held once each until then.
 void MailQueue::append_last_mark(std::uint64_t id, MarkKind kind, std::uint32_t recipient,
+                                 const spool::SegmentName& home,
                                  std::vector<std::uint32_t> segments) {
     Ending* const ending = endings_.create();
     RINGMX_ASSERT(ending != nullptr);
-    const spool::SegmentName home = log_.name_of(segments.front());
     ending->segments = std::move(segments);
     log_.journal().append_mark(
         {.kind = kind, .id = id, .recipient = recipient, .home = home, .at = worker_.wall_time()},
@@ -320,7 +342,8 @@ void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
     const std::optional<Slot> slot = index_.find(id);
     if (!slot) { // it ended meanwhile, where it was: so does the copy
         chunk_segments.insert(chunk_segments.begin(), place.segment);
-        append_last_mark(id, MarkKind::removed, spool::every_recipient, std::move(chunk_segments));
+        append_last_mark(id, MarkKind::removed, spool::every_recipient, log_.name_of(place.segment),
+                         std::move(chunk_segments));
         return;
     }
     spool::QueueEntry& entry = index_.at(*slot);

@@ -55,7 +55,21 @@ std::optional<std::uint32_t> Mover::choose() {
         }
     }
     takes_little_only_ = !lacks_spares;
-    return is_short ? queue_.log().segments().oldest_held() : std::nullopt;
+    return is_short ? choose_full() : std::nullopt;
+}
+
+// The oldest, then the one behind each that could not be emptied. Looking for the messages of one takes
+// a walk through the whole queue: so many that were in vain, so long the pause behind the round.
+std::optional<std::uint32_t> Mover::choose_full() {
+    if (worker_.now() < look_at_full_at_) {
+        return std::nullopt;
+    }
+    const auto oldest = queue_.log().segments().oldest_held(passed_life_);
+    if (!oldest) {
+        look_at_full_at_ = worker_.now() + pause * std::exchange(passed_count_, 0);
+        passed_life_ = 0;
+    }
+    return oldest;
 }
 
 // The next one each time. What can't be moved now (it is under way, an operator changes it) is tried in
@@ -129,7 +143,8 @@ void Mover::end_victim() {
     }
     const spool::Segment& segment = queue_.log().segments().at(victim);
     if (segment.holds > 0 && segment.state == spool::Segment::State::full) {
-        rest_until_ = worker_.now() + pause;
+        passed_life_ = segment.name.life;
+        ++passed_count_;
     }
 }
 
@@ -174,11 +189,16 @@ void Mover::look_for_messages() {
         const spool::QueueEntry& entry = index.at(*slot);
         looked_until_ = entry.age;
         const spool::QueueExtra* const extra = index.extra(*slot);
-        if (entry.segment == *victim_ ||
-            (extra != nullptr &&
-             std::ranges::find(extra->chunk_segments, *victim_) != extra->chunk_segments.end())) {
+        std::uint64_t records = 1;
+        std::uint64_t records_there = entry.segment == *victim_ ? 1 : 0;
+        if (extra != nullptr) {
+            records += extra->chunk_segments.size();
+            records_there +=
+                static_cast<std::uint64_t>(std::ranges::count(extra->chunk_segments, *victim_));
+        }
+        if (records_there > 0) {
             found_.push_back(entry.id);
-            found_bytes_ += entry.stored_bytes;
+            found_bytes_ += entry.stored_bytes * records_there / records;
         }
     }
     if (!is_worth_it()) {
@@ -266,7 +286,7 @@ void Mover::write_message(Move& move) {
         return;
     }
     const spool::QueueEntry& entry = queue_.index().at(*slot);
-    move.segment = entry.segment;
+    move.home = queue_.log().name_of(entry.segment);
     move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
     move.message.waits_for_pool = (entry.flags & MailQueue::pool_hold_flag) != 0;
     move.message.expires_from = WallTime{std::chrono::seconds(entry.expires_from_s)};
@@ -324,23 +344,15 @@ void Mover::on_failed(Handle handle, const spool::Commit::Record& record, bool i
     RINGMX_ASSERT(move != nullptr);
     move->is_busy = false;
     rest_until_ = worker_.now() + pause;
-    const bool may_be_there = is_written && record.type == spool::RecordType::message;
-    if (may_be_there && !queue_.index().find(move->id)) { // its last mark didn't know of this
-        queue_.log().journal().append_mark({.kind = spool::MarkKind::removed,
-                                            .id = move->id,
-                                            .recipient = spool::every_recipient,
-                                            .home = queue_.log().name_of(move->segment),
-                                            .at = worker_.wall_time()},
-                                           0, false, worker_.now());
+    if (is_written && record.type == spool::RecordType::message) {
+        queue_.keep_copy(move->id, move->home, std::exchange(move->chunk_segments, {}));
     }
-    give_up(*move, may_be_there);
+    give_up(*move);
 }
 
-void Mover::give_up(Move& move, bool keeps_chunks) {
-    if (!keeps_chunks) {
-        for (const std::uint32_t segment : move.chunk_segments) {
-            queue_.log().release(segment);
-        }
+void Mover::give_up(Move& move) {
+    for (const std::uint32_t segment : move.chunk_segments) {
+        queue_.log().release(segment);
     }
     end(move);
 }

@@ -12,8 +12,8 @@
 // Bounds: moves_max messages at a time, each with one record in memory; a look at entries_looked_at
 //         entries a turn.
 // Thread: one worker's.
-// Errors: a message that can't be read or written stays where it is. Should a part of a failed copy be
-//         on the disk it is as good as the original, so its chunks stay held for this run.
+// Errors: a message that can't be read or written stays where it is. Should a failed copy be on the
+//         disk it is as good as the original, so its chunks stay as long as the message.
 #pragma once
 
 #include "base/slab.h"
@@ -62,7 +62,7 @@ class Mover {
         spool::StoredMessage message;
         std::vector<Slice> content;                // of the record that is to be written next
         std::vector<std::uint32_t> chunk_segments; // new ones, each held once
-        std::uint32_t segment = 0;                 // where it stands
+        spool::SegmentName home;                   // where it stands
         std::uint32_t next_chunk = 0;
         bool is_busy = false; // a read or a write is under way
         bool is_read = false; // the message's record
@@ -75,6 +75,7 @@ class Mover {
     lacks_room() const; // new mail does, soon: in a small spool before spares are few
     [[nodiscard]] std::optional<std::uint32_t> choose();
     [[nodiscard]] std::optional<std::uint32_t> choose_sealed();
+    [[nodiscard]] std::optional<std::uint32_t> choose_full();
     [[nodiscard]] bool is_closed(std::uint32_t segment) const;
     [[nodiscard]] bool is_worth_it() const;
     void end_victim();
@@ -84,7 +85,7 @@ class Mover {
     void read(Move& move, std::uint32_t part);
     void write_chunk(Move& move);
     void write_message(Move& move);
-    void give_up(Move& move, bool keeps_chunks = false);
+    void give_up(Move& move);
     void end(Move& move);
 
     Worker& worker_;
@@ -92,12 +93,15 @@ class Mover {
     Slab<Move> moves_;
     std::optional<std::uint32_t> victim_;
     std::uint64_t looked_until_ = 0;   // age
-    std::uint64_t found_bytes_ = 0;    // of the victim's messages
+    std::uint64_t found_bytes_ = 0;    // of the victim's messages, what is in it
     std::vector<std::uint64_t> found_; // ids, to be moved
     bool takes_little_only_ = false;   // of the victim
     Instant rest_until_{};
     Instant look_at_sealed_at_{};
     std::uint32_t next_sealed_ = 0; // to be looked at in this round
+    Instant look_at_full_at_{};
+    std::uint64_t passed_life_ = 0; // of this round: the last full one that could not be emptied
+    std::uint32_t passed_count_ = 0;
     Instant look_at_adopted_at_{};
     std::uint32_t last_adopted_ = adopted_segment; // that was a victim
 };

@@ -63,11 +63,16 @@ void Prober::run_timers() {
     if (is_stopping_) {
         return;
     }
-    for (auto& [id, target] : targets_) {
+    // From the one behind the last: else silent ones, due again when they end, take every probe.
+    auto next = targets_.upper_bound(last_begun_);
+    for (std::size_t count = 0; count < targets_.size(); ++count, ++next) {
+        next = next == targets_.end() ? targets_.begin() : next;
+        auto& [id, target] = *next;
         if (!target.is_probed && target.due <= loop_.now()) {
             if (probes_.used() == probes_max) {
                 return;
             }
+            last_begun_ = id;
             begin(id, target);
         }
     }

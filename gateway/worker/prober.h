@@ -88,6 +88,7 @@ class Prober {
     ring::Loop& loop_;
     std::shared_ptr<const Snapshot> snapshot_;
     std::map<std::uint32_t, Target> targets_; // by BackendState::id()
+    std::uint32_t last_begun_ = 0;            // the target that was probed last
     Slab<Probe> probes_;
     bool is_stopping_ = false;
 };

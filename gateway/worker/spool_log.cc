@@ -412,14 +412,16 @@ void SpoolLog::request_segments() {
 // That there may be, for what waits.
 std::uint32_t SpoolLog::files_max() const {
     const std::uint32_t extra = extra_segments(segments_max());
-    if (has_no_segment_) {
+    // That the spool is not too large any more, or is there again, is told by a segment alone.
+    if (has_no_segment_ || is_over_ || lost_ != 0) {
         return segments_max() + extra;
     }
     return segments_max() + (wants_room_for_report_ ? extra - extra_segments_kept : 0);
 }
 
-// That the spool is not over its size any more is told by a segment alone.
-bool SpoolLog::wants_spare() const { return is_over_ || table_.spare_count() < spares_ahead; }
+bool SpoolLog::wants_spare() const {
+    return is_over_ || lost_ != 0 || table_.spare_count() < spares_ahead;
+}
 
 void SpoolLog::count_held(std::uint64_t bytes) {
     const std::uint64_t each = options_.segment_bytes - spool::block_bytes;

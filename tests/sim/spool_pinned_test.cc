@@ -108,6 +108,89 @@ TEST_F(SpoolPinned, ByFilesOfAnEarlierRunThatHoldLittle) {
     rig->finish();
 }
 
+// The oldest file is mostly mail that stays, and nobody would gain by moving that; each of the others
+// holds little.
+TEST_F(SpoolPinned, BehindOneThatIsMostlyMail) {
+    puts_off = false;
+    begin();
+    for (int count = 0; count < 20; ++count) {
+        EXPECT_TRUE(send(count % 5 < 3 ? "<stays@two.example>" : "<u@two.example>"));
+        rig->run_for(500ms);
+    }
+    for (int count = 0; count < 6 * 20; ++count) {
+        EXPECT_TRUE(send(count % 20 == 0 ? "<stays@two.example>" : "<u@two.example>"));
+        rig->run_for(500ms);
+    }
+    expect_takes_mail_on_and_on();
+    EXPECT_EQ(rig->queued(), 12 + 6);
+    rig->finish();
+}
+
+// A message of this run that can't be read any more stays where it is; others don't stay for its sake.
+TEST_F(SpoolPinned, BehindOneThatCannotBeRead) {
+    puts_off = false;
+    begin();
+    for (int count = 0; count < 5 * 20; ++count) {
+        EXPECT_TRUE(send(count % 20 == 0 ? "<stays@two.example>" : "<u@two.example>"));
+        rig->run_for(500ms);
+    }
+    // The first message is the first record of the first file.
+    rig->disk.octets(rig->disk.files().front())[spool::block_bytes + 2000] ^= std::byte{1};
+    expect_takes_mail_on_and_on();
+    EXPECT_EQ(rig->queued(), 5);
+    rig->finish();
+}
+
+TEST_F(SpoolPinned, ByFilesThatWereLostAndAreAllThatThereMayBe) {
+    RigOptions options = spooling();
+    options.segments_max = 4;
+    begin(options);
+    backend->refuse_connections(true);
+    while (send()) {
+    }
+    rig->segments.lose(ENOENT);
+    rig->run_for(1min);
+    Client& client = rig->greeted();
+    EXPECT_NE(rig->ask(client, "MAIL FROM:<a@b.example>\r\n").substr(0, 9), "451 4.3.0")
+        << "it may be full, but is no longer lost";
+    backend->refuse_connections(false);
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 0; }, 10h));
+    EXPECT_TRUE(rig->run_until([this] { return send(); }, 1min));
+    rig->finish();
+}
+
+// Its chunks are good, the write of its record fails: that may be on the disk all the same.
+TEST_F(SpoolPinned, ByACopyThatFailedUntilItsMessageIsOver) {
+    begin();
+    backend->hold();
+    std::string large;
+    while (large.size() < 400'000) {
+        large += content;
+    }
+    EXPECT_TRUE(send_message(*rig, rig->greeted(), large, "<u@two.example>").starts_with("250"));
+    rig->disk.write_error = EIO;
+    EXPECT_FALSE(send()); // its segment is left
+    rig->disk.write_error = 0;
+    backend->answer = [](const std::string& command) {
+        return command.starts_with(".") ? Answer("451 4.2.0 later\r\n") : std::nullopt;
+    };
+    backend->go_on();
+    const std::uint64_t before = rig->counters.spool_records_total.value();
+    ASSERT_TRUE(rig->run_until(
+        [&] { return rig->counters.spool_records_total.value() >= before + 2; }, 1min));
+    rig->disk.write_error = EIO;
+    rig->run_for(5s);
+    rig->disk.write_error = 0;
+    backend->answer = {};
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 0; }, 10h));
+    rig->run_for(1min);
+    const spool::SegmentTable& segments = rig->worker->queue()->log().segments();
+    for (std::uint32_t index = 0; index < segments.count(); ++index) {
+        EXPECT_EQ(segments.at(index).holds, 0U) << index;
+    }
+    rig->finish();
+}
+
 // What is being forwarded when its segment fails is moved when that is over.
 TEST_F(SpoolPinned, ByAMessageThatWasUnderWayWhenAWriteFailed) {
     begin();

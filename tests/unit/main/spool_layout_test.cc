@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <thread>
 
@@ -29,6 +30,24 @@ bool forbid_rename_flags() {
     sock_fprog program{rules.size(), rules.data()};
     return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// Without descriptors one can't see, which is not the same as that there is nothing.
+TEST(SpoolLayout, WhatEarlierRunsTakeIsNotNothingWhenItCannotBeSeen) {
+    const SpoolFolder folder;
+    folder.put("00000001/note", "this one");
+    folder.put("00000002/other", "and that");
+    folder.put("00000003/own", "not this");
+    const OwnedDescriptor directory(::open(folder.path.c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(bytes_of_runs_before(3, directory.number()).value_or(0), 16U);
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto unseen = bytes_of_runs_before(3, directory.number());
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ASSERT_FALSE(unseen.has_value());
+    EXPECT_EQ(unseen.error().code, EMFILE);
 }
 
 // As NFS answers.

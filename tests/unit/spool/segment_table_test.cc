@@ -266,6 +266,8 @@ TEST_F(SegmentTableTest, TheOldestHeldIsTheFirstClosedOneThatHoldsSomething) {
     table.close(second);
     table.hold(begin());
     EXPECT_EQ(table.oldest_held(), first);
+    EXPECT_EQ(table.oldest_held(table.at(first).name.life), second);
+    EXPECT_EQ(table.oldest_held(table.at(second).name.life), std::nullopt);
     table.release(first);
     EXPECT_EQ(table.oldest_held(), second);
 }
