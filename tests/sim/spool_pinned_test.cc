@@ -134,28 +134,12 @@ TEST_F(SpoolPinned, BehindOneThatCannotBeRead) {
         EXPECT_TRUE(send(count % 20 == 0 ? "<stays@two.example>" : "<u@two.example>"));
         rig->run_for(500ms);
     }
-    // The first message is the first record of the first file.
-    rig->disk.octets(rig->disk.files().front())[spool::block_bytes + 2000] ^= std::byte{1};
+    const spool::QueueEntry& oldest =
+        rig->worker->queue()->index().at(rig->worker->queue()->index().first_after(0).value());
+    const int file = rig->worker->queue()->log().segments().at(oldest.segment).descriptor;
+    rig->disk.octets(file)[oldest.offset + 2000] ^= std::byte{1};
     expect_takes_mail_on_and_on();
     EXPECT_EQ(rig->queued(), 5);
-    rig->finish();
-}
-
-TEST_F(SpoolPinned, ByFilesThatWereLostAndAreAllThatThereMayBe) {
-    RigOptions options = spooling();
-    options.segments_max = 4;
-    begin(options);
-    backend->refuse_connections(true);
-    while (send()) {
-    }
-    rig->segments.lose(ENOENT);
-    rig->run_for(1min);
-    Client& client = rig->greeted();
-    EXPECT_NE(rig->ask(client, "MAIL FROM:<a@b.example>\r\n").substr(0, 9), "451 4.3.0")
-        << "it may be full, but is no longer lost";
-    backend->refuse_connections(false);
-    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 0; }, 10h));
-    EXPECT_TRUE(rig->run_until([this] { return send(); }, 1min));
     rig->finish();
 }
 
@@ -175,9 +159,10 @@ TEST_F(SpoolPinned, ByACopyThatFailedUntilItsMessageIsOver) {
         return command.starts_with(".") ? Answer("451 4.2.0 later\r\n") : std::nullopt;
     };
     backend->go_on();
+    // Its two chunks, counted a turn later.
     const std::uint64_t before = rig->counters.spool_records_total.value();
     ASSERT_TRUE(rig->run_until(
-        [&] { return rig->counters.spool_records_total.value() >= before + 2; }, 1min));
+        [&] { return rig->counters.spool_records_total.value() >= before + 3; }, 1min));
     rig->disk.write_error = EIO;
     rig->run_for(5s);
     rig->disk.write_error = 0;

@@ -157,6 +157,24 @@ TEST_F(SpoolTooFull, MarksTookAllThatNewMailLeft) {
     expect_recovers();
 }
 
+// The files of it are lost, and all that there may be: each has mail, or marks about that.
+TEST_F(SpoolTooFull, AllOfItIsLost) {
+    std::uint64_t id = 0;
+    for (std::string reply; (reply = send()).starts_with("250");) {
+        id = spool::read_id(reply.substr(24, spool::id_letters)).value_or(0);
+    }
+    while (rig.worker->queue()->log().segments().spare_count() > 0) {
+        EXPECT_EQ(change(Kind::hold, id), Result::done);
+        EXPECT_EQ(change(Kind::release, id), Result::done);
+    }
+    rig.run_for(1s);
+    rig.segments.set_files_for_mail_max(SIZE_MAX); // the worker itself asks for no more
+    rig.segments.lose(ENOENT);
+    EXPECT_TRUE(rig.run_until([this] { return !send().starts_with("451"); }, 1min));
+    (void)rig.backend(Rig::third_address);
+    expect_recovers();
+}
+
 // Reports take more room than the small messages that they are about.
 TEST_F(SpoolTooFull, EverythingFailsAndIsToBeReported) {
     rig.reload([](Settings& settings) {
