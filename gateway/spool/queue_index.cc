@@ -1,3 +1,4 @@
+// The queue's index: states, orders and sums.
 #include "spool/queue_index.h"
 
 #include <algorithm>
@@ -11,8 +12,9 @@ namespace {
 constexpr unsigned tick_bits = 27;
 static_assert(Duration{std::int64_t{1} << tick_bits} == QueueIndex::due_step);
 constexpr std::uint32_t no_tick = UINT32_MAX;
-// How many messages whose time has come one call looks at: about 30 µs.
-constexpr int ripen_max = 64;
+// How many messages whose time has come one call looks at, and how many it passes over: about 30 µs
+// each.
+constexpr int looks_max = 64;
 
 // What is behind all ticks is at the last one.
 std::uint32_t tick_of(Instant instant) {
@@ -43,12 +45,6 @@ QueueIndex::Sum together(QueueIndex::Sum a, const QueueIndex::Sum& b) {
 }
 
 constexpr std::size_t index_of(QueueState state) { return static_cast<std::size_t>(state); }
-
-// A node of the map: the value, three pointers and a colour.
-constexpr std::size_t extra_node_bytes =
-    sizeof(std::pair<const QueueIndex::Slot, QueueExtra>) + 4 * sizeof(void*);
-
-std::string_view code_of(std::string_view reply) { return reply.substr(0, 3); }
 
 bool waits_for_pool(QueueState state) {
     return state == QueueState::parked || state == QueueState::pool_hold;
@@ -143,7 +139,7 @@ void QueueIndex::fail(Slot slot) {
 
 void QueueIndex::set_pool(Slot slot, std::uint16_t pool) {
     QueueEntry& entry = at(slot);
-    RINGMX_ASSERT(!waits_for_pool(entry.state));
+    RINGMX_ASSERT(!waits_for_pool(entry.state) && !is_aside(entry, slot));
     name_pool(entry, pool);
 }
 
@@ -159,16 +155,47 @@ void QueueIndex::set_stored_bytes(Slot slot, std::uint64_t bytes) {
     entry.stored_bytes = bytes & 0x1FF'FFFF'FFFF;
 }
 
-void QueueIndex::wake(std::uint16_t pool) {
-    if (pool < pools_.size() && !pools_[pool].is_awake && !pools_[pool].waiting.empty()) {
-        pools_[pool].is_awake = true;
-        awake_.push_back(pool);
-        ++changes_;
+bool QueueIndex::wake(std::uint16_t pool) {
+    if (pool >= pools_.size() || pools_[pool].is_awake || pools_[pool].waiting.empty()) {
+        return false;
     }
+    pools_[pool].is_awake = true;
+    awake_.push_back(pool);
+    update_offer(pool);
+    ++changes_;
+    return true;
+}
+
+void QueueIndex::crowd(std::uint16_t pool) {
+    RINGMX_ASSERT(pool < pools_.size());
+    pools_[pool].is_crowded = true;
+    update_offer(pool);
+}
+
+void QueueIndex::uncrowd(std::uint16_t pool) {
+    if (pool < pools_.size()) {
+        pools_[pool].is_crowded = false;
+        update_offer(pool);
+    }
+}
+
+bool QueueIndex::has_older(std::uint16_t number, Slot slot) const {
+    if (number >= pools_.size()) {
+        return false;
+    }
+    const Pool& pool = pools_[number];
+    const auto begins_older = [&](const SlotHeap<ByAge>& heap) {
+        return !heap.empty() && ByAge::before(entries_.at(heap.top()), at(slot));
+    };
+    return begins_older(pool.aside) || (pool.is_awake && begins_older(pool.waiting));
 }
 
 std::optional<QueueIndex::Slot> QueueIndex::next_due(Instant now) {
     ripen(now);
+    pass_over_crowded();
+    if (!ready_.empty() && is_crowded(entries_.at(ready_.top()))) {
+        return std::nullopt; // the oldest that may go stands behind it
+    }
     std::optional<Slot> oldest;
     const auto consider = [&](Slot slot) {
         if (!oldest || ByAge::before(entries_.at(slot), entries_.at(*oldest))) {
@@ -178,14 +205,20 @@ std::optional<QueueIndex::Slot> QueueIndex::next_due(Instant now) {
     if (!ready_.empty()) {
         consider(ready_.top());
     }
-    for (const std::uint16_t pool : awake_) {
-        consider(pools_[pool].waiting.top());
+    for (const std::uint16_t number : offering_) {
+        const Pool& pool = pools_[number];
+        if (pool.is_awake) {
+            consider(pool.waiting.top());
+        }
+        if (!pool.aside.empty()) {
+            consider(pool.aside.top());
+        }
     }
     return oldest;
 }
 
 Instant QueueIndex::next_deadline() const {
-    if (!ready_.empty() || !awake_.empty()) {
+    if (!ready_.empty() || !offering_.empty()) {
         return Instant::min();
     }
     return by_time_.empty() ? never : instant_of(entries_.at(by_time_.top()).next_attempt_tick);
@@ -236,107 +269,14 @@ std::optional<std::uint32_t> QueueIndex::oldest_accepted_at_s() const {
     return oldest ? std::optional(at(*oldest).accepted_at_s) : std::nullopt;
 }
 
-void QueueIndex::set_last_replies(Slot slot, std::span<const LastReply> replies) {
-    std::uint16_t number = patterns_.take(parts_of(slot, replies, false));
-    if (number == 0) {
-        number = patterns_.take_plain(parts_of(slot, replies, true));
-    }
-    patterns_.release(std::exchange(at(slot).last_reply, number));
-}
-
-// Each reply taken once for each part.
-ReplyPatterns::Parts QueueIndex::parts_of(Slot slot, std::span<const LastReply> replies,
-                                          bool is_plain) {
-    ReplyPatterns::Parts parts;
-    for (const auto& [recipient, given] : replies) {
-        const std::string_view text = given ? *given : last_reply(slot, recipient);
-        const std::string_view code = code_of(text);
-        append_part(parts, recipient, replies_.take(is_plain ? code : text, code));
-    }
-    return parts;
-}
-
-void QueueIndex::append_part(ReplyPatterns::Parts& parts, std::uint32_t recipient,
-                             std::uint16_t reply) {
-    if (parts.empty()) {
-        parts.push_back({0, reply});
-    } else if (parts.back().reply != reply) {
-        parts.push_back({recipient, reply});
-    } else {
-        replies_.release(reply);
-    }
-}
-
-const QueueExtra* QueueIndex::extra(Slot slot) const {
-    return at(slot).has_extra ? &extras_.find(slot)->second : nullptr;
-}
-
-void QueueIndex::settle(Slot slot, std::uint32_t recipient, RecipientState state,
-                        std::string_view text, std::string_view fallback) {
-    std::vector<QueueExtra::Settled>& settled = make_extra(slot).settled;
-    const auto place = std::ranges::lower_bound(settled, recipient, {}, //
-                                                &QueueExtra::Settled::recipient);
-    // Each message that was delivered may have a text of its own, its number there.
-    const std::uint16_t reply = state == RecipientState::delivered
-                                    ? replies_.take_lesser(text, fallback)
-                                    : replies_.take(text, fallback);
-    if (place != settled.end() && place->recipient == recipient) {
-        replies_.release(place->reply);
-        *place = {recipient, state, reply};
-        return;
-    }
-    const std::size_t capacity = settled.capacity();
-    settled.insert(place, {recipient, state, reply});
-    extra_bytes_ += (settled.capacity() - capacity) * sizeof(QueueExtra::Settled);
-}
-
-void QueueIndex::unsettle_failed(Slot slot) {
-    if (!at(slot).has_extra) {
-        return;
-    }
-    std::vector<QueueExtra::Settled>& settled = extras_.find(slot)->second.settled;
-    std::map<std::uint32_t, std::optional<std::string_view>> parts; // by their first
-    for (const ReplyPatterns::Part& part : patterns_.parts(at(slot).last_reply)) {
-        parts.try_emplace(part.first);
-    }
-    for (const QueueExtra::Settled& one : settled) {
-        if (one.state == RecipientState::failed) {
-            parts[one.recipient] = reply(one.reply);
-            if (one.recipient + 1 < at(slot).recipients_count) {
-                parts.try_emplace(one.recipient + 1);
-            }
-        }
-    }
-    std::vector<LastReply> replies;
-    replies.reserve(parts.size());
-    for (const auto& [first, text] : parts) {
-        replies.push_back({first, text});
-    }
-    set_last_replies(slot, replies);
-    std::erase_if(settled, [&](const QueueExtra::Settled& one) {
-        if (one.state != RecipientState::failed) {
-            return false;
-        }
-        replies_.release(one.reply);
-        return true;
-    });
-}
-
-void QueueIndex::set_chunk_segments(Slot slot, std::vector<std::uint32_t> segments) {
-    std::vector<std::uint32_t>& kept = make_extra(slot).chunk_segments;
-    segments.shrink_to_fit();
-    extra_bytes_ -= kept.capacity() * sizeof(kept[0]);
-    kept = std::move(segments);
-    extra_bytes_ += kept.capacity() * sizeof(kept[0]);
-}
-
 std::size_t QueueIndex::memory_bytes() const {
     std::size_t bytes = entries_.memory_bytes() + ids_.memory_bytes() + adopted_.memory_bytes() +
                         fresh_.memory_bytes() + by_time_.memory_bytes() + ready_.memory_bytes() +
                         replies_.memory_bytes() + patterns_.memory_bytes() + extra_bytes_ +
-                        pools_.capacity() * sizeof(Pool) + awake_.capacity() * sizeof(awake_[0]);
+                        pools_.capacity() * sizeof(Pool) +
+                        (awake_.capacity() + offering_.capacity()) * sizeof(awake_[0]);
     for (const Pool& pool : pools_) {
-        bytes += pool.waiting.memory_bytes();
+        bytes += pool.waiting.memory_bytes() + pool.aside.memory_bytes();
     }
     return bytes;
 }
@@ -357,9 +297,22 @@ void QueueIndex::leave(Slot slot) {
     if (waits_for_pool(entry.state)) {
         leave_pool(entry, slot);
     } else if (entry.place_by_age != 0) {
-        ready_.remove(entries_, slot);
+        leave_ready(entry, slot);
     }
     entry.next_attempt_tick = no_tick;
+}
+
+bool QueueIndex::is_aside(const QueueEntry& entry, Slot slot) const {
+    return entry.pool != no_pool && pools_[entry.pool].aside.contains(entries_, slot);
+}
+
+void QueueIndex::leave_ready(QueueEntry& entry, Slot slot) {
+    if (is_aside(entry, slot)) {
+        pools_[entry.pool].aside.remove(entries_, slot);
+        update_offer(entry.pool);
+    } else {
+        ready_.remove(entries_, slot);
+    }
 }
 
 void QueueIndex::enter_pool(Slot slot, std::uint16_t pool, QueueState state) {
@@ -386,6 +339,21 @@ void QueueIndex::suspend(std::uint16_t pool) {
     if (std::exchange(pools_[pool].is_awake, false)) {
         ++changes_;
         std::erase(awake_, pool);
+        update_offer(pool);
+    }
+}
+
+// After whatever it depends on has changed.
+void QueueIndex::update_offer(std::uint16_t number) {
+    Pool& pool = pools_[number];
+    const bool offers = !pool.is_crowded && (pool.is_awake || !pool.aside.empty());
+    if (std::exchange(pool.is_offering, offers) == offers) {
+        return;
+    }
+    if (offers) {
+        offering_.push_back(number);
+    } else {
+        std::erase(offering_, number);
     }
 }
 
@@ -406,7 +374,7 @@ void QueueIndex::name_pool(QueueEntry& entry, std::uint16_t pool) {
 // Moves those whose time has come to where the oldest comes out first.
 void QueueIndex::ripen(Instant now) {
     const std::uint32_t tick = tick_of(now);
-    for (int times = 0; times < ripen_max && !by_time_.empty(); ++times) {
+    for (int times = 0; times < looks_max && !by_time_.empty(); ++times) {
         const Slot slot = by_time_.top();
         QueueEntry& entry = entries_.at(slot);
         if (entry.next_attempt_tick > tick) {
@@ -421,6 +389,19 @@ void QueueIndex::ripen(Instant now) {
     }
 }
 
+// Those that stand before the oldest that may go.
+void QueueIndex::pass_over_crowded() {
+    for (int times = 0; times < looks_max && !ready_.empty(); ++times) {
+        const Slot slot = ready_.top();
+        QueueEntry& entry = entries_.at(slot);
+        if (!is_crowded(entry)) {
+            return;
+        }
+        ready_.remove(entries_, slot);
+        pools_[entry.pool].aside.push(entries_, slot);
+    }
+}
+
 void QueueIndex::set_next_attempt(Slot slot, Instant when) {
     QueueEntry& entry = at(slot);
     entry.next_attempt_tick = tick_of(when);
@@ -431,30 +412,6 @@ void QueueIndex::set_next_attempt(Slot slot, Instant when) {
 
 AgeList& QueueIndex::list_of(std::uint64_t age) {
     return age < first_fresh_age ? adopted_ : fresh_;
-}
-
-QueueExtra& QueueIndex::make_extra(Slot slot) {
-    QueueEntry& entry = at(slot);
-    if (!entry.has_extra) {
-        entry.has_extra = true;
-        extra_bytes_ += extra_node_bytes;
-    }
-    return extras_[slot];
-}
-
-void QueueIndex::drop_extra(Slot slot) {
-    if (!at(slot).has_extra) {
-        return;
-    }
-    const auto found = extras_.find(slot);
-    for (const QueueExtra::Settled& one : found->second.settled) {
-        replies_.release(one.reply);
-    }
-    extra_bytes_ -= extra_node_bytes +
-                    found->second.settled.capacity() * sizeof(QueueExtra::Settled) +
-                    found->second.chunk_segments.capacity() * sizeof(std::uint32_t);
-    extras_.erase(found);
-    at(slot).has_extra = false;
 }
 
 } // namespace ringmx::spool

@@ -20,6 +20,8 @@
 //          The first that is parked again puts those that are left back to sleep: park only while
 //          the pool takes no mail, else nobody may wake it. Pools are the caller's numbers, small
 //          ones; they must keep their meaning.
+// Crowds:  what is due and names a pool that is crowded is due all the same, but next_due() passes it
+//          over, once each: it stands aside, by age, until uncrowd(). Both are O(1), as wake() is.
 // Slots:   a slot names its message until erase(), then another one. Who comes back later, comes with
 //          an id.
 // Cost:    O(1) or O(log n) each; growth copies nothing and stalls nobody (linear hashing, chunks).
@@ -98,13 +100,21 @@ class QueueIndex {
     void set_pool(Slot slot, std::uint16_t pool);
     void set_stored_bytes(Slot slot, std::uint64_t bytes);
 
-    void wake(std::uint16_t pool);
+    // Whether somebody slept.
+    bool wake(std::uint16_t pool);
+    // Until uncrowd() next_due() gives nothing that names it; some message must have named it.
+    void crowd(std::uint16_t pool);
+    void uncrowd(std::uint16_t pool);
+    // Whether next_due() names another one of this pool's before this one, once it is not crowded.
+    [[nodiscard]] bool has_older(std::uint16_t pool, Slot slot) const;
     // Whether some message names it, be it as a hint only: then it must keep its meaning.
     [[nodiscard]] bool is_named(std::uint16_t pool) const {
         return pool < pools_.size() && pools_[pool].named_by > 0;
     }
+    // Nothing also while many have to be passed over: the next call goes on with that.
     [[nodiscard]] std::optional<Slot> next_due(Instant now);
-    // When next_due() has something without anything else happening; the past if it has now.
+    // When next_due() has something, or something to pass over, without anything else happening; the
+    // past if it has now.
     [[nodiscard]] Instant next_deadline() const;
 
     // In order of age: the first behind `age`, 0 for the very first.
@@ -145,9 +155,12 @@ class QueueIndex {
   private:
     struct Pool {
         SlotHeap<ByAge> waiting; // parked, or held for the pool
+        SlotHeap<ByAge> aside;   // due, and passed over while it was crowded
         std::array<Sum, queue_states_count> sums;
         std::uint32_t named_by = 0; // messages
         bool is_awake = false;
+        bool is_crowded = false;
+        bool is_offering = false;
     };
 
     Slot insert(const Message& message, std::uint64_t age, AgeList& list);
@@ -156,8 +169,15 @@ class QueueIndex {
     void enter_pool(Slot slot, std::uint16_t pool, QueueState state);
     void leave_pool(QueueEntry& entry, Slot slot);
     void suspend(std::uint16_t pool);
+    [[nodiscard]] bool is_aside(const QueueEntry& entry, Slot slot) const;
+    [[nodiscard]] bool is_crowded(const QueueEntry& entry) const {
+        return entry.pool != no_pool && pools_[entry.pool].is_crowded;
+    }
+    void leave_ready(QueueEntry& entry, Slot slot);
+    void update_offer(std::uint16_t pool);
     void name_pool(QueueEntry& entry, std::uint16_t pool);
     void ripen(Instant now);
+    void pass_over_crowded();
     void set_next_attempt(Slot slot, Instant when);
     [[nodiscard]] AgeList& list_of(std::uint64_t age);
     [[nodiscard]] ReplyPatterns::Parts parts_of(Slot slot, std::span<const LastReply> replies,
@@ -173,9 +193,10 @@ class QueueIndex {
     std::uint64_t adopted_age_ = 0; // the last one
     std::uint64_t fresh_age_ = first_fresh_age;
     SlotHeap<ByTime> by_time_; // due later, or parked with a second line
-    SlotHeap<ByAge> ready_;    // their time has come
+    SlotHeap<ByAge> ready_;    // their time has come, and they are not aside
     std::vector<Pool> pools_;
-    std::vector<std::uint16_t> awake_;           // pools that are awake, none of them empty
+    std::vector<std::uint16_t> awake_;    // pools that are awake: somebody waits for each of them
+    std::vector<std::uint16_t> offering_; // pools not crowded that are awake, or have some aside
     std::array<Sum, queue_states_count> sums_{}; // by what entries say
     ReplyTable replies_;
     ReplyPatterns patterns_{replies_};

@@ -22,6 +22,11 @@ template <typename Order> class SlotHeap {
   public:
     [[nodiscard]] bool empty() const { return slots_.size() == 0; }
     [[nodiscard]] std::uint32_t top() const { return slots_[0]; }
+    // Where several heaps share a place: whether it is in this one.
+    [[nodiscard]] bool contains(const EntryStore& entries, std::uint32_t slot) const {
+        const std::uint32_t place = Order::place(entries.at(slot));
+        return place != 0 && place <= slots_.size() && slots_[place - 1] == slot;
+    }
 
     void push(EntryStore& entries, std::uint32_t slot) {
         RINGMX_ASSERT(Order::place(entries.at(slot)) == 0);
@@ -96,6 +101,9 @@ struct ByTime {
                    : a.age < b.age;
     }
     [[nodiscard]] static std::uint32_t& place(QueueEntry& entry) { return entry.place_by_time; }
+    [[nodiscard]] static std::uint32_t place(const QueueEntry& entry) {
+        return entry.place_by_time;
+    }
 };
 
 struct ByAge {
@@ -103,6 +111,7 @@ struct ByAge {
         return a.age < b.age;
     }
     [[nodiscard]] static std::uint32_t& place(QueueEntry& entry) { return entry.place_by_age; }
+    [[nodiscard]] static std::uint32_t place(const QueueEntry& entry) { return entry.place_by_age; }
 };
 
 } // namespace ringmx::spool

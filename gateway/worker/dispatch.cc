@@ -37,6 +37,22 @@ std::size_t bytes_of(const spool::StoredMessage& message) {
     return bytes;
 }
 
+// What all who pend go to, or wait for.
+class OnlyPlace {
+  public:
+    void note(std::uint16_t place) {
+        are_several_ = are_several_ || (noted_ && *noted_ != place);
+        noted_ = place;
+    }
+    [[nodiscard]] std::uint16_t place() const {
+        return are_several_ ? spool::no_pool : noted_.value_or(spool::no_pool);
+    }
+
+  private:
+    std::optional<std::uint16_t> noted_;
+    bool are_several_ = false;
+};
+
 } // namespace
 
 Outcome Outcome::own(Kind kind, std::uint16_t pool, const smtp::Reply& reply) {
@@ -100,11 +116,13 @@ std::uint32_t Dispatch::backend_for(std::uint32_t pool_index, std::uint64_t key_
 }
 
 void Dispatch::route() {
+    snapshot_ = worker_.snapshot(); // there may have been a reload while it was read
     struct Part {
         std::uint64_t key_hash = 0;
         std::vector<std::uint32_t> recipients;
     };
     std::map<std::pair<std::uint32_t, std::uint32_t>, Part> parts; // by pool and backend
+    OnlyPlace only;
     const spool::QueueExtra* const extra = queue_.index().extra(slot_);
     for (std::uint32_t index = 0; index < message_.recipients.size(); ++index) {
         // The index knows; what the record says an operator may have undone.
@@ -115,23 +133,32 @@ void Dispatch::route() {
         const auto pool_index =
             snapshot_->pool_for(mailbox, message_.is_report(), worker_.route_key());
         if (!pool_index) {
+            only.note(spool::no_pool);
             outcomes_[index] =
                 Outcome::own(Outcome::Kind::deferred, spool::no_pool, replies::route_gone);
             continue;
         }
         const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
+            only.note(queue_.places().of(pool));
             outcomes_[index] = Outcome::own(Outcome::Kind::pool_hold, queue_.places().of(pool),
                                             replies::pool_on_hold);
             continue;
         }
         const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
                                              message_.reverse_path, message_.client_ip);
-        Part& part = parts[{*pool_index, backend_for(*pool_index, key)}];
+        const std::uint32_t backend = backend_for(*pool_index, key);
+        only.note(queue_.places().of(pool, backend));
+        Part& part = parts[{*pool_index, backend}];
         if (part.recipients.empty()) {
             part.key_hash = key;
         }
         part.recipients.push_back(index);
+    }
+    if (!parts.empty() && !queue_.take_share(*this, only.place())) {
+        outcomes_.clear(); // nobody was tried
+        queue_.finish(*this);
+        return;
     }
     is_routing_ = true; // one that ends at once does not end the dispatch
     for (const auto& [place, part] : parts) {

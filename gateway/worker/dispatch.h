@@ -15,10 +15,12 @@
 #include "smtp/reply.h"
 #include "spool/queue_index.h"
 #include "spool/stored_message.h"
+#include "worker/disk_shares.h"
 #include "worker/spool_log.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,6 +74,9 @@ class Dispatch {
     [[nodiscard]] const std::string& id_text() const { return id_text_; }
     [[nodiscard]] spool::QueueIndex::Slot slot() const { return slot_; }
     [[nodiscard]] bool is_from_disk() const { return is_from_disk_; }
+    // Of the dispatches from disk; none: it has none yet. The queue's to change.
+    [[nodiscard]] const std::optional<DiskShare>& share() const { return share_; }
+    [[nodiscard]] std::optional<DiskShare>& share() { return share_; }
     [[nodiscard]] const spool::StoredMessage& message() const { return message_; }
     [[nodiscard]] const std::vector<Slice>& content() const { return content_; }
     [[nodiscard]] const std::shared_ptr<const Snapshot>& snapshot() const { return snapshot_; }
@@ -104,6 +109,7 @@ class Dispatch {
     std::string id_text_;
     spool::QueueIndex::Slot slot_;
     bool is_from_disk_;
+    std::optional<DiskShare> share_;
     bool is_routing_ = false;
     int error_ = 0;
     spool::StoredMessage message_;

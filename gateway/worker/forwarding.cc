@@ -54,6 +54,7 @@ void Forwarding::advance() {
         }
     } while (again_ && !ended_);
     advancing_ = false;
+    tell_queue();
 }
 
 void Forwarding::acquire() {
@@ -258,6 +259,19 @@ void Forwarding::cut() {
 void Forwarding::go_on() {
     if (!access_.is_waiting()) {
         advance();
+    }
+}
+
+// Whether there are connections for what it begins from disk.
+void Forwarding::tell_queue() {
+    if (ended_) {
+        return; // its dispatch may have ended too
+    }
+    if (access_.is_waiting() && !std::exchange(has_waited_, true)) {
+        queue_.note_wait(dispatch_);
+    }
+    if (access_.has_connection() && !std::exchange(has_begun_, true)) {
+        queue_.note_begin(dispatch_, !has_waited_);
     }
 }
 

@@ -57,7 +57,10 @@ class Forwarding final : public Exchange {
 
     // Of Exchange.
     void granted(const upstream::Answer& answer) override;
-    void handed_over(const upstream::Answer& answer) override { access_.take_over(answer); }
+    void handed_over(const upstream::Answer& answer) override {
+        access_.take_over(answer);
+        tell_queue();
+    }
     void advance() override;
     void on_ready() override { advance(); }
     void on_reply(BackendConnection& connection, smtp::ClientCommand command,
@@ -109,6 +112,7 @@ class Forwarding final : public Exchange {
     void no_backend(BackendAccess::Refusal refusal);
     void leave(BackendConnection& current);
     void end();
+    void tell_queue();
 
     void log_delivered(const BackendConnection& taker, const smtp::Reply& reply);
     void note_duplicate();
@@ -147,6 +151,8 @@ class Forwarding final : public Exchange {
     bool advancing_ = false;
     bool again_ = false;
     bool ended_ = false;
+    bool has_waited_ = false; // for a connection, and the queue knows
+    bool has_begun_ = false;  // it had one, and the queue knows
 };
 
 } // namespace ringmx::worker

@@ -316,90 +316,9 @@ void MailQueue::try_journal_waiters() {
     }
 }
 
-void MailQueue::watch_pools() {
-    if (worker_.now() < watch_at_) {
-        return;
-    }
-    watch_at_ = worker_.now() + watch_interval;
-    for (std::uint16_t place = 0; place < places_.count(); ++place) {
-        if (takes_mail(place)) {
-            index_.wake(place);
-        }
-    }
-    count_pools();
-}
-
-bool MailQueue::may_start_due() const {
-    return !is_draining_ && disk_dispatches_ < disk_dispatches_max &&
-           worker_.pressure() == Pressure::none;
-}
-
-void MailQueue::start_due() {
-    for (std::uint32_t looks = 0; looks < due_looks_per_turn && may_start_due(); ++looks) {
-        const std::optional<Slot> slot =
-            worker_.now() < start_again_at_ ? std::nullopt : index_.next_due(worker_.now());
-        if (!slot) {
-            return;
-        }
-        const spool::QueueEntry& entry = index_.at(*slot);
-        if ((entry.flags & flag_moving) != 0) {
-            index_.set_due(*slot, worker_.now() + watch_interval);
-        } else if (!wait_for_pool(*slot) && !start_from_disk(*slot)) {
-            start_again_at_ = worker_.now() + watch_interval; // nor could any other one
-        }
-    }
-}
-
-// Whether it does, for the one that it names. (One that was held looks there all the same: its time
-// starts anew then.)
-bool MailQueue::wait_for_pool(Slot slot) {
-    const spool::QueueEntry& entry = index_.at(slot);
-    if (entry.pool == spool::no_pool || (entry.flags & several_pools_flag) != 0) {
-        return false;
-    }
-    if (places_.is_on_hold(entry.pool, *worker_.snapshot())) {
-        note_pool_hold(slot);
-        schedule(slot, {.held_by = entry.pool});
-        return true;
-    }
-    if (takes_mail(entry.pool) || is_held_by_pool(slot) || has_expired(slot)) {
-        return false;
-    }
-    schedule(slot, {.lacks_backend = true, .waits_for = entry.pool});
-    return true;
-}
-
-// False: no place or no memory for it now.
-bool MailQueue::start_from_disk(Slot slot) {
-    const spool::QueueEntry& entry = index_.at(slot);
-    Dispatch* const dispatch = dispatches_.create(worker_, *this, entry.id, slot, true);
-    if (dispatch == nullptr) {
-        return false;
-    }
-    if (!log_.read({entry.segment, entry.offset, static_cast<std::uint32_t>(entry.record_bytes)},
-                   entry.id, dispatch->handle(), 0)) {
-        ended_dispatches_.push_back(dispatch->handle());
-        return false;
-    }
-    index_.set_active(slot);
-    ++disk_dispatches_;
-    return true;
-}
-
-Duration MailQueue::time_left(Slot slot) {
-    // Kept in whole seconds: of those that it may be, the last, so that nothing expires early.
-    const WallTime from{std::chrono::seconds(index_.at(slot).expires_from_s) + 1s};
-    return spool::time_left(worker_.snapshot()->settings->spool.retry, from, worker_.wall_time());
-}
-
-bool MailQueue::has_expired(Slot slot) { return time_left(slot) <= Duration{0}; }
-
-bool MailQueue::takes_mail(std::uint16_t place) const {
-    return places_.takes_mail(place, *worker_.snapshot(), worker_.now());
-}
-
 void MailQueue::snapshot_changed() {
     places_.use(*worker_.snapshot(), index_);
+    shares_.places_changed();
     watch_at_ = {};
 }
 
@@ -454,7 +373,7 @@ Instant MailQueue::deadline() const {
     // The end of what keeps it from starting any wakes the worker.
     const Instant due = may_start_due() ? std::max(index_.next_deadline(), start_again_at_) : never;
     const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
-    const bool watches = index_.sum(QueueState::parked).messages > 0 ||
+    const bool watches = shares_.any_rests() || index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
     const Instant room_at = missing_until_ > worker_.now() ? missing_until_ : never;
     return std::min({due, room_at, log_.deadline(), mover_.deadline(), answers_.deadline(),

@@ -10,7 +10,8 @@
 //
 // New mail is forwarded from memory at once; what finds no backend, or no room here, waits in the
 // index without content and is read from the log when it is due. From disk at most
-// disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail.
+// disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail; one
+// pool has a share of these (DiskShares), so that its backlog can't starve other pools' mail either.
 // Pools: the index knows what mail waits for by numbers that outlive reloads (WaitingPlaces).
 // Owners: what the journal tells again of a record or mark: owner_of() a transaction, a Report, or an
 //         Ending.
@@ -24,6 +25,7 @@
 #include "spool/message_id.h"
 #include "spool/queue_index.h"
 #include "spool/recovery.h"
+#include "worker/disk_shares.h"
 #include "worker/dispatch.h"
 #include "worker/forwarding.h"
 #include "worker/held_budget.h"
@@ -117,6 +119,20 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void forwarding_ended(Forwarding& forwarding) {
         ended_forwardings_.push_back(forwarding.handle());
     }
+    // It goes to this place; spool::no_pool: to several, or to one without a number. False: no more may
+    // be under way there, and the message waits for its turn as what is due.
+    [[nodiscard]] bool take_share(Dispatch& dispatch, std::uint16_t place);
+    // A part of it waits for a connection; has one, at once or after that.
+    void note_wait(const Dispatch& dispatch) {
+        if (dispatch.share()) {
+            shares_.note_wait(*dispatch.share());
+        }
+    }
+    void note_begin(Dispatch& dispatch, bool at_once) {
+        if (dispatch.share()) {
+            shares_.note_begin(*dispatch.share(), at_once);
+        }
+    }
     void finish(Dispatch& dispatch); // no forwarding is under way any more
     [[nodiscard]] spool::QueueIndex& index() { return index_; }
 
@@ -194,6 +210,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void go_on_adopting();
     void start_due();
     [[nodiscard]] bool wait_for_pool(Slot slot);
+    [[nodiscard]] bool wake_older(Slot slot);
     [[nodiscard]] bool may_start_due() const;
     [[nodiscard]] bool start_from_disk(Slot slot);
     void watch_pools();
@@ -209,6 +226,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void postpone(Slot slot);
     void end_dispatch(Dispatch& dispatch);
     void conclude(Dispatch& dispatch, const Tally& tally);
+    void let_rest(const Dispatch& dispatch, const Tally& tally);
     [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
     void set_flag(Slot slot, std::uint8_t flag, bool is_set);
     // It stays for long: the number of its pool shall be another's meanwhile.
@@ -265,6 +283,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     std::vector<Handle> ended_forwardings_;
     std::vector<Handle> ended_reports_;
     WaitingPlaces places_;
+    DiskShares shares_{places_, index_, disk_dispatches_max};
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
     // Less room than that, and the spool is full: of the least message, or of one that was refused a

@@ -68,6 +68,9 @@ void MailQueue::end_dispatch(Dispatch& dispatch) {
     if (dispatch.is_from_disk()) {
         --disk_dispatches_;
     }
+    if (dispatch.share()) {
+        shares_.give_back(*dispatch.share());
+    }
 }
 
 // Nothing of it is under way any more. If nobody is left, its last mark has ended the message.
@@ -90,10 +93,19 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
         index_.set_due(dispatch.slot(), worker_.now());
     } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
+        let_rest(dispatch, tally);
     } else {
         start_time_anew(dispatch.slot()); // spool.held.max_age counts from now on
         index_.fail(dispatch.slot());
         forget_pool(dispatch.slot());
+    }
+}
+
+// It was the oldest, and is parked for a moment: younger mail shall not go meanwhile.
+void MailQueue::let_rest(const Dispatch& dispatch, const Tally& tally) {
+    const bool has_place = dispatch.share() && dispatch.share()->place != spool::no_pool;
+    if (has_place && tally.lacks_backend && !tally.was_tried) {
+        shares_.rest(dispatch.share()->place);
     }
 }
 

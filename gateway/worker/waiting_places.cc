@@ -58,6 +58,7 @@ void WaitingPlaces::use(const Snapshot& snapshot, const spool::QueueIndex& index
     for (Place& place : places_) {
         place.is_past = place.pool_index == none;
     }
+    are_several_ = std::ranges::count(places_, false, &Place::is_past) > 1;
 }
 
 // spool::no_pool: there are too many.

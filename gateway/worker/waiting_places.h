@@ -42,6 +42,8 @@ class WaitingPlaces {
     // Likewise, where this backend of it is the only choice.
     [[nodiscard]] std::uint16_t of(const Pool& pool, std::uint32_t backend_index) const;
 
+    // Of this configuration, more than one.
+    [[nodiscard]] bool are_several() const { return are_several_; }
     [[nodiscard]] std::uint16_t count() const { return static_cast<std::uint16_t>(places_.size()); }
     [[nodiscard]] const std::string& pool_name(std::uint16_t place) const {
         return places_[place].pool;
@@ -74,6 +76,7 @@ class WaitingPlaces {
 
     std::vector<Place> places_;                        // by number
     std::unordered_map<const Pool*, Numbers> numbers_; // of the snapshot of now
+    bool are_several_ = false;
     std::string routing_; // equal for configurations between which nobody has to be routed anew
 };
 

@@ -1,57 +1,12 @@
-#include "spool/queue_index.h"
+#include "unit/spool/queue_index_scene.h"
 
-#include <gtest/gtest.h>
 #include <string>
 #include <vector>
 
 namespace ringmx::spool {
 namespace {
 
-using Slot = QueueIndex::Slot;
-constexpr Instant start{1000s};
-// The larger of a step of time; what is due is due by then.
-constexpr Duration step = 135ms;
-
-class QueueIndexTest : public testing::Test {
-  protected:
-    Slot add(std::uint64_t id) { return index.add(message(id)); }
-    Slot adopt(std::uint64_t id) { return index.adopt(message(id)); }
-    static QueueIndex::Message message(std::uint64_t id) {
-        return {.id = id,
-                .segment = 3,
-                .offset = id * 4096,
-                .record_bytes = 700,
-                .stored_bytes = id,
-                .recipients_count = 2,
-                .accepted_at_s = static_cast<std::uint32_t>(1'000'000 + id),
-                .expires_from_s = static_cast<std::uint32_t>(1'000'000 + id)};
-    }
-    // Whose turn it is, by id; each is taken.
-    std::vector<std::uint64_t> take_due(Instant now) {
-        std::vector<std::uint64_t> ids;
-        while (const auto slot = index.next_due(now)) {
-            ids.push_back(index.at(*slot).id);
-            index.set_active(*slot);
-        }
-        return ids;
-    }
-    std::vector<std::uint64_t> in_order_of_age() {
-        std::vector<std::uint64_t> ids;
-        for (auto slot = index.first_after(0); slot;
-             slot = index.first_after(index.at(*slot).age)) {
-            ids.push_back(index.at(*slot).id);
-        }
-        return ids;
-    }
-    std::uint64_t count(QueueState state) { return index.sum(state).messages; }
-    void set_last_replies(Slot slot, const std::vector<QueueIndex::LastReply>& replies) {
-        index.set_last_replies(slot, replies);
-    }
-
-    QueueIndex index;
-};
-
-using Ids = std::vector<std::uint64_t>;
+using QueueIndexTest = QueueIndexScene;
 
 TEST_F(QueueIndexTest, KeepsWhatItWasGiven) {
     const Slot slot = index.add({.id = 77,
@@ -196,8 +151,9 @@ TEST_F(QueueIndexTest, WhatIsParkedWaitsForItsPoolAndThenComesOldestFirst) {
     index.park(*index.find(3), 8, start + 1h);
     EXPECT_EQ(count(QueueState::parked), 5U);
     EXPECT_EQ(index.next_due(start), std::nullopt);
-    index.wake(7);
-    index.wake(7);
+    EXPECT_TRUE(index.wake(7));
+    EXPECT_FALSE(index.wake(7));
+    EXPECT_FALSE(index.wake(1000));
     EXPECT_EQ(index.next_deadline(), Instant::min());
     EXPECT_EQ(count(QueueState::parked), 1U);
     EXPECT_EQ(count(QueueState::due), 4U);

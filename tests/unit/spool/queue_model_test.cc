@@ -21,8 +21,8 @@ namespace ringmx::spool {
 namespace {
 
 constexpr std::uint16_t pools_count = 4;
-constexpr int looked_at_max = 64; // what one next_due() looks at
-constexpr std::size_t actions_count = 9;
+constexpr int looked_at_max = 64; // what one next_due() looks at, and what it passes over
+constexpr std::size_t actions_count = 11;
 constexpr std::uint32_t recipients_count = 5;
 constexpr std::int64_t tick_ns = 1LL << 27U;
 
@@ -31,6 +31,7 @@ struct Known {
     QueueState state = QueueState::active;
     std::optional<std::int64_t> tick; // of its next attempt
     bool is_ready = false;            // its time was seen to have come
+    bool is_aside = false;            // and then it was passed over
     std::uint16_t pool = no_pool;
     std::uint64_t stored_bytes = 0;
     std::array<std::string, recipients_count> replies; // of those who pend
@@ -73,9 +74,9 @@ class Comparison {
 
     void act() {
         static constexpr void (Comparison::* actions[])() = {
-            &Comparison::add,      &Comparison::erase, &Comparison::schedule,
-            &Comparison::park,     &Comparison::hold,  &Comparison::wake,
-            &Comparison::take_due, &Comparison::page,  &Comparison::annotate};
+            &Comparison::add,      &Comparison::erase, &Comparison::schedule, &Comparison::park,
+            &Comparison::hold,     &Comparison::wake,  &Comparison::take_due, &Comparison::page,
+            &Comparison::annotate, &Comparison::crowd, &Comparison::name_pool};
         static_assert(std::size(actions) == actions_count);
         (this->*actions[draw_(random_)])();
     }
@@ -129,6 +130,7 @@ class Comparison {
         Known& known = known_.at(id);
         known.tick.reset();
         known.is_ready = false;
+        known.is_aside = false;
         known.state = state;
         forget_empty_pools();
         return known;
@@ -196,6 +198,59 @@ class Comparison {
         forget_empty_pools();
     }
 
+    void crowd() {
+        const auto pool = static_cast<std::uint16_t>(below(pools_count));
+        if (chance(2)) {
+            crowded_.erase(pool);
+            return index_.uncrowd(pool);
+        }
+        if (std::ranges::any_of(known_, [&](const auto& one) { return one.second.pool == pool; })) {
+            crowded_.insert(pool);
+            index_.crowd(pool);
+        }
+    }
+
+    void name_pool() {
+        const auto id = any();
+        if (id && !known_.at(*id).waits_for_pool() && !known_.at(*id).is_aside) {
+            known_.at(*id).pool =
+                chance(4) ? no_pool : static_cast<std::uint16_t>(below(pools_count));
+            index_.set_pool(slot_of(*id), known_.at(*id).pool);
+        }
+    }
+
+    [[nodiscard]] bool is_crowded(const Known& known) const {
+        return crowded_.contains(known.pool);
+    }
+    // The oldest, or nothing if that has to be passed over; at most so many of those are.
+    std::optional<std::uint64_t> pass_over_crowded() {
+        std::map<std::int64_t, std::uint64_t> ready; // ids by age
+        for (const auto& [id, known] : known_) {
+            if (known.is_ready && !known.is_aside) {
+                ready.emplace(known.age, id);
+            }
+        }
+        int passed = 0;
+        for (const auto& [age, id] : ready) {
+            Known& known = known_.at(id);
+            if (!is_crowded(known)) {
+                break;
+            }
+            if (passed++ == looked_at_max) {
+                return std::nullopt;
+            }
+            known.is_aside = true;
+        }
+        std::optional<std::uint64_t> oldest;
+        for (const auto& [id, known] : known_) {
+            if (is_ready(known) && !is_crowded(known) &&
+                (!oldest || known.age < known_.at(*oldest).age)) {
+                oldest = id;
+            }
+        }
+        return oldest;
+    }
+
     [[nodiscard]] bool is_ready(const Known& known) const {
         return known.is_ready || (known.waits_for_pool() && awake_.contains(known.pool));
     }
@@ -224,12 +279,7 @@ class Comparison {
         for (std::uint64_t left = 1 + below(30); left > 0; --left) {
             const auto slot = index_.next_due(now_);
             look_at_times();
-            std::optional<std::uint64_t> expected;
-            for (const auto& [id, known] : known_) {
-                if (is_ready(known) && (!expected || known.age < known_.at(*expected).age)) {
-                    expected = id;
-                }
-            }
+            const std::optional<std::uint64_t> expected = pass_over_crowded();
             ASSERT_EQ(slot.has_value(), expected.has_value());
             if (!slot) {
                 return;
@@ -328,9 +378,11 @@ class Comparison {
             const QueueState state = is_ready(known) ? QueueState::due : known.state;
             ++expected[static_cast<std::size_t>(state)].messages;
             expected[static_cast<std::size_t>(state)].stored_bytes += known.stored_bytes;
-            if (is_ready(known)) {
+            // What is still to be passed over is something to do.
+            const bool is_to_be_passed = known.is_ready && !known.is_aside;
+            if (is_ready(known) && (is_to_be_passed || !is_crowded(known))) {
                 deadline = Instant::min();
-            } else if (known.tick) {
+            } else if (known.tick && !known.is_ready) {
                 deadline = std::min(deadline, Instant{Duration{*known.tick * tick_ns}});
             }
         }
@@ -370,6 +422,7 @@ class Comparison {
     QueueIndex index_;
     std::map<std::uint64_t, Known> known_;
     std::set<std::uint16_t> awake_; // pools
+    std::set<std::uint16_t> crowded_;
     std::int64_t added_ = 0;
     Instant now_{1000s};
     std::uint64_t cursor_ = 0;

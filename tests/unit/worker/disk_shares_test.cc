@@ -1,0 +1,209 @@
+#include "worker/disk_shares.h"
+
+#include "worker/mail_queue.h"
+#include "worker/snapshot.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ringmx::worker {
+namespace {
+
+constexpr std::uint32_t all = MailQueue::disk_dispatches_max;
+
+struct DiskSharesTest : testing::Test {
+    Lasting lasting{1, 100, 1};
+    Settings settings;
+    spool::QueueIndex index;
+    WaitingPlaces places;
+    DiskShares shares{places, index, all};
+    std::vector<std::uint16_t> numbers;       // of the pools
+    std::vector<spool::QueueIndex::Slot> due; // a message for each
+    Instant now{1000s};
+
+    void use_pools(std::size_t count) {
+        for (std::size_t number = 0; number < count; ++number) {
+            PoolSettings& pool = settings.pools.emplace_back();
+            pool.name = "pool" + std::to_string(number);
+            pool.backends.emplace_back().address = "192.0.2.1:25";
+        }
+        RouteSettings route;
+        route.recipients = {"one.example"};
+        settings.routes = {route};
+        use();
+        for (const std::uint16_t place : numbers) {
+            due.push_back(index.add({.id = due.size() + 1, .recipients_count = 1}));
+            index.set_pool(due.back(), place);
+            index.set_due(due.back(), now);
+        }
+    }
+    void use() {
+        LiteralAddresses addresses;
+        const auto snapshot = build_snapshot(
+            std::make_shared<const Settings>(settings),
+            std::make_shared<const policy::Routes>(policy::Routes::build(settings).value()),
+            lasting, addresses);
+        places.use(*snapshot, index);
+        shares.places_changed();
+        numbers.clear();
+        for (const auto& pool : snapshot->pools) {
+            numbers.push_back(places.of(*pool));
+        }
+    }
+    // As many as it may have, and there are; how many that are.
+    std::uint32_t fill(std::uint16_t place, std::uint32_t count_max = all) {
+        std::uint32_t count = 0;
+        while (count < count_max && shares.may_have(place)) {
+            (void)shares.take(place);
+            ++count;
+        }
+        return count;
+    }
+    // Whether the message for the first pool is offered.
+    bool is_offered() { return index.next_due(now) == due[0]; }
+};
+
+TEST_F(DiskSharesTest, ABacklogAloneHasThreeQuartersAndTheNextOnesPartsOfTheRest) {
+    use_pools(4);
+    EXPECT_EQ(fill(numbers[0]), 24U);
+    EXPECT_EQ(fill(numbers[1]), 6U);
+    EXPECT_EQ(fill(numbers[2]), 2U);
+}
+
+TEST_F(DiskSharesTest, BacklogsThatLastHaveTheSameInTheEnd) {
+    use_pools(4);
+    std::vector<std::uint32_t> counts(4);
+    for (std::size_t which = 0; which < 3; ++which) {
+        counts[which] = fill(numbers[which]);
+    }
+    // Each time one of whoever has most ends, the others come first.
+    for (int times = 0; times < 200; ++times) {
+        const auto most =
+            static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin());
+        shares.give_back({.place = numbers[most]});
+        --counts[most];
+        for (const std::size_t which : {2U, 1U, 0U}) {
+            counts[which] += fill(numbers[which]);
+        }
+    }
+    for (std::size_t which = 0; which < 3; ++which) {
+        EXPECT_GE(counts[which], 8U) << which;
+        EXPECT_LE(counts[which], 11U) << which;
+    }
+    EXPECT_GE(fill(numbers[3]), 1U);
+}
+
+TEST_F(DiskSharesTest, TheIndexPassesOverWhoHasHisShareUntilOneEnds) {
+    use_pools(2);
+    EXPECT_TRUE(is_offered());
+    EXPECT_EQ(fill(numbers[0]), 24U);
+    EXPECT_FALSE(is_offered());
+    EXPECT_EQ(index.next_due(now), due[1]);
+    shares.give_back({.place = numbers[0]});
+    EXPECT_TRUE(is_offered());
+    (void)shares.take(numbers[0]);
+    EXPECT_FALSE(is_offered());
+}
+
+TEST_F(DiskSharesTest, WhatOthersTakeCountsToo) {
+    use_pools(2);
+    for (int times = 0; times < 16; ++times) {
+        (void)shares.take(spool::no_pool);
+    }
+    EXPECT_EQ(fill(numbers[0]), 12U);
+    EXPECT_FALSE(is_offered());
+    shares.give_back({});
+    EXPECT_TRUE(is_offered());
+    EXPECT_TRUE(shares.may_have(spool::no_pool));
+}
+
+TEST_F(DiskSharesTest, WhereThereIsOnePlaceItMayHaveAll) {
+    use_pools(1);
+    DiskShare share = shares.take(numbers[0]);
+    shares.note_wait(share);
+    shares.rest(numbers[0]);
+    EXPECT_EQ(fill(numbers[0], all - 1), all - 1);
+    EXPECT_TRUE(is_offered());
+}
+
+TEST_F(DiskSharesTest, WhileOneWaitsForAConnectionOthersWouldOnlyWaitToo) {
+    use_pools(2);
+    DiskShare first = shares.take(numbers[0]);
+    DiskShare second = shares.take(numbers[0]);
+    EXPECT_TRUE(is_offered());
+    shares.note_wait(first);
+    shares.note_wait(second);
+    EXPECT_FALSE(is_offered());
+    EXPECT_FALSE(shares.may_have(numbers[0]));
+    shares.note_begin(first, false);
+    EXPECT_FALSE(is_offered());
+    shares.note_begin(second, false);
+    EXPECT_TRUE(is_offered());
+    EXPECT_EQ(fill(numbers[0]), 1U) << "one at a time";
+    shares.note_wait({});
+}
+
+TEST_F(DiskSharesTest, EachThatFindsAConnectionAtOnceDoublesHowManyMayBeWithoutOne) {
+    use_pools(2);
+    DiskShare share = shares.take(numbers[0]);
+    shares.note_wait(share);
+    shares.give_back(share); // in vain
+    for (std::uint32_t window = 1; window < 16; window *= 2) {
+        share = shares.take(numbers[0]);
+        EXPECT_EQ(fill(numbers[0]), window - 1);
+        shares.note_begin(share, true);
+        shares.note_begin(share, true);
+        shares.give_back(share);
+        for (std::uint32_t times = 1; times < window; ++times) {
+            shares.give_back({.place = numbers[0]});
+        }
+    }
+}
+
+TEST_F(DiskSharesTest, WhoRestsIsPassedOverUntilTheEndOfRests) {
+    use_pools(2);
+    shares.rest(numbers[0]);
+    shares.rest(numbers[0]);
+    EXPECT_TRUE(shares.any_rests());
+    EXPECT_FALSE(is_offered());
+    (void)shares.take(numbers[0]);
+    shares.give_back({.place = numbers[0]});
+    EXPECT_FALSE(is_offered());
+    shares.end_rests();
+    EXPECT_FALSE(shares.any_rests());
+    EXPECT_TRUE(is_offered());
+}
+
+TEST_F(DiskSharesTest, TheEndOfARestWithoutAnythingFreeKeepsNobodyBackForEver) {
+    use_pools(2);
+    shares.rest(numbers[0]);
+    for (std::uint32_t times = 0; times < all; ++times) {
+        (void)shares.take(spool::no_pool);
+    }
+    shares.end_rests();
+    for (std::uint32_t times = 0; times < all; ++times) {
+        shares.give_back({});
+    }
+    EXPECT_TRUE(is_offered());
+}
+
+TEST_F(DiskSharesTest, APlaceOfPastRoutesIsNotCrowded) {
+    use_pools(2);
+    const std::uint16_t past = numbers[0];
+    EXPECT_EQ(fill(past), 24U);
+    shares.rest(past);
+    EXPECT_FALSE(is_offered());
+    settings.routes[0].recipients = {"two.example"};
+    use();
+    EXPECT_NE(numbers[0], past);
+    EXPECT_TRUE(is_offered()) << "to be routed anew";
+    EXPECT_TRUE(shares.may_have(past));
+    index.set_pool(due[1], numbers[0]);
+    EXPECT_EQ(fill(numbers[0]), 6U) << "what is under way counts";
+}
+
+} // namespace
+} // namespace ringmx::worker
