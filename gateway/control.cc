@@ -36,10 +36,11 @@ void fit_to_descriptors(Configuration& configuration, std::size_t workers) {
     for (const PoolSettings& pool : wanted.pools) {
         upstream += pool.backends.size() * (std::uint64_t{pool.max_connections} + 1);
     }
-    const std::uint64_t reserved = process_descriptors + workers * (wanted.listeners.size() + 3) +
-                                   std::min(all / 4, upstream) +
-                                   std::min(all / 4, RunSpool::descriptors(wanted, workers));
-    const std::uint64_t fit = std::max(all, reserved + 1) - reserved;
+    const std::uint64_t fixed = process_descriptors + workers * (wanted.listeners.size() + 3);
+    const std::uint64_t left = std::max(all, fixed + 1) - fixed;
+    // Of few, half are the clients'.
+    const std::uint64_t fit = left - std::min(left / 4, upstream) -
+                              std::min(left / 4, RunSpool::descriptors(wanted, workers));
     if (fit >= wanted.limits.connections) {
         return;
     }
@@ -47,9 +48,9 @@ void fit_to_descriptors(Configuration& configuration, std::size_t workers) {
     settings->limits.connections = static_cast<std::uint32_t>(fit);
     configuration.settings = std::move(settings);
     configuration.warnings.push_back(fmt::format(
-        "/limits/connections: {} descriptors (RLIMIT_NOFILE) are enough for {} clients, "
-        "which is the limit now; raise it, by LimitNOFILE= of systemd or ulimit -n",
-        all, fit));
+        "/limits/connections: {} now, since {} descriptors (RLIMIT_NOFILE) are enough for no more "
+        "clients; raise them, by LimitNOFILE= of systemd or ulimit -n",
+        fit, all));
 }
 
 std::size_t worker_memory_bytes(const Settings& settings, std::size_t workers) {

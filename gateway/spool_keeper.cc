@@ -328,8 +328,8 @@ void SpoolKeeper::give(std::uint32_t worker) {
     supply.tell({.kind = News::Kind::segment,
                  .descriptor = descriptor,
                  .size_bytes = sizes_.segment_bytes,
-                 .error = supply.is_over ? ENOSPC : 0,
-                 .is_written = is_written});
+                 .is_written = is_written,
+                 .is_over = supply.is_over});
 }
 
 void SpoolKeeper::fail(std::uint32_t worker, const Error& error) {

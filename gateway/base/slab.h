@@ -6,6 +6,7 @@
 //   T(Handle self, arguments…)                    every object is told its own handle
 //   slab.find(handle)                             null once the object is gone, even if its slot is
 //                                                 in use again
+//   slab.existing(handle)                         where that would be our mistake
 //
 // Memory grows by chunks of chunk_slots and is kept; a free slot is reused last in, first out
 // (cache-hot).
@@ -91,6 +92,13 @@ template <typename T> class Slab {
         }
         Entry& place = entry(handle.slot);
         return place.used && place.generation == handle.generation ? place.object() : nullptr;
+    }
+
+    // Where it can't be gone.
+    [[nodiscard]] T& existing(Handle handle) {
+        T* const object = find(handle);
+        RINGMX_ASSERT(object != nullptr);
+        return *object;
     }
 
     // By slot alone, where the caller knows that the name is fresh; null when the slot is free.

@@ -37,22 +37,6 @@ std::size_t bytes_of(const spool::StoredMessage& message) {
     return bytes;
 }
 
-// What all who pend go to, or wait for.
-class OnlyPlace {
-  public:
-    void note(std::uint16_t place) {
-        are_several_ = are_several_ || (noted_ && *noted_ != place);
-        noted_ = place;
-    }
-    [[nodiscard]] std::uint16_t place() const {
-        return are_several_ ? spool::no_pool : noted_.value_or(spool::no_pool);
-    }
-
-  private:
-    std::optional<std::uint16_t> noted_;
-    bool are_several_ = false;
-};
-
 } // namespace
 
 Outcome Outcome::own(Kind kind, std::uint16_t pool, const smtp::Reply& reply) {

@@ -41,7 +41,7 @@ Handle handle_of(std::uint64_t owner) {
 // No object's end ends another one.
 template <typename Object> void destroy_all(Slab<Object>& objects, std::vector<Handle>& ended) {
     for (const Handle handle : ended) {
-        objects.destroy(*objects.find(handle));
+        objects.destroy(objects.existing(handle));
     }
     ended.clear();
 }
@@ -139,7 +139,7 @@ void MailQueue::add(std::uint64_t id, spool::StoredMessage&& message, std::uint1
         index_.set_chunk_segments(slot, std::move(chunk_segments));
     }
     index_.set_pool(slot, pool);
-    set_flag(slot, pool_hold_flag, message.waits_for_pool);
+    set_flag(index_.at(slot), pool_hold_flag, message.waits_for_pool);
     forward(slot, std::move(message), commit, record);
 }
 
@@ -170,38 +170,44 @@ void MailQueue::forward(Slot slot, spool::StoredMessage&& message, const spool::
     dispatch->start(std::move(message), std::move(content));
 }
 
+// Whose record it is stays until each of its records was told of.
 void MailQueue::durable(const spool::Commit::Record& record, const spool::RecordPlace& place,
                         const spool::Commit& commit) {
-    // Whose record it is stays until each of its records was told of.
-    if (kind_of(record.owner) == OwnerKind::report) {
-        Report* const report = reports_.find(handle_of(record.owner));
-        RINGMX_ASSERT(report != nullptr);
-        report->on_durable(record, place, commit);
+    const Handle handle = handle_of(record.owner);
+    switch (kind_of(record.owner)) {
+    case OwnerKind::intake:
+        intakes_.existing(handle).on_durable(record, place, commit);
         return;
-    }
-    if (kind_of(record.owner) == OwnerKind::move) {
-        mover_.on_durable(handle_of(record.owner), record, place);
+    case OwnerKind::move:
+        mover_.on_durable(handle, record, place);
         return;
+    case OwnerKind::report:
+        reports_.existing(handle).on_durable(record, place, commit);
+        return;
+    case OwnerKind::ending:
+    case OwnerKind::command:
+        break;
     }
-    SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
-    RINGMX_ASSERT(intake != nullptr);
-    intake->on_durable(record, place, commit);
+    RINGMX_ASSERT(false); // they have marks alone
 }
 
 void MailQueue::failed(const spool::Commit::Record& record, bool is_written, int error) {
-    if (kind_of(record.owner) == OwnerKind::report) {
-        Report* const report = reports_.find(handle_of(record.owner));
-        RINGMX_ASSERT(report != nullptr);
-        report->on_failed();
+    const Handle handle = handle_of(record.owner);
+    switch (kind_of(record.owner)) {
+    case OwnerKind::intake:
+        intakes_.existing(handle).on_failed(record, is_written, error);
         return;
-    }
-    if (kind_of(record.owner) == OwnerKind::move) {
-        mover_.on_failed(handle_of(record.owner), record, is_written);
+    case OwnerKind::move:
+        mover_.on_failed(handle, record, is_written);
         return;
+    case OwnerKind::report:
+        reports_.existing(handle).on_failed();
+        return;
+    case OwnerKind::ending:
+    case OwnerKind::command:
+        break;
     }
-    SpoolIntake* const intake = intakes_.find(handle_of(record.owner));
-    RINGMX_ASSERT(intake != nullptr);
-    intake->on_failed(record, is_written, error);
+    RINGMX_ASSERT(false); // they have marks alone
 }
 
 void MailQueue::mark_durable(std::uint64_t owner) {
@@ -212,12 +218,11 @@ void MailQueue::mark_durable(std::uint64_t owner) {
         }
         return;
     case OwnerKind::ending: {
-        Ending* const ending = endings_.find(handle_of(owner));
-        RINGMX_ASSERT(ending != nullptr);
-        for (const std::uint32_t segment : ending->segments) {
+        Ending& ending = endings_.existing(handle_of(owner));
+        for (const std::uint32_t segment : ending.segments) {
             log_.release(segment);
         }
-        endings_.destroy(*ending);
+        endings_.destroy(ending);
         return;
     }
     case OwnerKind::move:
@@ -238,7 +243,7 @@ void MailQueue::mark_failed(std::uint64_t owner, int error) {
 void MailQueue::await_mark(Slot slot, spool::MarkKind kind, Handle command) {
     const spool::QueueEntry& entry = index_.at(slot);
     RINGMX_ASSERT(!is_moving(slot));
-    set_flag(slot, changing_flag, true);
+    set_flag(index_.at(slot), changing_flag, true);
     log_.journal().append_mark({.kind = kind,
                                 .id = entry.id,
                                 .home = log_.name_of(entry.segment),
@@ -260,8 +265,7 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
         if (dispatch == nullptr) {
             return;
         }
-        const bool is_unwanted =
-            (index_.at(dispatch->slot()).flags & (hold_flag | removed_flag)) != 0;
+        const bool is_unwanted = has_flag(index_.at(dispatch->slot()), hold_flag | removed_flag);
         if (is_cut_ || is_unwanted) { // since the read began
             finish(*dispatch);
         } else {

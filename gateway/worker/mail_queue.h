@@ -27,6 +27,7 @@
 #include "spool/recovery.h"
 #include "worker/disk_shares.h"
 #include "worker/dispatch.h"
+#include "worker/entry_flags.h"
 #include "worker/forwarding.h"
 #include "worker/held_budget.h"
 #include "worker/mover.h"
@@ -98,12 +99,6 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
-    // Of QueueEntry::flags, of a message that waits: those who pend do not all wait for the same; a
-    // pool of theirs was on hold when they were last tried. It does not expire then, and when none is
-    // any more its time starts anew.
-    static constexpr std::uint8_t several_pools_flag = 16;
-    static constexpr std::uint8_t pool_hold_flag = 32;
-    static constexpr std::uint8_t lasting_flags = several_pools_flag | pool_hold_flag;
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
@@ -140,11 +135,13 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] QueueAnswers& answers() { return answers_; }
     // Nobody may change it now: it is being moved.
     [[nodiscard]] bool is_moving(spool::QueueIndex::Slot slot) const {
-        return (index_.at(slot).flags & flag_moving) != 0;
+        return has_flag(index_.at(slot), moving_flag);
     }
     // QueueAnswers::mark_over() follows.
     void await_mark(spool::QueueIndex::Slot slot, spool::MarkKind kind, Handle command);
-    void mark_is_over(spool::QueueIndex::Slot slot) { set_flag(slot, changing_flag, false); }
+    void mark_is_over(spool::QueueIndex::Slot slot) {
+        set_flag(index_.at(slot), changing_flag, false);
+    }
     void hold(spool::QueueIndex::Slot slot);
     void release(spool::QueueIndex::Slot slot);
     void remove(spool::QueueIndex::Slot slot);
@@ -191,12 +188,6 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
   private:
     using Slot = spool::QueueIndex::Slot;
-    // QueueEntry::flags beside those of the mover. Of an active one: what it becomes when its forwarding is
-    // over. Of any: an operator's mark is not durable yet; it names the message's place, so it is
-    // not moved.
-    static constexpr std::uint8_t hold_flag = 2;
-    static constexpr std::uint8_t removed_flag = 4;
-    static constexpr std::uint8_t changing_flag = 8;
     // A message that is over, until that is durable.
     struct Ending {
         Handle self;
@@ -228,7 +219,6 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void conclude(Dispatch& dispatch, const Tally& tally);
     void let_rest(const Dispatch& dispatch, const Tally& tally);
     [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
-    void set_flag(Slot slot, std::uint8_t flag, bool is_set);
     // It stays for long: the number of its pool shall be another's meanwhile.
     void forget_pool(Slot slot) { index_.set_pool(slot, spool::no_pool); }
     void append_mark(Slot slot, spool::MarkKind kind, std::uint32_t recipient,
@@ -242,7 +232,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] std::string_view why_held(std::string_view sender) const;
     void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);
     [[nodiscard]] bool is_held_by_pool(Slot slot) const {
-        return (index_.at(slot).flags & pool_hold_flag) != 0;
+        return has_flag(index_.at(slot), pool_hold_flag);
     }
     void note_pool_hold(Slot slot);
     [[nodiscard]] bool let_go(const Dispatch& dispatch);

@@ -53,7 +53,7 @@ void MailQueue::adopt(const spool::RecoveredMessage& message) {
                       recipient.reply.substr(0, 3));
         ++over;
     }
-    set_flag(slot, pool_hold_flag, message.waits_for_pool);
+    set_flag(index_.at(slot), pool_hold_flag, message.waits_for_pool);
     if (message.is_on_hold) {
         index_.hold(slot);
     } else if (over == message.recipients_count) {

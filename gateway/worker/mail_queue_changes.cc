@@ -10,7 +10,7 @@ using spool::QueueState;
 // One that is being forwarded is given up if it only waits; else its outcome counts first.
 void MailQueue::hold(Slot slot) {
     if (index_.at(slot).state == QueueState::active) {
-        set_flag(slot, hold_flag, true);
+        set_flag(index_.at(slot), hold_flag, true);
         postpone(slot);
     } else {
         index_.hold(slot);
@@ -21,8 +21,8 @@ void MailQueue::hold(Slot slot) {
 // Held by whatever, those that failed included: due now, and its time starts anew.
 void MailQueue::release(Slot slot) {
     start_time_anew(slot);
-    set_flag(slot, hold_flag, false);
-    set_flag(slot, pool_hold_flag, false); // if one still holds it, that is noted anew
+    set_flag(index_.at(slot), hold_flag, false);
+    set_flag(index_.at(slot), pool_hold_flag, false); // if one still holds it, that is noted anew
     index_.unsettle_failed(slot);
     if (index_.at(slot).state != QueueState::active) {
         index_.set_due(slot, worker_.now());
@@ -37,7 +37,7 @@ void MailQueue::start_time_anew(Slot slot) {
 // So that it is known when the hold is over, in whichever run that is; once for each hold.
 void MailQueue::note_pool_hold(Slot slot) {
     if (!is_held_by_pool(slot)) {
-        set_flag(slot, pool_hold_flag, true);
+        set_flag(index_.at(slot), pool_hold_flag, true);
         append_mark(slot, spool::MarkKind::pool_hold, spool::every_recipient, {});
     }
 }
@@ -48,14 +48,8 @@ void MailQueue::remove(Slot slot) {
         drop(slot);
         return;
     }
-    set_flag(slot, removed_flag, true);
+    set_flag(index_.at(slot), removed_flag, true);
     postpone(slot);
-}
-
-void MailQueue::set_flag(Slot slot, std::uint8_t flag, bool is_set) {
-    spool::QueueEntry& entry = index_.at(slot);
-    const std::uint64_t others = entry.flags & ~std::uint64_t{flag};
-    entry.flags = (others | (is_set ? flag : 0U)) & 0x7F;
 }
 
 void MailQueue::drop(Slot slot) {

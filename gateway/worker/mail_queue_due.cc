@@ -38,7 +38,7 @@ void MailQueue::start_due() {
             return;
         }
         const spool::QueueEntry& entry = index_.at(*slot);
-        if ((entry.flags & flag_moving) != 0) {
+        if (has_flag(entry, moving_flag)) {
             index_.set_due(*slot, worker_.now() + watch_interval);
         } else if (!wait_for_pool(*slot) && !wake_older(*slot) && !start_from_disk(*slot)) {
             start_again_at_ = worker_.now() + watch_interval; // nor could any other one
@@ -50,7 +50,7 @@ void MailQueue::start_due() {
 // starts anew then.)
 bool MailQueue::wait_for_pool(Slot slot) {
     const spool::QueueEntry& entry = index_.at(slot);
-    if (entry.pool == spool::no_pool || (entry.flags & several_pools_flag) != 0) {
+    if (entry.pool == spool::no_pool || has_flag(entry, several_pools_flag)) {
         return false;
     }
     if (places_.is_on_hold(entry.pool, *worker_.snapshot())) {

@@ -120,15 +120,14 @@ std::uint32_t MailQueue::failed_count(Slot slot) const {
 // What was wanted of the message while it was under way. True: there is nothing more to decide.
 bool MailQueue::obey_operator(Dispatch& dispatch, bool is_over) {
     const Slot slot = dispatch.slot();
-    const std::uint64_t flags = index_.at(slot).flags;
-    if ((flags & removed_flag) != 0) {
+    if (has_flag(index_.at(slot), removed_flag)) {
         drop(slot);
         return true;
     }
-    if ((flags & hold_flag) == 0 || !is_over) {
+    if (!has_flag(index_.at(slot), hold_flag) || !is_over) {
         return false;
     }
-    set_flag(slot, hold_flag, false);
+    set_flag(index_.at(slot), hold_flag, false);
     index_.hold(slot);
     forget_pool(slot);
     return true;
@@ -142,7 +141,7 @@ bool MailQueue::let_go(const Dispatch& dispatch) {
     if (!is_held_by_pool(dispatch.slot()) || waits_for_pool(outcomes) || !was_tried) {
         return false;
     }
-    set_flag(dispatch.slot(), pool_hold_flag, false);
+    set_flag(index_.at(dispatch.slot()), pool_hold_flag, false);
     start_time_anew(dispatch.slot());
     return true;
 }
@@ -154,7 +153,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
     tally.is_let_go = let_go(dispatch);
     // What an operator or a pool holds never expires.
     const bool is_held =
-        (index_.at(slot).flags & (hold_flag | pool_hold_flag)) != 0 || waits_for_pool(outcomes);
+        has_flag(index_.at(slot), hold_flag | pool_hold_flag) || waits_for_pool(outcomes);
     const bool has_expired = !is_held && this->has_expired(slot);
     bool drops_report = false;
     const spool::QueueExtra* const extra = index_.extra(slot);
@@ -202,7 +201,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             continue;
         }
         ++tally.pending;
-        tally.note_pool(outcome.pool);
+        tally.place.note(outcome.pool);
         if (outcome.kind != Outcome::Kind::none) {
             log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
         }
@@ -262,7 +261,7 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
 void MailQueue::schedule(Slot slot, const Tally& tally) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
     const spool::QueueEntry& entry = index_.at(slot);
-    set_flag(slot, several_pools_flag, tally.has_several_pools);
+    set_flag(index_.at(slot), several_pools_flag, tally.place.are_several());
     if (!tally.was_tried && !tally.lacks_backend) {
         if (tally.held_by != spool::no_pool && !tally.was_given_up) {
             index_.hold_for_pool(slot, tally.held_by);

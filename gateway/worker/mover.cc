@@ -66,7 +66,8 @@ std::optional<std::uint32_t> Mover::choose_full() {
     }
     const auto oldest = queue_.log().segments().oldest_held(passed_life_);
     if (!oldest) {
-        look_at_full_at_ = worker_.now() + pause * std::exchange(passed_count_, 0);
+        look_at_full_at_ =
+            worker_.now() + std::min(pause * std::exchange(passed_count_, 0), pause_max);
         passed_life_ = 0;
     }
     return oldest;
@@ -114,7 +115,7 @@ void Mover::run() {
         const auto slot = queue_.index().find(found_.back());
         found_.pop_back();
         if (slot && queue_.index().state(*slot) != QueueState::active &&
-            (queue_.index().at(*slot).flags & ~std::uint64_t{MailQueue::lasting_flags}) == 0) {
+            !has_flag(queue_.index().at(*slot), transient_flags)) {
             begin(*slot);
         }
     }
@@ -211,7 +212,7 @@ void Mover::begin(spool::QueueIndex::Slot slot) {
     Move* const move = moves_.create();
     RINGMX_ASSERT(move != nullptr);
     spool::QueueEntry& entry = queue_.index().at(slot);
-    entry.flags |= flag_moving;
+    set_flag(entry, moving_flag, true);
     move->id = entry.id;
     read(*move, message_part);
 }
@@ -250,24 +251,23 @@ void Mover::read(Move& move, std::uint32_t part) {
 }
 
 void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
-    Move* const move = moves_.find(handle);
-    RINGMX_ASSERT(move != nullptr);
-    move->is_busy = false;
+    Move& move = moves_.existing(handle);
+    move.is_busy = false;
     if (part != message_part && record.error == 0) {
-        move->content = std::move(record.body);
-        write_chunk(*move);
+        move.content = std::move(record.body);
+        write_chunk(move);
         return;
     }
     std::optional<ReadMessage> message =
         part == message_part ? message_of(std::move(record)) : std::nullopt;
     if (!message) {
-        give_up(*move);
+        give_up(move);
         return;
     }
-    move->message = std::move(message->head);
-    move->content = std::move(message->content);
-    move->is_read = true;
-    advance(*move);
+    move.message = std::move(message->head);
+    move.content = std::move(message->content);
+    move.is_read = true;
+    advance(move);
 }
 
 void Mover::write_chunk(Move& move) {
@@ -288,7 +288,7 @@ void Mover::write_message(Move& move) {
     const spool::QueueEntry& entry = queue_.index().at(*slot);
     move.home = queue_.log().name_of(entry.segment);
     move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
-    move.message.waits_for_pool = (entry.flags & MailQueue::pool_hold_flag) != 0;
+    move.message.waits_for_pool = has_flag(entry, pool_hold_flag);
     move.message.expires_from = WallTime{std::chrono::seconds(entry.expires_from_s)};
     for (spool::StoredRecipient& recipient : move.message.recipients) {
         recipient.state = spool::RecipientState::pending;
@@ -324,30 +324,28 @@ void Mover::write_message(Move& move) {
 
 void Mover::on_durable(Handle handle, const spool::Commit::Record& record,
                        const spool::RecordPlace& place) {
-    Move* const move = moves_.find(handle);
-    RINGMX_ASSERT(move != nullptr);
-    move->is_busy = false;
-    move->content.clear();
+    Move& move = moves_.existing(handle);
+    move.is_busy = false;
+    move.content.clear();
     if (record.type == spool::RecordType::chunk) {
-        spool::ChunkPlace& chunk = move->message.chunks[move->next_chunk++];
+        spool::ChunkPlace& chunk = move.message.chunks[move.next_chunk++];
         chunk = {queue_.log().name_of(place.segment).life, place.offset, place.record_bytes};
-        move->chunk_segments.push_back(place.segment);
-        advance(*move);
+        move.chunk_segments.push_back(place.segment);
+        advance(move);
         return;
     }
-    queue_.moved(move->id, place, std::exchange(move->chunk_segments, {}));
-    end(*move);
+    queue_.moved(move.id, place, std::exchange(move.chunk_segments, {}));
+    end(move);
 }
 
 void Mover::on_failed(Handle handle, const spool::Commit::Record& record, bool is_written) {
-    Move* const move = moves_.find(handle);
-    RINGMX_ASSERT(move != nullptr);
-    move->is_busy = false;
+    Move& move = moves_.existing(handle);
+    move.is_busy = false;
     rest_until_ = worker_.now() + pause;
     if (is_written && record.type == spool::RecordType::message) {
-        queue_.keep_copy(move->id, move->home, std::exchange(move->chunk_segments, {}));
+        queue_.keep_copy(move.id, move.home, std::exchange(move.chunk_segments, {}));
     }
-    give_up(*move);
+    give_up(move);
 }
 
 void Mover::give_up(Move& move) {
@@ -359,8 +357,7 @@ void Mover::give_up(Move& move) {
 
 void Mover::end(Move& move) {
     if (const auto slot = queue_.index().find(move.id)) {
-        spool::QueueEntry& entry = queue_.index().at(*slot);
-        entry.flags &= flag_others;
+        set_flag(queue_.index().at(*slot), moving_flag, false);
     }
     moves_.destroy(move);
 }

@@ -1,12 +1,14 @@
 // Moves the last messages out of segments that few of them keep from being used again: a held message
 // would else pin its segment, and those with marks about its neighbours, for weeks.
 //
-//   few spare segments left ─▶ the segment that holds least (one that can't be relied on any more
-//   goes first) ─▶ its messages, found in the index bit by bit ─▶ each: its record and its chunks are read ─▶ chunk records anew ─▶ durable ─▶ its message
-//   record anew, with the states of that moment ─▶ durable ─▶ the index names the new places, and
-//   the holds on the old ones end
+//   few spare segments left, or one that can't be relied on any more
+//    ─▶ the oldest that holds something (what can't be relied on, or is an earlier run's, goes first)
+//    ─▶ its messages, found in the index bit by bit
+//    ─▶ each: its record and its chunks are read ─▶ chunk records anew ─▶ durable
+//    ─▶ its message record anew, with the states of that moment ─▶ durable
+//    ─▶ the index names the new places, and the holds on the old ones end
 //
-// While a message is moved nobody else reads it: flag_moving in its entry. A message that ends
+// While a message is moved nobody else reads it: moving_flag in its entry. A message that ends
 // meanwhile is ended once more in its new place. Until the old record is gone for good the new one's
 // segment stays (SegmentTable::note_mark), since marks name the new place from then on.
 // Bounds: moves_max messages at a time, each with one record in memory; a look at entries_looked_at
@@ -31,15 +33,12 @@ namespace ringmx::worker {
 class MailQueue;
 class Worker;
 
-// Of QueueEntry::flags.
-inline constexpr std::uint8_t flag_moving = 1;
-inline constexpr std::uint8_t flag_others = 0x7E; // MailQueue's
-
 class Mover {
   public:
     static constexpr std::uint32_t moves_max = 4;
     static constexpr std::uint32_t entries_looked_at = 1000;
     static constexpr Duration pause = 10s; // after a segment that is not worth it, or a failure
+    static constexpr Duration pause_max = 1min; // after many of them
 
     Mover(Worker& worker, MailQueue& queue) : worker_(worker), queue_(queue), moves_(moves_max) {}
     Mover(const Mover&) = delete;

@@ -119,10 +119,9 @@ void QueueAnswers::begin(Command& command) {
 }
 
 void QueueAnswers::mark_over(Handle handle, int error) {
-    Command* const command = commands_.find(handle);
-    RINGMX_ASSERT(command != nullptr);
-    const QueueQuestion question = std::move(command->question);
-    commands_.destroy(*command);
+    Command& command = commands_.existing(handle);
+    const QueueQuestion question = std::move(command.question);
+    commands_.destroy(command);
     const std::optional<Slot> slot = queue_.index().find(question.id);
     if (slot) {
         queue_.mark_is_over(*slot);

@@ -57,9 +57,8 @@ class SegmentSupply {
   public:
     struct News {
         enum class Kind : std::uint8_t {
-            segment, // descriptor, size_bytes: allocated whole, empty; with error ENOSPC the spool
-                     // takes more than it may by it: it is for marks, not for new mail
-            failed,  // error: the request is over, ask again later
+            segment,   // descriptor, size_bytes: allocated whole, empty
+            failed,    // error: the request is over, ask again later
             home_gone, // home: that adopted segment is deleted; marks about it concern nothing
             discarded, // descriptor: that file is gone, for good
             lost,      // error: the directory or files in it are gone: what is written is not safe
@@ -70,6 +69,8 @@ class SegmentSupply {
         std::uint64_t size_bytes = 0;
         int error = 0;
         bool is_written = true; // the segment: through; writes to it change no metadata
+        bool is_over = false;   // the segment: the spool takes more than it may by it, so it is for
+                                // marks, not for new mail
         spool::SegmentName home = {};
     };
 

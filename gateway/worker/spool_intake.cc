@@ -91,8 +91,7 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     envelope_size_ += size;
     count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
     const Pool& pool = *snapshot_->pools[pool_index];
-    const std::uint16_t number = queue_.places().of(pool);
-    pool_ = message_.recipients.empty() || pool_ == number ? number : spool::no_pool;
+    place_.note(queue_.places().of(pool));
     message_.waits_for_pool = message_.waits_for_pool || pool.settings().hold;
     spool::StoredRecipient& recipient = message_.recipients.emplace_back();
     recipient.mailbox = mailbox;
@@ -350,7 +349,7 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
     chunks_.clear(); // their holds are the queue's now
     answer_client(reply);
     // The number may be another configuration's.
-    const std::uint16_t pool = is_out_of_date() ? spool::no_pool : pool_;
+    const std::uint16_t pool = is_out_of_date() ? spool::no_pool : place_.place();
     queue_.add(id_, std::move(message_), pool, place, std::move(segments), commit, record);
     end();
 }

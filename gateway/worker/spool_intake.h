@@ -25,6 +25,7 @@
 #include "spool/queue_entry.h"
 #include "spool/stored_message.h"
 #include "worker/content.h"
+#include "worker/only_place.h"
 #include "worker/transaction.h"
 
 #include <cstdint>
@@ -126,8 +127,7 @@ class SpoolIntake final : public Transaction {
     Handle client_;
     std::optional<std::uint64_t> declared_size_bytes_;
     spool::StoredMessage message_; // whole once the content is, and every chunk durable
-    // By the queue's number, of all recipients; no_pool: they have several.
-    std::uint16_t pool_ = spool::no_pool;
+    OnlyPlace place_;              // of its recipients
     bool is_unix_peer_ = false;
     std::uint64_t id_;
     std::string id_text_;

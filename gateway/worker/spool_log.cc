@@ -238,27 +238,26 @@ void SpoolLog::complete(const ring::Completion& completion) {
 }
 
 void SpoolLog::complete_read(const ring::Completion& completion) {
-    Reading* const reading = readings_.find({completion.token.slot, completion.token.generation});
-    RINGMX_ASSERT(reading != nullptr);
+    Reading& reading = readings_.existing({completion.token.slot, completion.token.generation});
     --operations_;
     // The rest of its last block may be missing: recovery takes what is whole of a file that was cut.
     const std::uint64_t wanted =
-        reading->place.offset % spool::block_bytes + reading->place.record_bytes;
+        reading.place.offset % spool::block_bytes + reading.place.record_bytes;
     ReadRecord record;
     if (completion.result < 0) {
         record.error = -completion.result;
     } else if (static_cast<std::uint64_t>(completion.result) < wanted) {
         record.error = EBADMSG; // the file is shorter than it was
     } else {
-        record = judge(*reading);
+        record = judge(reading);
     }
-    const Handle reader = reading->reader;
-    const std::uint32_t part = reading->part;
-    release(reading->place.segment);
-    for (Block* const block : reading->blocks) {
+    const Handle reader = reading.reader;
+    const std::uint32_t part = reading.part;
+    release(reading.place.segment);
+    for (Block* const block : reading.blocks) {
         loop_.pool().release(block);
     }
-    readings_.destroy(*reading);
+    readings_.destroy(reading);
     reader_.on_record(reader, part, std::move(record));
 }
 
@@ -310,7 +309,7 @@ void SpoolLog::take_news() {
             is_requested_ = false;
             growth_error_ = lost_ = 0;
             has_no_segment_ = false;
-            is_over_ = news.error != 0;
+            is_over_ = news.is_over;
             table_.add(news.descriptor, news.size_bytes, news.is_written);
             break;
         case SegmentSupply::News::Kind::failed:

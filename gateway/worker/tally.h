@@ -4,9 +4,9 @@
 #include "smtp/delivery_report.h"
 #include "spool/queue_entry.h"
 #include "spool/stored_message.h"
+#include "worker/only_place.h"
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 namespace ringmx::worker {
@@ -36,14 +36,8 @@ struct Tally {
     bool was_dialed = false;    // a backend was called, and nothing came of it
     std::uint16_t waits_for = spool::no_pool; // that has no backend
     std::uint16_t held_by = spool::no_pool;
-    bool is_let_go = false;         // a pool had held it, none does any more
-    bool has_several_pools = false; // who pends does not all go to, or wait for, the same
-    std::optional<std::uint16_t> pool = {};
-
-    void note_pool(std::uint16_t number) {
-        has_several_pools = has_several_pools || (pool && *pool != number);
-        pool = number;
-    }
+    bool is_let_go = false; // a pool had held it, none does any more
+    OnlyPlace place;        // of who pends
 
     // Nobody is left but those that are decided or reported.
     [[nodiscard]] bool is_last() const { return pending == 0 && failed == 0; }

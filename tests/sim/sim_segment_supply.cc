@@ -106,8 +106,8 @@ void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
     tell(worker, {.kind = News::Kind::segment,
                   .descriptor = file,
                   .size_bytes = options_.segment_bytes,
-                  .error = is_over() && adopted_files() > 0 ? ENOSPC : 0,
-                  .is_written = urgency == SegmentSupply::Urgency::ahead});
+                  .is_written = urgency == SegmentSupply::Urgency::ahead,
+                  .is_over = is_over() && adopted_files() > 0});
 }
 
 void SimSegments::discard(int file) {

@@ -102,6 +102,15 @@ class SpoolFairness : public QueueScene {
     [[nodiscard]] std::uint64_t count(QueueState state) const {
         return rig.worker->queue()->index().sum(state).messages;
     }
+    // The backend has as many as it may.
+    Ids send_backlog_slowly(ScriptedBackend& slow) {
+        Ids ids = send_backlog("<u@two.example>");
+        rig.run_for(10s);
+        slow.judge = slowly;
+        make_all_due(false);
+        rig.run_for(5s);
+        return ids;
+    }
     // And costs nothing meanwhile.
     void expect_that_it_waits_as_what_is_due() {
         EXPECT_EQ(count(QueueState::active), 24U);
@@ -231,11 +240,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, SpoolFairnessSeeds,
 
 TEST_F(SpoolFairness, OperatorsReachWhatIsPassedOver) {
     ScriptedBackend& slow = deferring(Rig::third_address);
-    const Ids ids = send_backlog("<u@two.example>");
-    rig.run_for(10s);
-    slow.judge = slowly;
-    make_all_due(false);
-    rig.run_for(5s);
+    const Ids ids = send_backlog_slowly(slow);
     const std::uint64_t held = ids[100];
     const std::uint64_t removed = ids[101];
     const std::uint64_t released = ids[102];
@@ -258,11 +263,7 @@ TEST_F(SpoolFairness, OperatorsReachWhatIsPassedOver) {
 
 TEST_F(SpoolFairness, ADrainWaitsForNothingThatIsPassedOver) {
     ScriptedBackend& slow = deferring(Rig::third_address);
-    (void)send_backlog("<u@two.example>");
-    rig.run_for(10s);
-    slow.judge = slowly;
-    make_all_due(false);
-    rig.run_for(5s);
+    (void)send_backlog_slowly(slow);
     rig.post(worker::Inbox::Kind::drain);
     EXPECT_TRUE(rig.run_until([&] { return rig.finished(); }, 2 * slow_reply));
     EXPECT_EQ(taken(slow), 24U);
@@ -276,11 +277,7 @@ TEST_F(SpoolFairness, ADrainWaitsForNothingThatIsPassedOver) {
 // An operator who sends them elsewhere does not have to wait for the backend that is slow.
 TEST_F(SpoolFairness, WhatIsPassedOverGoesAtOnceWhereANewRouteSendsIt) {
     ScriptedBackend& slow = deferring(Rig::third_address);
-    (void)send_backlog("<u@two.example>");
-    rig.run_for(10s);
-    slow.judge = slowly;
-    make_all_due(false);
-    rig.run_for(5s);
+    (void)send_backlog_slowly(slow);
     ScriptedBackend& other = rig.backend(fourth_address);
     rig.reload([](Settings& settings) { settings.routes[1].pool_index = 2; });
     EXPECT_TRUE(rig.run_until([&] { return taken(other) == backlog - 24U; }, 10s));

@@ -1,72 +1,11 @@
-// What the dialogs can't say: events and their order, early answers, memory.
-#include "smtp/command.h"
-#include "smtp/server_session.h"
+// What the dialogs can't say: events and their order, memory.
 #include "unit/smtp/allocation_count.h"
+#include "unit/smtp/server_session_scene.h"
 
-#include <gtest/gtest.h>
-#include <string>
 #include <vector>
 
 namespace ringmx::smtp {
 namespace {
-
-constexpr Reply ok = {250, {2, 0, 0}, "Ok"};
-constexpr Reply go_ahead = {354, {}, ""};
-constexpr Reply no_backend = {451, {4, 4, 1}, "No backend"};
-constexpr Reply unknown_user = {550, {5, 1, 1}, "Unknown"};
-
-ServerSettings settings_for_test(bool lmtp = false) {
-    ServerSettings settings;
-    settings.hostname = "mx1.example.com";
-    settings.lmtp = lmtp;
-    return settings;
-}
-
-class ServerSessionTest : public testing::Test {
-  protected:
-    explicit ServerSessionTest(bool lmtp = false)
-        : settings_(settings_for_test(lmtp)), session_(settings_) {}
-
-    // Feeds the octets behind what the session left last time; gives the next event.
-    ServerEvent step(std::string_view more = {}) {
-        rest_ += more;
-        last_ = session_.receive(as_bytes(rest_));
-        content_ = as_text(last_.content);
-        rest_.erase(0, last_.consumed);
-        return last_.event;
-    }
-    std::string heard() { return std::exchange(session_.output(), {}); }
-
-    void begin(int recipients = 1) {
-        ASSERT_EQ(step(settings_.lmtp ? "LHLO c\r\n" : "EHLO c\r\n"), ServerEvent::hello);
-        begin_mail(recipients);
-    }
-    void begin_mail(int recipients = 1) {
-        ASSERT_EQ(step("MAIL FROM:<a@b.c>\r\n"), ServerEvent::mail);
-        session_.answer_mail(ok);
-        for (int index = 0; index < recipients; ++index) {
-            ASSERT_EQ(step("RCPT TO:<a@b.c>\r\n"), ServerEvent::recipient);
-            session_.answer_recipient(ok, AnswerSource::own, false);
-        }
-        heard();
-    }
-    void begin_data() {
-        ASSERT_EQ(step("DATA\r\n"), ServerEvent::data);
-        session_.answer_data(go_ahead);
-        heard();
-    }
-
-    ServerSettings settings_;
-    ServerSession session_;
-    ServerSession::Step last_;
-    std::string rest_;
-    std::string content_;
-};
-
-class LmtpSessionTest : public ServerSessionTest {
-  protected:
-    LmtpSessionTest() : ServerSessionTest(true) {}
-};
 
 TEST_F(ServerSessionTest, GreetingNamesTheHost) {
     session_.greet();
@@ -251,132 +190,6 @@ TEST_F(ServerSessionTest, AReplyWithoutEnhancedCodeGetsOneOfItsClass) {
     EXPECT_EQ(heard(), "450 4.0.0 busy\r\n");
 }
 
-TEST_F(ServerSessionTest, ContentIsAViewIntoTheInput) {
-    begin();
-    begin_data();
-    const std::string input = " x\r\n..\r\n.\r\nNOOP\r\n";
-    const auto step_one = session_.receive(as_bytes(input));
-    EXPECT_EQ(step_one.event, ServerEvent::content);
-    EXPECT_FALSE(step_one.is_literal);
-    EXPECT_EQ(as_text(step_one.content).data(), input.data());
-    EXPECT_EQ(as_text(step_one.content), " x\r\n..\r\n");
-    rest_ = input.substr(step_one.consumed);
-    EXPECT_EQ(step(), ServerEvent::content_end);
-    EXPECT_EQ(rest_, "NOOP\r\n");
-    EXPECT_EQ(session_.content_bytes(), 7U); // one dot is stuffing
-    EXPECT_TRUE(session_.content_starts_with_space());
-    EXPECT_FALSE(session_.content_chunked());
-    EXPECT_EQ(step(), ServerEvent::blocked);
-    session_.answer_message(ok);
-    EXPECT_FALSE(session_.in_transaction());
-    EXPECT_EQ(heard(), "250 2.0.0 Ok\r\n");
-}
-
-TEST_F(ServerSessionTest, AHeldDotComesBackAsALiteral) {
-    begin();
-    begin_data();
-    EXPECT_EQ(step("x\r\n."), ServerEvent::content);
-    EXPECT_EQ(content_, "x\r\n");
-    EXPECT_EQ(step(), ServerEvent::need_input);
-    EXPECT_EQ(step(".y"), ServerEvent::content);
-    EXPECT_TRUE(last_.is_literal);
-    EXPECT_EQ(content_, ".");
-    EXPECT_EQ(step(), ServerEvent::content);
-    EXPECT_EQ(content_, ".y");
-    EXPECT_FALSE(last_.is_literal);
-}
-
-TEST_F(ServerSessionTest, RefusedContentIsToldAsSoonAsItIsKnown) {
-    begin();
-    begin_data();
-    EXPECT_EQ(step("a\nb"), ServerEvent::content_refused);
-    EXPECT_EQ(step(), ServerEvent::need_input);
-    EXPECT_EQ(step("more\r\n"), ServerEvent::need_input);
-    EXPECT_EQ(heard(), "");
-    EXPECT_EQ(step(".\r\n"), ServerEvent::reset);
-    EXPECT_TRUE(heard().starts_with("550 5.6.0 "));
-    EXPECT_FALSE(session_.in_transaction());
-}
-
-TEST_F(ServerSessionTest, AChunkThatEndsWithTheInputEndsTheMessageInTheNextCall) {
-    begin();
-    EXPECT_EQ(step("BDAT 3 LAST\r\nab"), ServerEvent::content);
-    EXPECT_EQ(session_.chunk_bytes_left(), 1U);
-    EXPECT_TRUE(session_.chunk_is_last());
-    EXPECT_TRUE(session_.content_chunked());
-    EXPECT_EQ(step("c"), ServerEvent::content);
-    EXPECT_EQ(step(), ServerEvent::content_end);
-    EXPECT_EQ(session_.content_bytes(), 3U);
-}
-
-TEST_F(ServerSessionTest, WhetherItOnlyWaitsForInputIsSaid) {
-    EXPECT_TRUE(session_.waits_for_input());
-    begin();
-    EXPECT_TRUE(session_.waits_for_input());
-    EXPECT_EQ(step("BDAT 3\r\nabc"), ServerEvent::content);
-    EXPECT_FALSE(session_.waits_for_input()); // the chunk's end is still to be run
-    EXPECT_EQ(step(), ServerEvent::need_input);
-    EXPECT_TRUE(session_.waits_for_input());
-    EXPECT_EQ(step("QUIT\r\n"), ServerEvent::close);
-    EXPECT_FALSE(session_.waits_for_input());
-}
-
-TEST_F(ServerSessionTest, AnEarlyAnswerIsGivenAtTheEndOfTheData) {
-    begin();
-    begin_data();
-    EXPECT_EQ(step("some"), ServerEvent::content);
-    session_.answer_message(no_backend);
-    EXPECT_EQ(heard(), "");
-    EXPECT_EQ(step("more\nand more\r\n"), ServerEvent::need_input);
-    EXPECT_EQ(step(".\r\nNOOP\r\n"), ServerEvent::reset);
-    EXPECT_EQ(heard(), "451 4.4.1 No backend\r\n");
-    EXPECT_FALSE(session_.in_transaction());
-    EXPECT_EQ(rest_, "NOOP\r\n");
-}
-
-TEST_F(ServerSessionTest, AnEarlyAnswerRefusesTheChunkAndAllThatFollow) {
-    begin();
-    EXPECT_EQ(step("BDAT 4\r\nab"), ServerEvent::content);
-    session_.answer_message(no_backend);
-    EXPECT_EQ(step("cdBDAT 2\r\nef"), ServerEvent::need_input);
-    EXPECT_EQ(heard(), "451 4.4.1 No backend\r\n451 4.4.1 No backend\r\n");
-    EXPECT_EQ(step("BDAT 0 LAST\r\n"), ServerEvent::reset);
-    EXPECT_EQ(heard(), "451 4.4.1 No backend\r\n");
-}
-
-TEST_F(ServerSessionTest, AnEarlyAnswerBetweenChunksRefusesTheNextOne) {
-    begin();
-    EXPECT_EQ(step("BDAT 2\r\nab"), ServerEvent::content);
-    EXPECT_EQ(step(), ServerEvent::need_input);
-    EXPECT_TRUE(heard().starts_with("250 2.0.0 2 octets"));
-    session_.answer_message(no_backend);
-    step("BDAT 2 LAST\r\nQU");
-    EXPECT_EQ(heard(), "451 4.4.1 No backend\r\n");
-    begin_mail();
-}
-
-TEST_F(LmtpSessionTest, AnEarlyAnswerHoldsForEveryRecipient) {
-    begin(2);
-    begin_data();
-    step("some");
-    session_.answer_message(no_backend);
-    EXPECT_EQ(step("\r\n.\r\n"), ServerEvent::reset);
-    EXPECT_EQ(heard(), "451 4.4.1 No backend\r\n451 4.4.1 No backend\r\n");
-}
-
-TEST_F(LmtpSessionTest, TheMessageEndsWithTheLastRecipientsAnswer) {
-    begin(2);
-    begin_data();
-    EXPECT_EQ(step(".\r\n"), ServerEvent::content_end);
-    session_.answer_message(ok);
-    EXPECT_TRUE(session_.in_transaction());
-    EXPECT_EQ(step("NOOP\r\n"), ServerEvent::blocked);
-    session_.answer_message(no_backend);
-    EXPECT_FALSE(session_.in_transaction());
-    EXPECT_EQ(step(), ServerEvent::need_input);
-    EXPECT_EQ(heard(), "250 2.0.0 Ok\r\n451 4.4.1 No backend\r\n250 2.0.0 Ok\r\n");
-}
-
 TEST_F(ServerSessionTest, TheHelloNameIsHarmlessAndBounded) {
     step("EHLO a<b>(c);\"d\\e@f \xc3\xbc\r\n");
     EXPECT_EQ(session_.hello_name(), "a?b??c???d?e?f???");
@@ -527,47 +340,6 @@ TEST_F(ServerSessionTest, TheLastCommandIsNamedForTheLog) {
     while (step() != ServerEvent::reset) {
     }
     EXPECT_EQ(session_.last_command(), "END-OF-MESSAGE");
-}
-
-TEST_F(ServerSessionTest, TheFaultOfRefusedContentIsNamed) {
-    settings_.message_size_bytes_max = 200;
-    settings_.received_fields_max = 1;
-    const struct {
-        std::string content;
-        ContentFault fault;
-        int code;
-    } cases[] = {
-        {std::string(300, 'x') + "\r\n", ContentFault::over_size, 552},
-        {"Received: a\r\nReceived: b\r\n\r\n", ContentFault::received_loop, 554},
-        {"a\nb\r\n", ContentFault::bare_newline, 550},
-        {std::string("a\r\n.\0\r\n", 7), ContentFault::nul_line, 550},
-    };
-    begin(0);
-    for (const auto& each : cases) {
-        if (session_.in_transaction()) {
-            ASSERT_EQ(step("RCPT TO:<a@b.c>\r\n"), ServerEvent::recipient);
-            session_.answer_recipient(ok, AnswerSource::own, false);
-        } else {
-            begin_mail();
-        }
-        begin_data();
-        EXPECT_EQ(session_.content_fault(), ContentFault::none);
-        ServerEvent event = step(each.content + ".\r\n");
-        while (event != ServerEvent::content_refused) {
-            ASSERT_EQ(event, ServerEvent::content);
-            event = step();
-        }
-        EXPECT_EQ(session_.content_fault(), each.fault);
-        EXPECT_EQ(session_.content_refusal().code, each.code);
-        while (event != ServerEvent::reset) {
-            event = step();
-        }
-        heard();
-    }
-    begin_mail();
-    ASSERT_EQ(step("BDAT 1 FROB\r\nx"), ServerEvent::content_refused);
-    EXPECT_EQ(session_.content_fault(), ContentFault::bad_chunk);
-    EXPECT_EQ(session_.content_refusal().code, 501);
 }
 
 TEST_F(ServerSessionTest, WhyItClosedIsSaid) {
