@@ -219,13 +219,13 @@ void ClientConnection::begin_count() {
 void ClientConnection::reserve_room() {
     if (spools()) {
         reserved_bytes_ = MailQueue::room_for(session_.mail());
-        worker_.queue()->add_reserved(reserved_bytes_);
+        worker_.queue()->change_reserved(0, reserved_bytes_);
     }
 }
 
 void ClientConnection::release_room() {
     if (reserved_bytes_ > 0) {
-        worker_.queue()->remove_reserved(std::exchange(reserved_bytes_, 0));
+        worker_.queue()->change_reserved(std::exchange(reserved_bytes_, 0), 0);
     }
 }
 

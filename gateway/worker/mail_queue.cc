@@ -85,6 +85,13 @@ std::uint64_t MailQueue::room_for(const smtp::MailCommand& mail) {
                                     : room_unstated_bytes;
 }
 
+bool MailQueue::may_promise(std::uint64_t bytes) const {
+    const std::uint64_t beyond = beyond_unstated(bytes);
+    const bool is_within_half = beyond == 0 || reserved_beyond_bytes_ == 0 ||
+                                reserved_beyond_bytes_ + beyond <= room_bytes() / 2;
+    return is_within_half && has_room(bytes);
+}
+
 std::uint64_t MailQueue::free_bytes() const {
     const std::uint64_t room = room_bytes();
     return room - std::min(room, reserved_bytes_);
@@ -105,7 +112,7 @@ std::optional<Refusal> MailQueue::refusal_of(const smtp::MailCommand& mail) {
         return refusal_for(error);
     }
     const std::uint64_t wanted = room_for(mail);
-    if (!has_room(wanted)) {
+    if (!may_promise(wanted)) {
         if (wanted <= log_.segment_bytes()) {
             missing_room_ = std::max(missing_room_, wanted);
             missing_until_ = worker_.now() + missing_room_memory;

@@ -57,7 +57,9 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     static constexpr std::uint32_t disk_dispatches_max = 32; // beside them
     static constexpr std::uint32_t due_looks_per_turn = 256;
     static constexpr std::size_t adopted_per_turn = 4096; // about 2 ms
-    // Reserved where MAIL doesn't say the size: with its padding any small message has room.
+    // Reserved where MAIL doesn't say the size: with its padding any small message has room. All that
+    // is reserved beyond so much a message is half of the room at most, or one message: clients that
+    // say large sizes and send nothing keep no small mail away.
     static constexpr std::uint64_t room_unstated_bytes = 64 * 1024;
     static constexpr Duration watch_interval = 250ms; // of pools that get a backend again
     static constexpr Duration missing_room_memory = 10s;
@@ -85,8 +87,11 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] std::string& scratch() { return scratch_; } // for one call
     [[nodiscard]] static std::uint64_t room_for(const smtp::MailCommand& mail);
     [[nodiscard]] bool has_room(std::uint64_t bytes) const { return free_bytes() >= bytes; }
-    void add_reserved(std::uint64_t bytes) { reserved_bytes_ += bytes; }
-    void remove_reserved(std::uint64_t bytes) { reserved_bytes_ -= bytes; }
+    // One reservation of `before` octets has `after` now; 0: there is none.
+    void change_reserved(std::uint64_t before, std::uint64_t after) {
+        reserved_bytes_ += after - before;
+        reserved_beyond_bytes_ += beyond_unstated(after) - beyond_unstated(before);
+    }
     [[nodiscard]] std::uint64_t reserved_bytes() const { return reserved_bytes_; }
     [[nodiscard]] static std::uint64_t owner_of(const SpoolIntake& intake);
     void wait_for_journal(Handle intake) { journal_waiters_.push_back(intake); }
@@ -242,6 +247,10 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool takes_mail(std::uint16_t place) const;
     [[nodiscard]] std::uint64_t room_bytes() const; // for new mail
+    [[nodiscard]] static std::uint64_t beyond_unstated(std::uint64_t bytes) {
+        return bytes - std::min(bytes, room_unstated_bytes);
+    }
+    [[nodiscard]] bool may_promise(std::uint64_t bytes) const;
     [[nodiscard]] std::uint64_t free_bytes() const; // of that, promised to nobody
     void count_queue();
     void count_messages();
@@ -276,6 +285,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     DiskShares shares_{places_, index_, disk_dispatches_max};
     std::string scratch_;
     std::uint64_t reserved_bytes_ = 0;
+    std::uint64_t reserved_beyond_bytes_ = 0; // of these: beyond room_unstated_bytes of each
     // Less room than that, and the spool is full: of the least message, or of one that was refused a
     // short time ago and is no larger than a segment.
     std::uint64_t missing_room_ = 0;

@@ -57,7 +57,7 @@ SpoolIntake::SpoolIntake(Handle self, Worker& worker, MailQueue& queue, ClientCo
         mail.reverse_path.size() + mail.envelope_id.size() + message_.hello_name.size();
     count_envelope(static_cast<std::ptrdiff_t>(sizeof(SpoolIntake) + envelope_size_));
     reserved_bytes_ = MailQueue::room_for(mail);
-    queue_.add_reserved(reserved_bytes_);
+    queue_.change_reserved(0, reserved_bytes_);
 }
 
 ClientConnection* SpoolIntake::client() { return worker_.clients().find(client_); }
@@ -185,9 +185,7 @@ void SpoolIntake::store_chunk() {
     chunked_bytes_ += bytes;
     chunks_.emplace_back();
     ++chunks_in_flight_;
-    const std::uint64_t used = std::min(reserved_bytes_, std::uint64_t{bytes});
-    reserved_bytes_ -= used;
-    queue_.remove_reserved(used);
+    set_reserved(reserved_bytes_ - std::min(reserved_bytes_, std::uint64_t{bytes}));
 }
 
 void SpoolIntake::wait_for_journal() {
@@ -220,9 +218,12 @@ bool SpoolIntake::reserve(std::uint64_t bytes) {
     if (!queue_.has_room(bytes)) {
         return false;
     }
-    reserved_bytes_ += bytes;
-    queue_.add_reserved(bytes);
+    set_reserved(reserved_bytes_ + bytes);
     return true;
+}
+
+void SpoolIntake::set_reserved(std::uint64_t bytes) {
+    queue_.change_reserved(std::exchange(reserved_bytes_, bytes), bytes);
 }
 
 void SpoolIntake::end_content() {
@@ -463,7 +464,7 @@ void SpoolIntake::end() {
         return;
     }
     content_.clear();
-    queue_.remove_reserved(std::exchange(reserved_bytes_, 0));
+    set_reserved(0);
     worker_.count_envelope_bytes(-std::exchange(envelope_bytes_, 0));
     let_go_of_chunks();
 }

@@ -107,6 +107,7 @@ class SpoolIntake final : public Transaction {
     [[nodiscard]] spool::Commit::Append append_message(std::span<const Slice> content);
     void wait_for_journal();
     [[nodiscard]] bool reserve(std::uint64_t bytes);
+    void set_reserved(std::uint64_t bytes);
     void note_content();
     void write_trace_field();
     void taken(const spool::RecordPlace& place, const spool::Commit& commit,

@@ -183,6 +183,41 @@ TEST(Spool, RoomIsReservedAtMail) {
     rig.finish();
 }
 
+// Of 16 MiB.
+TEST(Spool, WhoSaysLargeSizesAndSendsNothingKeepsNoSmallMailAway) {
+    Rig rig(spooling());
+    rig.run_for(1s);
+    const auto says = [&](int octets) {
+        Client& client = rig.greeted();
+        return rig.ask(client, "MAIL FROM:<a@far.example> SIZE=" + std::to_string(octets) + "\r\n")
+            .substr(0, 3);
+    };
+    int promised = 0;
+    while (says(1'000'000) == "250") {
+        ASSERT_LT(++promised, 20);
+    }
+    EXPECT_GE(promised, 5);
+    EXPECT_EQ(says(200'000), "452");
+    EXPECT_EQ(says(50'000), "250");
+    Client& client = rig.greeted();
+    EXPECT_TRUE(
+        send_message(rig, client, "a: b\r\n\r\nx\r\n", "<u@two.example>").starts_with("250"));
+    const std::uint64_t reserved = rig.worker->queue()->reserved_bytes();
+    EXPECT_GT(reserved, 5'000'000U);
+    rig.backend(Rig::third_address);
+    rig.finish();
+}
+
+TEST(Spool, OneLargeMessageMayHaveAllTheRoomThereIs) {
+    Rig rig(spooling());
+    rig.run_for(1s);
+    Client& large = rig.greeted();
+    Client& small = rig.greeted();
+    EXPECT_TRUE(rig.ask(small, "MAIL FROM:<a@far.example>\r\n").starts_with("250"));
+    EXPECT_TRUE(rig.ask(large, "MAIL FROM:<a@far.example> SIZE=9000000\r\n").starts_with("250"));
+    rig.finish();
+}
+
 // A message is taken in one segment and marked in the next: each is free only when the one before
 // it has begun anew.
 TEST(Spool, SegmentsAreUsedRoundAndRound) {
