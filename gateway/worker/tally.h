@@ -37,7 +37,7 @@ struct Tally {
     std::uint16_t waits_for = spool::no_pool; // that has no backend
     std::uint16_t held_by = spool::no_pool;
     bool is_let_go = false; // a pool had held it, none does any more
-    OnlyPlace place;        // of who pends
+    OnlyPlace place = {};   // of who pends
 
     // Nobody is left but those that are decided or reported.
     [[nodiscard]] bool is_last() const { return pending == 0 && failed == 0; }
