@@ -27,6 +27,7 @@ struct Health {
 
 constexpr unsigned tick_bits = 23;
 constexpr std::uint32_t count_max = (1U << 12U) - 1;
+constexpr Duration::rep spread_share = 5; // a wait is shorter by up to one of so many parts
 
 constexpr std::uint64_t packed(const Health& health) {
     return health.comeback_ticks << 28U | std::uint64_t{health.traffic} << 16U |
@@ -55,12 +56,19 @@ Instant instant_at(std::uint64_t ticks) {
     return Instant(Duration(static_cast<Duration::rep>(ticks << tick_bits)));
 }
 
-Duration comeback_wait(Duration interval, std::uint32_t doublings) {
+// `now` tells those apart that wait for the same: its nanoseconds are as good as drawn.
+Duration comeback_wait(Duration interval, std::uint32_t doublings, std::uint32_t id, Instant now) {
     Duration wait = std::min<Duration>(interval, comeback_wait_max);
     for (std::uint32_t i = 0; i < doublings && wait < comeback_wait_max; ++i) {
         wait = std::min<Duration>(wait * 2, comeback_wait_max);
     }
-    return wait;
+    if (doublings == 0) {
+        return wait;
+    }
+    constexpr std::uint64_t golden = 0x9E37'79B9'7F4A'7C15; // Fibonacci hashing (Knuth 6.4)
+    const auto mixed = (static_cast<std::uint64_t>(now.time_since_epoch().count()) ^ id) * golden;
+    const auto parts = static_cast<Duration::rep>(mixed >> 54U); // of 1024
+    return wait - wait / spread_share * parts / 1024;
 }
 
 std::uint32_t threshold(std::uint32_t configured) { return std::clamp(configured, 1U, count_max); }
@@ -223,7 +231,8 @@ void BackendState::connection_failed(bool trial, const HealthSettings& settings,
             return; // it was under way when the backend went out
         }
         health.trial = false;
-        health.comeback_ticks = ticks_at(now + comeback_wait(settings.interval, health.traffic));
+        health.comeback_ticks =
+            ticks_at(now + comeback_wait(settings.interval, health.traffic, id_, now));
     });
 }
 

@@ -6,7 +6,8 @@
 // - probes: `failures` failed probes in a row take it out, `successes` good ones in a row bring
 //   it back;
 // - traffic: `failures` failed connections in a row take it out. After a wait (interval, then
-//   doubled up to 5m) one connection is tried: the trial. If it succeeds the backend is back, if
+//   doubled up to 5m, and up to a fifth less of what was doubled, so that not all who lost the
+//   backend together come back together) one connection is tried: the trial. If it succeeds the backend is back, if
 //   it fails the doubled wait begins. Probes don't shorten that. What counts as a failure is the
 //   caller's judgement; what ringmx aborts itself is abandoned(). A success is a transaction's
 //   first answer.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -90,9 +91,10 @@ TEST_F(BackendStateTest, OneConnectionIsTriedFirstAndItsSuccessBringsItBack) {
 TEST_F(BackendStateTest, TheWaitDoublesFromIntervalToFiveMinutes) {
     fail(start, 3);
     Instant now = start;
+    EXPECT_FALSE(state.usable(now + 5s - 1ms)) << "the first wait is the whole interval";
     for (const Duration wait :
          std::initializer_list<Duration>{5s, 10s, 20s, 40s, 80s, 160s, 5min, 5min}) {
-        EXPECT_FALSE(state.usable(now + wait - 1ms));
+        EXPECT_FALSE(state.usable(now + wait * 4 / 5 - 1ms));
         now += wait + tick;
         ASSERT_EQ(state.try_begin(40, now), Begin::trial);
         state.connection_failed(true, health, now);
@@ -103,6 +105,22 @@ TEST_F(BackendStateTest, TheWaitDoublesFromIntervalToFiveMinutes) {
     state.connection_succeeded(true);
     fail(now, 3);
     EXPECT_TRUE(state.usable(now + 5s + tick)) << "after a success the wait begins anew";
+}
+
+// Many gateways lose a backend at about the same time.
+TEST_F(BackendStateTest, WhoLostABackendTogetherDoesNotComeBackTogether) {
+    std::set<Instant> dues;
+    for (int gateway = 0; gateway < 20; ++gateway) {
+        BackendState its(0, "pool", "10.0.0.1:25");
+        const Instant now = start + gateway * 1us;
+        its.connection_failed(false, {.interval = 60s, .failures = 1, .successes = 1}, now);
+        its.connection_failed(true, {.interval = 60s, .failures = 1, .successes = 1}, now);
+        dues.insert(its.comeback_at().value_or(now));
+    }
+    EXPECT_GE(dues.size(), 15U);
+    EXPECT_GE(*dues.begin(), start + 96s);
+    EXPECT_LE(*dues.rbegin(), start + 120s + 1ms + tick);
+    EXPECT_GE(*dues.rbegin() - *dues.begin(), 12s);
 }
 
 TEST_F(BackendStateTest, AnAbandonedTrialLetsAnotherOneTry) {
