@@ -1,13 +1,17 @@
 """A file system in this process (FUSE) that passes everything on to a folder, as slowly as it is told to, and can be made read-only and
 writable again under whoever uses it: as a server's export can, and no local disk (the kernel refuses a remount while files are open for writing, and after an error).
+It also fails writes as a broken disk does, and lets reads of a file wait.
 
     why = fuse_disk.why_not()   what this machine lacks, or None
     disk = FuseDisk(folder / "behind"); disk.mount(folder / "mnt"); disk.is_read_only = True; …; disk.unmount()
+    disk.write_error = errno.EIO; …; disk.write_error = 0
+    with disk.withheld("spool/1/file"): …
 
 It has what a gateway asks of it: files and folders, no links, no extended attributes. The mount namespace is that of loop_disk.py.
 Source: the kernel's include/uapi/linux/fuse.h, version 7.31.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -52,9 +56,11 @@ class FuseDisk:
         self.behind, self.path = pathlib.Path(behind), None
         self.behind.mkdir()
         self.is_read_only = False
+        self.write_error = 0  # that each write gets instead of being done
         self.write_seconds = 0  # that each write of up to WRITE_BYTES_MAX takes, one at a time
         self.nodes = {1: os.open(self.behind, os.O_PATH)}  # each node's file, by a descriptor that outlives its names
         self.inodes = {os.stat(self.behind).st_ino: 1}
+        self.withheld_inode, self.withheld_requests, self.withheld_lock = None, [], threading.Lock()
 
     def mount(self, path):
         self.path = pathlib.Path(path)
@@ -70,6 +76,27 @@ class FuseDisk:
             command("umount", "--lazy", self.path)
             self.path = None
 
+    @contextlib.contextmanager
+    def withheld(self, name):
+        """Whoever reads from this file waits until the end of the block. He can't be killed meanwhile."""
+        with self.withheld_lock:
+            self.withheld_inode = os.stat(self.behind / name).st_ino
+        try:
+            yield
+        finally:
+            with self.withheld_lock:
+                self.withheld_inode, requests = None, self.withheld_requests
+                self.withheld_requests = []
+            for request in requests:
+                self._answer(request)
+
+    def _is_withheld(self, operation, node, request):
+        with self.withheld_lock:
+            if operation != READ or os.fstat(self.nodes[node]).st_ino != self.withheld_inode:
+                return False
+            self.withheld_requests.append(request)
+            return True
+
     def _serve(self):
         while True:
             try:
@@ -78,16 +105,19 @@ class FuseDisk:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue
                 return  # ENODEV: unmounted, by everyone
-            _, operation, unique, node = struct.unpack_from("<IIQQ", request)
-            if operation in WANT_NO_ANSWER:
-                continue
-            try:
-                if self.is_read_only and operation in CHANGES:
-                    raise OSError(errno.EROFS, "")
-                answer, code = self._do(operation, node, request[40:]), 0
-            except OSError as error:
-                answer, code = b"", -error.errno
-            os.write(self.device, struct.pack("<IiQ", 16 + len(answer), code, unique) + answer)
+            _, operation, _, node = struct.unpack_from("<IIQQ", request)
+            if operation not in WANT_NO_ANSWER and not self._is_withheld(operation, node, request):
+                self._answer(request)
+
+    def _answer(self, request):
+        _, operation, unique, node = struct.unpack_from("<IIQQ", request)
+        try:
+            if self.is_read_only and operation in CHANGES:
+                raise OSError(errno.EROFS, "")
+            answer, code = self._do(operation, node, request[40:]), 0
+        except OSError as error:
+            answer, code = b"", -error.errno
+        os.write(self.device, struct.pack("<IiQ", 16 + len(answer), code, unique) + answer)
 
     def _file(self, node):
         return f"/proc/self/fd/{self.nodes[node]}"
@@ -161,6 +191,8 @@ class FuseDisk:
         if operation == WRITE:
             file, offset, size = struct.unpack_from("<QQI", body)
             time.sleep(self.write_seconds)
+            if self.write_error:
+                raise OSError(self.write_error, "")
             return struct.pack("<II", os.pwrite(file, body[40:40 + size], offset), 0)
         if operation == FALLOCATE:
             file, offset, size = struct.unpack_from("<QQQ", body)

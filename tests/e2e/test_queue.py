@@ -319,6 +319,23 @@ class Changing(Queue):
         for said in (f"{held}: requeued", f"{held}: removed", *(f"{deferred}: {what}" for what in ("requeued", "released", "placed", "removed"))):
             self.assertNotIn(said, gateway.log())
 
+    def test_changes_tell_as_json_what_they_were_about(self):
+        gateway = self.spooling(self.backend({"RCPT": "450 4.2.0 later"}), spool={"retry": {"initial": "1h", "maximum": "1h"}})
+        first, second = self.send(gateway), self.send(gateway)
+        wait_until(lambda: [self.entry(gateway, each)["state"] for each in (first, second)] == ["deferred"] * 2, what="two messages that wait")
+        self.assertEqual(json.loads(self.do(gateway, "retry", "--all", "--json")), {"retried": 2})
+        for verb, state in (("hold", "held"), ("release", "deferred"), ("hold", "held"), ("retry", "deferred")):
+            self.assertEqual(json.loads(self.do(gateway, verb, first, "--json")), {"id": first})
+            wait_until(lambda: self.entry(gateway, first)["state"] == state, what=f"{state} after {verb}")
+        self.do(gateway, "hold", second)
+        wait_until(lambda: self.entry(gateway, first)["state"] == "deferred", what="one that waits")
+        self.assertEqual(json.loads(self.do(gateway, "retry", "--all", "--json")), {"retried": 1})
+        self.assertEqual(json.loads(self.do(gateway, "remove", first, "--json")), {"id": first})
+        self.assertEqual(self.ids(gateway), [second])
+        for arguments in (("retry",), ("hold",), ("release",), ("remove",)):
+            result = self.queue(gateway, *arguments, first, "--json")
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (1, "", f"ringmx: {first}: no such message\n"))
+
     def test_answered_changes_outlive_a_kill(self):
         backend = self.backend()
         gateway = self.spooling()

@@ -6,6 +6,7 @@ import unittest
 import test_backend_mode
 import test_dialog
 import test_reload_drain
+import test_spool
 
 
 def setUpModule():
@@ -23,6 +24,7 @@ def load_tests(loader, _, __):
         test_backend_mode.AnotherBackend: ("test_a_drop_before_the_final_dot_leads_to_another",),
         test_backend_mode.LeavingClients: ("test_before_its_last_octet_by_reset",),
         test_dialog.Dialog: ("test_commands_cut_at_every_octet", "test_size_limits", "test_bare_newlines_in_data"),
+        test_spool.Spool: ("test_a_small_and_a_large_message_outlive_a_kill",),
         test_reload_drain.Drain: ("test_a_drain_under_load_loses_no_acknowledged_message",),
     }
     # Subclasses belong to this module, so that setUpModule above is theirs.

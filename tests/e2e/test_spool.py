@@ -7,9 +7,10 @@ import os
 import pathlib
 import re
 import resource
+import signal
 import unittest
 
-from harness import BIN, HOSTNAME, EndToEnd, Program, config, free_port, pool, run, wait_until
+from harness import BIN, HOSTNAME, EndToEnd, Gateway, Program, config, free_port, pool, run, wait_until
 from smtp_client import Client
 
 
@@ -32,6 +33,28 @@ class SpoolScene(EndToEnd):
                            "--size", "1KiB-32KiB", "--duration", "5m", "--record", record, *arguments], self.folder, name="load")
         self.addCleanup(program.stop)
         return program
+
+    def doomed_gateway(self, settings):
+        """One that is to be killed, and so needs no clean end."""
+        gateway = Gateway(settings, self.folder)
+        self.addCleanup(lambda: gateway.running() and gateway.stop())
+        return gateway
+
+    def kill(self, gateway):
+        gateway.signal(signal.SIGKILL)
+        gateway.wait()
+
+    def fill(self, gateway, body):
+        """How many messages are taken, over one connection, until MAIL is refused."""
+        client = self.client(gateway)
+        for count in range(1000):
+            if client.cmd(f"MAIL FROM:<sender@example.net> SIZE={len(body)}").code == 452:
+                return count
+            client.cmd("RCPT TO:<user@example.com>", "250")
+            client.cmd("DATA", "354")
+            client.send(body + b".\r\n")
+            client.expect("250")
+        self.fail("the spool is never full")
 
     def wait_taken_again(self, gateway):
         wait_until(lambda: gateway.get("/readyz")[0] == 200, what="/readyz 200")
@@ -71,6 +94,24 @@ class Spool(SpoolScene):
         self.assertIn(str(reply).split()[-1].encode(), backend.messages[0].data)
         gateway.wait_metric("ringmx_queue_messages", 0)
         self.assertNotIn("error", gateway.log())
+
+    def test_a_small_and_a_large_message_outlive_a_kill(self):
+        """The large one goes to the disk, and comes back from it, in parts."""
+        port = free_port()
+        settings = self.settings([f"127.0.0.1:{port}"], workers=2)
+        gateway = self.doomed_gateway(settings)
+        bodies = {"small": b"Subject: small\r\n\r\nhello\r\n", "large": b"Subject: large\r\n\r\n" + b"".join(b"line %d of many\r\n" % number for number in range(40000))}
+        self.assertGreater(len(bodies["large"]), 512 << 10)
+        for name, body in bodies.items():
+            self.client(gateway).message(f"{name}@example.com", body=body)
+        self.kill(gateway)
+        backend = self.backend(address=("127.0.0.1", port))
+        gateway = self.gateway(settings)
+        for message in backend.wait_messages(2):
+            self.assertTrue(message.original == bodies[message.recipients[0].partition("@")[0]], f"{message.recipients} came otherwise than it was sent")
+        gateway.wait_metric("ringmx_spool_recovering", 0)
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        self.assertEqual(len(backend.messages), 2)
 
     def test_segments_are_written_through(self):
         """SIGKILL alone would not notice a missing sync: the flags of the descriptors do."""
@@ -131,6 +172,36 @@ class Spool(SpoolScene):
         self.assertEqual(gateway.metric("ringmx_reports_total", action="failed"), 1)
         gateway.wait_log(id_ + r": sender non-delivery notification: [A-Za-z]{13}")
 
+    @unittest.skipUnless(os.getuid() == 0, "needs root to become somebody else")
+    def test_a_gateway_that_switches_its_user_has_its_spool_as_that_user(self):
+        nobody = 65534
+        self.folder.chmod(0o755)
+        port = free_port()
+        settings = self.settings([f"127.0.0.1:{port}"], user="nobody", spool={"retry": {"initial": "1s", "maximum": "1s"}})
+        refused = self.gateway(settings, wait_ready=False)
+        self.assertEqual(refused.wait(), 1, "it made a folder where nobody may make one")
+        self.assertRegex(refused.log(), rf"spool\.directory: create .*/spool: Permission denied; make it for the user that ringmx runs as: install -d -m 700 -o USER .*/spool\n")
+        spool = self.folder / "spool"
+        self.assertFalse(spool.exists())
+        spool.mkdir(0o700)
+        os.chown(spool, nobody, nobody)
+        for number, start in enumerate((self.gateway, self.doomed_gateway)):
+            gateway = start(settings)
+            self.client(gateway).message(f"user{number}@example.com")
+            gateway.wait_metric("ringmx_queue_messages", number + 1)
+            self.assertEqual({path.lstat().st_uid for path in spool.rglob("*")}, {nobody})
+            self.assertTrue(list(spool.glob("*/*.seg")))
+            if start == self.doomed_gateway:
+                self.kill(gateway)
+            else:
+                self.assertEqual(gateway.stop(), 0)
+        gateway = self.gateway(settings)
+        backend = self.backend(address=("127.0.0.1", port))
+        self.assertEqual(sorted(message.recipients[0] for message in backend.wait_messages(2)), ["user0@example.com", "user1@example.com"])
+        gateway.wait_metric("ringmx_queue_messages", 0)
+        self.assertEqual(gateway.stop(), 0)
+        self.assert_nothing_is_left(settings)
+
     def test_a_start_that_leaves_mail_in_a_spool_says_so(self):
         settings = self.settings([f"127.0.0.1:{free_port()}"])
         gateway = self.gateway(settings)
@@ -182,18 +253,6 @@ class Spool(SpoolScene):
 
     def disk_bytes(self):
         return sum(path.lstat().st_blocks * 512 for path in (pathlib.Path(self.folder) / "spool").rglob("*.seg"))
-
-    def fill(self, gateway, body):
-        """How many messages are taken until MAIL is refused."""
-        client = self.client(gateway)
-        for count in range(1000):
-            if client.cmd(f"MAIL FROM:<sender@example.net> SIZE={len(body)}").code == 452:
-                return count
-            client.cmd("RCPT TO:<user@example.com>", "250")
-            client.cmd("DATA", "354")
-            client.send(body + b".\r\n")
-            client.expect("250")
-        self.fail("the spool is never full")
 
     def test_a_full_spool_stays_within_its_size_over_restarts_and_empties_itself(self):
         mebibyte = 1 << 20

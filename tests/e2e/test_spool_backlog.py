@@ -1,6 +1,6 @@
 """A backend that comes back with many messages waiting: all of them arrive, oldest first, at a bounded pace, and new mail does not wait behind them.
 
-2,000 messages; with RINGMX_LONG=1 100,000, where the figure of what each costs in memory means something."""
+2,000 messages; with RINGMX_LONG=1 100,000, where the figure of what each costs in memory means something, and a minute in which the backend stays dead."""
 
 import pathlib
 import time
@@ -9,6 +9,8 @@ import unittest
 from harness import BIN, LONG, SANITIZED, EndToEnd, Program, config, free_port, pool, run, wait_until
 
 WAITING = 100_000 if LONG else 2_000
+DEAD_SECONDS = 60 if LONG else 0
+RETURN_SECONDS_MAX = 330      # a backend that traffic took out is tried again after 5 minutes at most
 NEW = 20
 CONNECTIONS = 16
 FROM_DISK_MAX = 32            # messages that are forwarded from the disk at a time
@@ -41,10 +43,18 @@ class Backlog(EndToEnd):
         if not SANITIZED:
             self.assertLessEqual(grown, len(late) * BYTES_PER_MESSAGE_MAX + FIXED_BYTES_MAX)
 
+        time.sleep(DEAD_SECONDS)
+        self.assertEqual((gateway.metric("ringmx_queue_messages"), gateway.metric("ringmx_messages_forwarded_total")), (WAITING, 0))
+        self.assertEqual((gateway.get("/readyz")[0], gateway.get("/healthz")[0]), (200, 200))
+        waited = gateway.rss_bytes() - before
+        print(f"after {DEAD_SECONDS} s in {waited >> 10} KiB more")
+        if not SANITIZED:
+            self.assertLessEqual(waited, len(late) * BYTES_PER_MESSAGE_MAX + FIXED_BYTES_MAX, "the wait costs memory")
+
         sink = Program([BIN / "ringmx-sink", "--listen", f"127.0.0.1:{port}", "--delay", f"{round(REPLY_SECONDS * 1000)}ms", "--record", received],
                        self.folder, name="sink")
         self.addCleanup(sink.stop)
-        wait_until(lambda: len(ids_in(received)) > 0)
+        wait_until(lambda: len(ids_in(received)) > 0, RETURN_SECONDS_MAX, "a first message")
         start = time.monotonic()
         new = self.load(gateway, self.folder / "new", NEW, connections=1)
         behind = len(ids_in(received)) + WAITING // 4

@@ -1,11 +1,10 @@
 """The durable queue on a disk of its own: one that fills up, one that turns read-only, one that is copied while it is written to."""
 
 import json
-import signal
 import unittest
 
 import loop_disk
-from harness import BIN, Gateway, Program, config, free_port, pool, run, wait_until
+from harness import BIN, Program, config, free_port, pool, run, wait_until
 from smtp_client import Client
 from test_spool import SpoolScene
 
@@ -31,12 +30,6 @@ class SpoolDisk(SpoolScene):
     def settings(self, workers=1, where="disk", port=None):
         return config({"main": pool(f"127.0.0.1:{port or self.backend_port}", health={"interval": "200ms"})}, listener={"acknowledge": "spool"}, workers=workers,
                       timeouts={"drain": "1s"}, spool={"directory": str(self.folder / where / "spool"), "max_size": "256MiB", "retry": ORDINARY_RETRY})
-
-    def doomed_gateway(self, workers=1):
-        """One that is to be killed, and so needs no clean end."""
-        gateway = Gateway(self.settings(workers), self.folder)
-        self.addCleanup(lambda: gateway.running() and gateway.stop())
-        return gateway
 
     def load(self, gateway, *arguments, rate=100, size="64KiB"):
         """Open-loop mail, 6.4 MB a second."""
@@ -99,13 +92,12 @@ class SpoolDisk(SpoolScene):
 
     def test_a_full_disk_keeps_its_mail_over_a_kill(self):
         """It has no room for the folder of the next run: that one says so, and with room again goes on."""
-        gateway = self.doomed_gateway()
+        gateway = self.doomed_gateway(self.settings())
         load = self.load(gateway, "--duration", "3s")
         wait_until(lambda: gateway.metric("ringmx_messages_accepted_total") >= 10)
         self.disk.fill()
         self.load_result(load)
-        gateway.signal(signal.SIGKILL)
-        gateway.wait()
+        self.kill(gateway)
         second = self.gateway(self.settings(workers=2), wait_ready=False)
         self.assertEqual(second.wait(), 1)
         self.assertIn("No space left on device; make room on its file system", second.log())

@@ -1,10 +1,9 @@
 """The spool's directory moved away or deleted under a gateway that serves: mail is refused, what was promised is kept, service resumes by itself."""
 
 import shutil
-import signal
 import unittest
 
-from harness import Gateway, free_port, wait_until
+from harness import free_port, wait_until
 from test_spool import SpoolScene
 
 GONE = "the spool's directory, or a file in it, is gone"
@@ -79,8 +78,7 @@ class LostSpool(SpoolScene):
 
     def test_what_was_acknowledged_around_a_loss_outlives_a_kill(self):
         """Under load: also what was written between the loss and its being noticed."""
-        gateway = Gateway(self.waiting(), self.folder)
-        self.addCleanup(lambda: gateway.running() and gateway.stop())
+        gateway = self.doomed_gateway(self.waiting())
         sent, received = self.folder / "sent", self.folder / "received"
         load = self.load(gateway, sent)
         wait_until(lambda: gateway.metric("ringmx_messages_accepted_total") >= 50)
@@ -90,8 +88,7 @@ class LostSpool(SpoolScene):
         self.assert_taken_again(gateway)
         before = gateway.metric("ringmx_messages_accepted_total")
         wait_until(lambda: gateway.metric("ringmx_messages_accepted_total") >= before + 50)
-        gateway.signal(signal.SIGKILL)
-        gateway.wait()
+        self.kill(gateway)
         load.stop()
         second = self.gateway(self.waiting(workers=3))
         sink = self.sink("--record", received, port=self.port)

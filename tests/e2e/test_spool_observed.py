@@ -2,16 +2,19 @@
 
 import json
 import re
+import time
 import unittest
 from collections import Counter
 
-from harness import BIN, free_port, run, wait_until
+from fake_backend import Delay
+from harness import BIN, free_port, pool, run, wait_until
 from smtp_client import Client
 from test_spool import SpoolScene
 
 BLOCK_BYTES = 4096           # a commit is a whole number of them
 RECORD_BYTES_MAX = 1 << 10   # of a message of ours beside its content: headers, envelope, Received
 CHUNK_BYTES_MIN = 128 << 10  # of a large message, in each record
+BODY = b"Subject: x\r\n\r\n" + b"0123456789abcdef0123456789abcdef\r\n" * 3000
 
 
 class CommitMetrics(SpoolScene):
@@ -125,6 +128,75 @@ class QueueMetrics(SpoolScene):
         self.assertTrue(len(body) <= gateway.metric("ringmx_queue_bytes") <= 1 << 20)
         for each in (first, second):
             gateway.wait_log(rf"{each}: removed: failed, and spool\.held\.max_size is used up")
+
+
+class MailMetrics(SpoolScene):
+    def test_a_full_spool_is_told_when_no_worker_takes_mail_any_more(self):
+        port = free_port()
+        gateway = self.gateway(self.settings([f"127.0.0.1:{port}"], workers=2, limits={"exempt": ["127.0.0.0/8"]}, pool_settings={"health": {"interval": "200ms"}},
+                                             spool={"max_size": "16MiB", "held": {"max_size": "1MiB"}}))
+        accepted, refused = self.fill(gateway, BODY), 1
+        self.assertGreater(accepted, 10)
+        self.assertEqual(gateway.get("/readyz")[0], 200, "the other worker still takes mail")
+        for _ in range(40):  # which worker has a connection is chance
+            taken = self.fill(gateway, BODY)
+            accepted, refused = accepted + taken, refused + 1
+        self.assertEqual(gateway.get("/readyz"), (503, "the spool is full\n"))
+        gateway.wait_log("error: the spool is full: mail is refused until that is over")
+        gateway.wait_metric("ringmx_messages_rejected_total", refused, reason="spool_full")
+        self.assertEqual([gateway.metric(name) for name in ("ringmx_messages_rejected_total", "ringmx_messages_accepted_total", "ringmx_acknowledge_seconds_count", "ringmx_queue_messages")],
+                         [refused, accepted, accepted, accepted])
+        self.assertLess(gateway.metric("ringmx_spool_room_bytes"), 2 * len(BODY), "each worker has less than one message's room")
+        self.backend(address=("127.0.0.1", port)).wait_messages(accepted)
+        self.wait_taken_again(gateway)
+
+    def test_what_is_forwarded_from_the_queue_and_what_is_refused_there_is_counted_by_backend(self):
+        """A copy for each backend is one message; each recipient that it refuses or defers is a failure."""
+        later = ["450 4.2.0 later", "450 4.2.0 later", "250 2.1.5 ok"]
+        first, second = self.backend({"RCPT": {"gone@one.example": "550 5.1.1 no such user"}}), self.backend({"RCPT": later})
+        dead = f"127.0.0.1:{free_port()}"
+        pools = {name: pool(each, health={"interval": "10s"}) for name, each in (("one", first), ("two", second), ("three", dead))}
+        settings = self.settings([first], workers=2, limits={"exempt": ["127.0.0.0/8"]}, spool={"retry": {"initial": "200ms", "maximum": "200ms"}})
+        settings.update(pools=pools, routes=[{"recipients": [f"{name}.example"], "pool": name} for name in pools])
+        gateway = self.gateway(settings)
+        client = self.client(gateway)
+        client.message("a@one.example", "b@one.example")
+        client.message("a@one.example", "a@two.example")
+        client.message("gone@one.example", "a@one.example")
+        client.message("gone@one.example")
+        client.message("a@three.example")
+        gateway.wait_metric("ringmx_messages_forwarded_total", 4)
+        wait_until(lambda: gateway.metric("ringmx_forward_failures_total", pool="three") >= 1, what="an attempt at the one that is dead")
+
+        def counted(name, **labels):
+            return [gateway.metric(name, pool=each, backend=backend, **labels) for each, backend in (("one", first.address), ("two", second.address), ("three", dead))]
+        self.assertEqual(counted("ringmx_messages_forwarded_total"), [3, 1, 0])
+        self.assertEqual(counted("ringmx_forward_seconds_count"), [3, 1, 0])
+        self.assertEqual(counted("ringmx_forward_failures_total", kind="reject"), [2, 0, 0])
+        self.assertEqual(counted("ringmx_forward_failures_total", kind="tempfail"), [0, 2, 0])
+        self.assertEqual(counted("ringmx_forward_failures_total")[:2], [2, 2])
+        self.assertEqual(gateway.metric("ringmx_forward_failures_total", pool="three", kind="connect_refused"), gateway.metric("ringmx_forward_failures_total", pool="three"))
+        self.assertEqual(gateway.metric("ringmx_acknowledge_seconds_count"), 5)
+        for name in ("ringmx_acknowledge_seconds", "ringmx_forward_seconds"):
+            self.assertGreater(gateway.metric(name + "_sum"), 0)
+
+    def test_the_histograms_have_what_a_hand_off_and_an_acknowledgement_took(self):
+        """A backend that takes its time is no part of the answer to the client."""
+        seconds = 1.0
+        backend = self.backend({"END": Delay(seconds, "250 2.0.0 ok")})
+        gateway = self.gateway(self.settings([backend]))
+        start = time.monotonic()
+        self.client(gateway).message("user@example.com")
+        acknowledged = time.monotonic() - start
+        gateway.wait_metric("ringmx_forward_seconds_count", 1)
+        whole = time.monotonic() - start
+        self.assertTrue(0 < gateway.metric("ringmx_acknowledge_seconds_sum") <= acknowledged)
+        self.assertTrue(seconds <= gateway.metric("ringmx_forward_seconds_sum") <= whole)
+        for name, most in (("ringmx_acknowledge_seconds", acknowledged), ("ringmx_forward_seconds", whole)):
+            buckets = {float(dict(labels)["le"]): value for (each, labels), value in gateway.metrics().items() if each == name + "_bucket"}
+            self.assertEqual({value for bound, value in buckets.items() if bound >= 2 * most}, {1})
+            least = seconds if name == "ringmx_forward_seconds" else 0
+            self.assertEqual({value for bound, value in buckets.items() if bound < least} - {0}, set())
 
 
 class QueueLog(SpoolScene):

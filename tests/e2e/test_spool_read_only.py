@@ -12,11 +12,11 @@ from test_spool import SpoolScene
 READ_ONLY = "the spool can't be written: Read-only file system"
 
 
-class ReadOnly(SpoolScene):
-    def started(self, workers=2):
+class WaitingMail(SpoolScene):
+    def started(self, start=None):
         """A gateway whose backend nobody has started yet, and three messages that wait."""
         self.port = free_port()
-        gateway = self.gateway(self.waiting(workers))
+        gateway = (start or self.gateway)(self.waiting(workers=2))
         for number in range(3):
             self.client(gateway).message(f"before{number}@example.com")
         return gateway
@@ -25,6 +25,17 @@ class ReadOnly(SpoolScene):
         return self.settings([f"127.0.0.1:{self.port}"], workers=workers, directory="disk/spool", pool_settings={"health": {"interval": "200ms"}},
                              limits={"exempt": ["127.0.0.0/8"]}, spool={"max_size": "128MiB", "retry": {"initial": "1s", "maximum": "1s"}})
 
+
+@unittest.skipIf(fuse_disk.why_not(), fuse_disk.why_not())
+class OnFuse(WaitingMail):
+    def setUp(self):
+        super().setUp()
+        self.disk = FuseDisk(self.folder / "behind")
+        self.addCleanup(self.disk.unmount)
+        self.disk.mount(self.folder / "disk")
+
+
+class ReadOnly:
     def assert_refused(self, gateway):
         wait_until(lambda: gateway.get("/readyz") == (503, READ_ONLY + "\n"), what="/readyz 503")
         gateway.wait_log(f"error: {READ_ONLY}: mail is refused until that is over")
@@ -33,7 +44,7 @@ class ReadOnly(SpoolScene):
 
 
 @unittest.skipIf(loop_disk.why_not(), loop_disk.why_not())
-class AfterAnError(ReadOnly):
+class AfterAnError(ReadOnly, WaitingMail):
     def test_an_idle_gateway_tells_of_it(self):
         """No mail comes that could find out."""
         disk = LoopDisk(self.folder / "image", 256 * loop_disk.MIB)
@@ -48,14 +59,7 @@ class AfterAnError(ReadOnly):
         gateway.wait_metric("ringmx_queue_messages", 0)
 
 
-@unittest.skipIf(fuse_disk.why_not(), fuse_disk.why_not())
-class AndWritableAgain(ReadOnly):
-    def setUp(self):
-        super().setUp()
-        self.disk = FuseDisk(self.folder / "behind")
-        self.addCleanup(self.disk.unmount)
-        self.disk.mount(self.folder / "disk")
-
+class AndWritableAgain(ReadOnly, OnFuse):
     def test_an_idle_gateway_follows_without_a_restart(self):
         gateway = self.started()
         for round_ in range(2):
