@@ -64,7 +64,7 @@ bool AdoptedFiles::remove(std::uint32_t index) {
     AdoptedFile& file = files_[index];
     const EarlierRun& run = runs_[file.run];
     std::optional<SpoolNotice> fault;
-    if (file.is_damaged) {
+    if (file.is_damaged || segments_.at(index).is_damaged.load(std::memory_order_relaxed)) {
         const auto moved =
             set_aside(directory_.directory(), directory_.path(), run.generation, file.name);
         if (moved) {

@@ -47,12 +47,14 @@ class SpoolKeeper::Supply final : public worker::SegmentSupply {
     // The worker's.
     void request(Urgency urgency) override {
         if (!std::exchange(is_requested_, true)) {
-            push({Command::Kind::request, -1, urgency});
+            push({.kind = Command::Kind::request, .urgency = urgency});
         } else if (urgency != Urgency::ahead) {
-            push({Command::Kind::hurry});
+            push({.kind = Command::Kind::hurry});
         }
     }
-    void discard(int descriptor) override { push({Command::Kind::discard, descriptor}); }
+    void discard(int descriptor, bool is_damaged) override {
+        push({.kind = Command::Kind::discard, .descriptor = descriptor, .is_damaged = is_damaged});
+    }
     void released() override {
         keeper_.is_released_.store(true, std::memory_order_release);
         keeper_.wake();
@@ -75,6 +77,7 @@ class SpoolKeeper::Supply final : public worker::SegmentSupply {
         Kind kind = Kind::request;
         int descriptor = -1;
         Urgency urgency = Urgency::ahead;
+        bool is_damaged = false;
     };
     void tell(const News& news) {
         backlog_.push_back(news);
@@ -214,7 +217,7 @@ void SpoolKeeper::obey(std::uint32_t worker) {
             supply.is_hurried = true;
             break;
         case Supply::Command::Kind::discard:
-            discard(command.descriptor);
+            discard(command.descriptor, command.is_damaged);
             break;
         }
     }
@@ -340,23 +343,24 @@ void SpoolKeeper::fail(std::uint32_t worker, const Error& error) {
     supplies_[worker]->tell({.kind = News::Kind::failed, .error = error.code});
 }
 
-void SpoolKeeper::discard(int descriptor) {
+void SpoolKeeper::discard(int descriptor, bool is_damaged) {
     const auto found = own_.find(descriptor);
     RINGMX_ASSERT_STATE(found != own_.end(), "descriptor %d is discarded and none of ours",
                         descriptor);
+    found->second.is_damaged = is_damaged;
     if (delete_own(descriptor, found->second)) {
         own_.erase(found);
         return;
     }
-    const int error = errno;
     found->second.is_leaving = true;
-    notices_.add(
-        LogLevel::warning,
-        Error{"spool: delete", error, directory_.run_path() + "/" + found->second.name}.message());
 }
 
+// Told once.
 bool SpoolKeeper::delete_own(int descriptor, Own& own) {
-    if (::unlinkat(directory_.run_folder(), own.name.c_str(), 0) != 0 && errno != ENOENT) {
+    if (const std::optional<Error> fault = own.is_damaged ? move_aside(own) : delete_file(own)) {
+        if (!own.is_leaving) {
+            notices_.add(LogLevel::warning, fault->message());
+        }
         return false;
     }
     // Where that fails what is in it may come back, and a later success would prove nothing. Its worker
@@ -367,6 +371,26 @@ bool SpoolKeeper::delete_own(int descriptor, Own& own) {
         in_doubt_.push_back(std::move(own.file));
     }
     return true;
+}
+
+std::optional<Error> SpoolKeeper::delete_file(const Own& own) const {
+    if (::unlinkat(directory_.run_folder(), own.name.c_str(), 0) != 0 && errno != ENOENT) {
+        return Error{"spool: delete", errno, directory_.run_path() + "/" + own.name};
+    }
+    return std::nullopt;
+}
+
+std::optional<Error> SpoolKeeper::move_aside(const Own& own) {
+    const auto moved =
+        set_aside(directory_.directory(), directory_.path(), directory_.generation(), own.name);
+    const bool is_gone =
+        ::faccessat(directory_.run_folder(), own.name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+        errno == ENOENT;
+    if (moved) {
+        notices_.add(LogLevel::warning, fmt::format("spool: {}/{}: can't be read; set aside as {}",
+                                                    directory_.run_path(), own.name, *moved));
+    }
+    return moved || is_gone ? std::nullopt : std::optional(moved.error());
 }
 
 void SpoolKeeper::delete_leaving() {

@@ -74,6 +74,7 @@ class SpoolKeeper {
         OwnedDescriptor file;
         bool is_lost = false;
         bool is_leaving = false; // discarded, and still to be deleted
+        bool is_damaged = false; // then set aside instead
     };
 
     void run();
@@ -87,9 +88,11 @@ class SpoolKeeper {
     void step(std::uint32_t worker);
     void give(std::uint32_t worker);
     void fail(std::uint32_t worker, const Error& error);
-    void discard(int descriptor);
+    void discard(int descriptor, bool is_damaged);
     // False: the file is still there.
     [[nodiscard]] bool delete_own(int descriptor, Own& own);
+    [[nodiscard]] std::optional<Error> delete_file(const Own& own) const;
+    [[nodiscard]] std::optional<Error> move_aside(const Own& own);
     void delete_leaving();
     void take_adopted();
     void delete_unneeded();

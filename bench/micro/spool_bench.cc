@@ -35,7 +35,7 @@ class InstantSupply final : public worker::SegmentSupply {
                          .size_bytes = segment_bytes,
                          .is_written = true});
     }
-    void discard(int descriptor) override {
+    void discard(int descriptor, bool /*is_damaged*/) override {
         news_.push_back({.kind = News::Kind::discarded, .descriptor = descriptor});
     }
     void released() override {}

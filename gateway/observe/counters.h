@@ -216,6 +216,7 @@ struct alignas(cache_line_bytes) WorkerCounters {
     std::array<Gauge, queue_states_count> queue_messages_by_state;
     Gauge queue_oldest_accepted_at;   // seconds since 1970; 0: the queue is empty
     Counter queue_held_removed_total; // failed ones, when spool.held ran out
+    Counter queue_set_aside_total;    // that could not be read
     CountersBy<ReportKind> reports;   // queued
     Counter reports_dropped_total;    // `relayed` ones: nowhere to go, or they could not be written
     Counter spool_commits_total;

@@ -229,6 +229,9 @@ void append_queue(Page& page, const MetricsSource& source) {
     append_total(page, workers, "ringmx_queue_held_removed_total",
                  "Failed messages that left when spool.held ran out.",
                  &WorkerCounters::queue_held_removed_total);
+    append_total(page, workers, "ringmx_queue_set_aside_total",
+                 "Messages that could not be read and are kept beside the spool.",
+                 &WorkerCounters::queue_set_aside_total);
     append_reasons(page, workers, "ringmx_reports_total",
                    "Reports to senders that were queued, by the worst that they tell.",
                    &WorkerCounters::reports, "action");

@@ -153,12 +153,20 @@ const JournalWrite* Journal::next_write(Instant now) {
         return nullptr;
     }
     Slot& slot = *gathering_;
+    if (slot.commit.empty() && awaited_marks_ == 0 && has_no_place()) {
+        wants_segment_ = true; // marks that nobody waits for wait for it as they are
+        return nullptr;
+    }
     if (!take_marks(slot) && slot.commit.empty()) {
         return nullptr; // no memory for them now
     }
     gathering_ = nullptr;
     slot.state = Slot::State::waiting;
     return place(slot);
+}
+
+bool Journal::has_no_place() const {
+    return !current_ && header_->state == Slot::State::free && segments_.spare_count() == 0;
 }
 
 // Into the segment under way, or else a spare one is opened first.

@@ -149,6 +149,7 @@ class Journal {
     [[nodiscard]] bool take_marks(Slot& slot);
     const JournalWrite* place(Slot& slot);
     const JournalWrite* open_segment();
+    [[nodiscard]] bool has_no_place() const; // nor will a write that is under way make one
     void settle(Slot& slot, JournalObserver& observer);
     void note_stray(std::uint64_t id, const std::vector<SegmentName>& segments);
     void fail(Slot& slot, int error, JournalObserver& observer);

@@ -71,7 +71,7 @@ void SegmentTable::opened(std::uint32_t index) {
 void SegmentTable::close(std::uint32_t index) {
     Segment& segment = segments_[index];
     RINGMX_ASSERT(segment.state == Segment::State::writing);
-    set_state(segment, Segment::State::full);
+    set_state(segment, segment.is_damaged ? Segment::State::sealed : Segment::State::full);
     reclaim();
 }
 
@@ -91,13 +91,21 @@ std::optional<std::uint32_t> SegmentTable::resume_last(std::uint64_t behind_byte
         return std::nullopt;
     }
     Segment& last = segments_[last_opened_];
-    if (last.state != Segment::State::sealed || !last.may_resume ||
+    if (last.state != Segment::State::sealed || !last.may_resume || last.is_damaged ||
         last.used_bytes - last.durable_bytes > behind_bytes_max) {
         return std::nullopt;
     }
     set_state(last, Segment::State::writing);
     last.may_resume = false;
     return last_opened_;
+}
+
+void SegmentTable::note_damage(std::uint32_t index) {
+    Segment& damaged = segments_[index];
+    damaged.is_damaged = true;
+    if (damaged.state == Segment::State::full) {
+        seal(index);
+    }
 }
 
 bool SegmentTable::seal_spare() {
@@ -200,13 +208,19 @@ void SegmentTable::note_mark(std::uint32_t index, const SegmentName& home) {
 }
 
 bool SegmentTable::may_be_there(const SegmentName& home) const {
-    return !is_own(home) || std::ranges::any_of(segments_, [&](const Segment& segment) {
+    if (!is_own(home)) {
+        return !gone_homes_.contains(home);
+    }
+    return std::ranges::any_of(segments_, [&](const Segment& segment) {
         return segment.state != Segment::State::discarded &&
                (segment.name == home || segment.previous == home);
     });
 }
 
 void SegmentTable::home_gone(const SegmentName& home) {
+    if (!is_own(home)) { // a mark about it may be on its way to the disk
+        gone_homes_.insert(home);
+    }
     for (Segment& segment : segments_) {
         std::erase_if(segment.marked,
                       [&](const Segment::Marked& marked) { return marked.home == home; });
@@ -238,6 +252,7 @@ const SegmentTable::Look& SegmentTable::look() const {
     look.reclaimable_count = count_reclaimable();
     for (std::uint32_t index = count(); index > 0; --index) {
         const Segment& segment = segments_[index - 1];
+        look.leaving_count += segment.state == Segment::State::leaving ? 1U : 0U;
         if (segment.state == Segment::State::sealed) {
             look.has_sealed_held = look.has_sealed_held || segment.holds > 0;
             if (!is_needed(segment)) {

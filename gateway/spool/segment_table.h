@@ -6,6 +6,7 @@
 //             written)    ▼
 //                       sealed (a write failed) ─▶ discarded (nothing in it is needed any more)
 //                         └▶ writing, the last one alone and where there is no other
+//   One that has what can't be read is sealed too, and its file kept when it is discarded.
 //
 // A segment is needed while one of these holds:
 // - a live message's record or chunk is in it (hold() and release());
@@ -29,6 +30,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace ringmx::spool {
@@ -52,6 +54,7 @@ struct Segment {
     std::uint32_t holds = 0;
     std::vector<Marked> marked;
     bool may_resume = false; // sealed by a write that failed behind its header
+    bool is_damaged = false; // something in it can't be read: its file is not to be deleted
 
     [[nodiscard]] std::uint64_t room_bytes() const { return size_bytes - used_bytes; }
 };
@@ -76,8 +79,11 @@ class SegmentTable {
     [[nodiscard]] bool has_written_spare() const;
     // Room in all spare ones but the `kept` that are opened last.
     [[nodiscard]] std::uint64_t spare_bytes(std::uint32_t kept) const;
-    // Files that there are.
+    // Files that there are, and those of them that will not be deleted soon.
     [[nodiscard]] std::uint32_t files_count() const { return files_count_; }
+    [[nodiscard]] std::uint32_t staying_count() const {
+        return files_count_ - look().leaving_count;
+    }
 
     // A spare one begins a life; nothing when there is none. Its state is `opening`.
     [[nodiscard]] std::optional<std::uint32_t> open(const Nonce& nonce);
@@ -94,6 +100,7 @@ class SegmentTable {
     // with a write that failed, and if that is no more than so many octets. (An earlier one may not:
     // marks stand behind what they are about, else two segments could need one another.)
     [[nodiscard]] std::optional<std::uint32_t> resume_last(std::uint64_t behind_bytes_max);
+    void note_damage(std::uint32_t index);
     void seal_all();                // nothing is written to any of those that there are
     bool seal_spare();              // one fewer; false: there is none
     void seal_spares_not_written(); // of those that had a life
@@ -119,6 +126,8 @@ class SegmentTable {
     // The closed segment whose life is the oldest among those that are held and began later than
     // `behind_life`, for moving what they hold elsewhere: what later ones have marks about goes first.
     [[nodiscard]] std::optional<std::uint32_t> oldest_held(std::uint64_t behind_life = 0) const;
+    // Of the life that began last.
+    [[nodiscard]] std::uint64_t newest_life() const { return lives_; }
 
     // There is a sealed one that is held.
     [[nodiscard]] bool has_sealed_held() const { return look().has_sealed_held; }
@@ -127,6 +136,7 @@ class SegmentTable {
     // What is asked in each turn, and changes with few of them: looked for when it may have changed.
     struct Look {
         std::uint32_t reclaimable_count = 0;
+        std::uint32_t leaving_count = 0;
         std::optional<std::uint32_t> to_discard;
         bool has_sealed_held = false;
     };
@@ -147,6 +157,7 @@ class SegmentTable {
     std::vector<Segment> segments_;
     std::vector<std::uint32_t> spares_; // the first is opened next
     std::uint32_t files_count_ = 0;
+    std::set<SegmentName> gone_homes_; // of earlier generations: as many as there were
     mutable std::optional<Look> look_;
 };
 

@@ -249,7 +249,8 @@ void BackendConnection::closed() {
 void BackendConnection::lost(ForwardFailure kind, int error) {
     Exchange* const waiting = exchange();
     const bool fresh = state_ == State::connecting || state_ == State::greeting;
-    const bool failed = fresh && !is_own_want(error);
+    // An exchange of an older configuration may know no address of what has resolved by now.
+    const bool failed = fresh && kind != ForwardFailure::resolve && !is_own_want(error);
     if (state_ == State::idle) {
         (void)worker_.book().remove_idle(lease_.state(), self_.slot);
     }

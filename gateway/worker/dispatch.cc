@@ -7,6 +7,7 @@
 #include "worker/snapshot.h"
 #include "worker/worker.h"
 
+#include "smtp/line_text.h"
 #include "spool/message_id.h"
 
 #include <algorithm>
@@ -19,10 +20,12 @@
 namespace ringmx::worker {
 namespace {
 
-// A reply as it is kept of a recipient: in one line.
+// A reply as it is kept of a recipient: in one line, and no more of it than a report tells, since each
+// of a thousand may have one.
 std::string line_of(const smtp::Reply& reply) {
     std::string line = fmt::format("{} {}.{}.{} {}", reply.code, reply.enhanced.class_digit,
                                    reply.enhanced.subject, reply.enhanced.detail, reply.text);
+    line.resize(smtp::cut_text(line, smtp::diagnostic_bytes_max).size());
     std::ranges::replace(line, '\n', ' ');
     return line;
 }
@@ -187,6 +190,8 @@ void Dispatch::forwarding_ended(Forwarding& forwarding) {
     std::erase(forwardings_, forwarding.handle());
     if (forwardings_.empty() && !is_routing_) {
         queue_.finish(*this);
+    } else {
+        queue_.note_delivered(*this);
     }
 }
 

@@ -19,6 +19,9 @@ inline constexpr std::uint8_t several_pools_flag = 16;
 // A pool of theirs was on hold when they were last tried: it does not expire then, and when none is
 // any more its time starts anew.
 inline constexpr std::uint8_t pool_hold_flag = 32;
+// Of an active one: an operator released it, or wants it tried, meanwhile. Who failed before is not
+// being tried: it goes again at once.
+inline constexpr std::uint8_t released_flag = 64;
 
 // While it has one of these nobody may begin to move it.
 inline constexpr std::uint8_t transient_flags =

@@ -105,6 +105,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
+    // It could not be read for long: its segments are set aside once nothing else is in them.
+    void set_aside(std::uint64_t id, int error);
     // The message stands at `place` now, held there and on `chunk_segments`, as well as where it was.
     void moved(std::uint64_t id, const spool::RecordPlace& place,
                std::vector<std::uint32_t> chunk_segments);
@@ -133,7 +135,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
             shares_.note_begin(*dispatch.share(), at_once);
         }
     }
-    void finish(Dispatch& dispatch); // no forwarding is under way any more
+    void finish(Dispatch& dispatch);               // no forwarding is under way any more
+    void note_delivered(const Dispatch& dispatch); // some still are
     [[nodiscard]] spool::QueueIndex& index() { return index_; }
 
     // For queue answers.
@@ -233,6 +236,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     [[nodiscard]] std::uint32_t failed_count(Slot slot) const;
     void judge_failure(Dispatch& dispatch, std::uint32_t recipient, bool has_expired, Tally& tally);
     void decide(Dispatch& dispatch, std::span<const Decided> decided, bool are_last);
+    void settle(Slot slot, const Decided& decided, std::string_view reply);
     [[nodiscard]] std::optional<std::uint32_t> report_pool(std::string_view sender);
     [[nodiscard]] std::string_view why_held(std::string_view sender) const;
     void log_report(const Dispatch& dispatch, std::uint64_t id, bool is_failure);

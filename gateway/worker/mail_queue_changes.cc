@@ -11,6 +11,7 @@ using spool::QueueState;
 void MailQueue::hold(Slot slot) {
     if (index_.at(slot).state == QueueState::active) {
         set_flag(index_.at(slot), hold_flag, true);
+        set_flag(index_.at(slot), released_flag, false);
         postpone(slot);
     } else {
         index_.hold(slot);
@@ -24,7 +25,9 @@ void MailQueue::release(Slot slot) {
     set_flag(index_.at(slot), hold_flag, false);
     set_flag(index_.at(slot), pool_hold_flag, false); // if one still holds it, that is noted anew
     index_.unsettle_failed(slot);
-    if (index_.at(slot).state != QueueState::active) {
+    if (index_.at(slot).state == QueueState::active) {
+        set_flag(index_.at(slot), released_flag, true);
+    } else {
         index_.set_due(slot, worker_.now());
         forget_pool(slot); // whatever it waited for: it is routed anew
     }

@@ -73,6 +73,25 @@ void MailQueue::end_dispatch(Dispatch& dispatch) {
     }
 }
 
+// Others are still under way, maybe for long: who has the message shall not get it once more should
+// this run end meanwhile.
+void MailQueue::note_delivered(const Dispatch& dispatch) {
+    const Slot slot = dispatch.slot();
+    const std::vector<Outcome>& outcomes = dispatch.outcomes();
+    for (std::uint32_t index = 0; index < outcomes.size(); ++index) {
+        const spool::QueueExtra* const extra = index_.extra(slot);
+        const bool is_known = extra != nullptr && extra->is_settled(index);
+        if (outcomes[index].kind == Outcome::Kind::delivered && !is_known) {
+            settle(slot, {index, MarkKind::delivered}, outcomes[index].reply);
+        }
+    }
+}
+
+void MailQueue::settle(Slot slot, const Decided& decided, std::string_view reply) {
+    append_mark(slot, decided.kind, decided.recipient, reply);
+    index_.settle(slot, decided.recipient, state_after(decided.kind), reply, reply.substr(0, 3));
+}
+
 // Nothing of it is under way any more. If nobody is left, its last mark has ended the message.
 void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     end_dispatch(dispatch);
@@ -86,10 +105,10 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
         note_pool_hold(dispatch.slot());
     }
     const bool is_out_of_date = dispatch.snapshot()->settings != worker_.snapshot()->settings;
-    const bool is_due = tally.pending > 0
-                            ? !tally.was_tried && is_out_of_date // it may go elsewhere by now
-                            : failed_count(dispatch.slot()) < tally.failed; // released meanwhile
-    if (is_due) {
+    const bool may_go_elsewhere = tally.pending > 0 && !tally.was_tried && is_out_of_date;
+    const bool is_released = has_flag(index_.at(dispatch.slot()), released_flag);
+    set_flag(index_.at(dispatch.slot()), released_flag, false);
+    if (may_go_elsewhere || is_released) {
         index_.set_due(dispatch.slot(), worker_.now());
     } else if (tally.pending > 0) {
         schedule(dispatch.slot(), tally);
@@ -251,9 +270,7 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
             end_message(slot, one.kind, one.recipient);
             return;
         }
-        const std::string_view reply = dispatch.outcomes()[one.recipient].reply;
-        append_mark(slot, one.kind, one.recipient, reply);
-        index_.settle(slot, one.recipient, state_after(one.kind), reply, reply.substr(0, 3));
+        settle(slot, one, dispatch.outcomes()[one.recipient].reply);
     }
 }
 
@@ -284,88 +301,6 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         index_.park(slot, awaited, next);
     } else {
         index_.set_due(slot, next);
-    }
-}
-
-void MailQueue::append_mark(Slot slot, MarkKind kind, std::uint32_t recipient,
-                            std::string_view reply) {
-    const spool::QueueEntry& entry = index_.at(slot);
-    log_.journal().append_mark({.kind = kind,
-                                .id = entry.id,
-                                .recipient = recipient,
-                                .home = log_.name_of(entry.segment),
-                                .at = worker_.wall_time(),
-                                .reply = reply},
-                               0, false, worker_.now());
-}
-
-std::vector<std::uint32_t> MailQueue::segments_of(Slot slot) const {
-    std::vector<std::uint32_t> segments = {index_.at(slot).segment};
-    if (const spool::QueueExtra* const extra = index_.extra(slot)) {
-        segments.insert(segments.end(), extra->chunk_segments.begin(), extra->chunk_segments.end());
-    }
-    return segments;
-}
-
-// The last mark about a message. Its segments are held until that is durable.
-void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
-    const spool::QueueEntry& entry = index_.at(slot);
-    append_last_mark(entry.id, kind, recipient, log_.name_of(entry.segment), all_segments_of(slot));
-    index_.erase(slot);
-}
-
-// And those of copies that may be on the disk.
-std::vector<std::uint32_t> MailQueue::all_segments_of(Slot slot) {
-    std::vector<std::uint32_t> segments = segments_of(slot);
-    if (const auto copies = copies_.find(index_.at(slot).id); copies != copies_.end()) {
-        segments.insert(segments.end(), copies->second.begin(), copies->second.end());
-        copies_.erase(copies);
-    }
-    return segments;
-}
-
-void MailQueue::keep_copy(std::uint64_t id, const spool::SegmentName& home,
-                          std::vector<std::uint32_t> chunk_segments) {
-    if (!index_.find(id)) { // its last mark didn't know of it
-        append_last_mark(id, MarkKind::removed, spool::every_recipient, home,
-                         std::move(chunk_segments));
-    } else if (!chunk_segments.empty()) {
-        std::vector<std::uint32_t>& kept = copies_[id];
-        kept.insert(kept.end(), chunk_segments.begin(), chunk_segments.end());
-    }
-}
-
-// `segments`: held once each until then.
-void MailQueue::append_last_mark(std::uint64_t id, MarkKind kind, std::uint32_t recipient,
-                                 const spool::SegmentName& home,
-                                 std::vector<std::uint32_t> segments) {
-    Ending* const ending = endings_.create();
-    RINGMX_ASSERT(ending != nullptr);
-    ending->segments = std::move(segments);
-    log_.journal().append_mark(
-        {.kind = kind, .id = id, .recipient = recipient, .home = home, .at = worker_.wall_time()},
-        owner_of(*ending), false, worker_.now());
-}
-
-// Marks name the new place from now on; those that named the old one go with it.
-void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
-                      std::vector<std::uint32_t> chunk_segments) {
-    const std::optional<Slot> slot = index_.find(id);
-    if (!slot) { // it ended meanwhile, where it was: so does the copy
-        chunk_segments.insert(chunk_segments.begin(), place.segment);
-        append_last_mark(id, MarkKind::removed, spool::every_recipient, log_.name_of(place.segment),
-                         std::move(chunk_segments));
-        return;
-    }
-    spool::QueueEntry& entry = index_.at(*slot);
-    const std::vector<std::uint32_t> old_segments = segments_of(*slot);
-    log_.note_move(place.segment, log_.name_of(entry.segment));
-    entry.set_place(place.segment, place.offset, place.record_bytes);
-    if (!chunk_segments.empty()) {
-        index_.set_chunk_segments(*slot, std::move(chunk_segments));
-    }
-    for (const std::uint32_t segment : old_segments) {
-        log_.release(segment);
     }
 }
 

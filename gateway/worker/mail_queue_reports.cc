@@ -113,7 +113,11 @@ void MailQueue::report_failed(Report& report) {
     }
     ended_reports_.push_back(report.handle());
     if (!obey_operator(dispatch, true)) {
-        index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
+        if (report.tally().pending > 0) { // who waits has its own schedule, the others go with it
+            schedule(dispatch.slot(), report.tally());
+        } else {
+            index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);
+        }
     }
     end_dispatch(dispatch);
 }

@@ -58,19 +58,24 @@ std::optional<std::uint32_t> Mover::choose() {
     return is_short ? choose_full() : std::nullopt;
 }
 
-// The oldest, then the one behind each that could not be emptied. Looking for the messages of one takes
-// a walk through the whole queue: so many that were in vain, so long the pause behind the round.
+// The oldest, then the one behind each that could not be emptied, but none of those that the round itself
+// has filled. Looking for the messages of one takes a walk through the whole queue: so many that were
+// in vain, so long the pause behind the round.
 std::optional<std::uint32_t> Mover::choose_full() {
     if (worker_.now() < look_at_full_at_) {
         return std::nullopt;
     }
-    const auto oldest = queue_.log().segments().oldest_held(passed_life_);
-    if (!oldest) {
-        look_at_full_at_ =
-            worker_.now() + std::min(pause * std::exchange(passed_count_, 0), pause_max);
-        passed_life_ = 0;
+    const spool::SegmentTable& segments = queue_.log().segments();
+    if (!round_) {
+        round_ = Round{.last_life = segments.newest_life()};
     }
-    return oldest;
+    const auto oldest = segments.oldest_held(round_->passed_life);
+    if (oldest && segments.at(*oldest).name.life <= round_->last_life) {
+        return oldest;
+    }
+    look_at_full_at_ = worker_.now() + std::min(pause * round_->passed_count, pause_max);
+    round_.reset();
+    return std::nullopt;
 }
 
 // The next one each time. What can't be moved now (it is under way, an operator changes it) is tried in
@@ -143,15 +148,15 @@ void Mover::end_victim() {
         return;
     }
     const spool::Segment& segment = queue_.log().segments().at(victim);
-    if (segment.holds > 0 && segment.state == spool::Segment::State::full) {
-        passed_life_ = segment.name.life;
-        ++passed_count_;
+    if (round_ && segment.holds > 0 && segment.state == spool::Segment::State::full) {
+        round_->passed_life = segment.name.life;
+        ++round_->passed_count;
     }
 }
 
 // Where most of a segment is mail that waits the spool is simply full, unless many others that hold
-// nothing can't be used again as long as it is there. (While only room is scarce, what is written anew
-// takes of it: a few messages may.)
+// nothing can't be used again as long as it is there: it, and not an older one that could not be
+// emptied either. (While only room is scarce, what is written anew takes of it: a few messages may.)
 bool Mover::is_worth_it() const {
     if ((*victim_ & adopted_segment) != 0) {
         return true;
@@ -167,6 +172,9 @@ bool Mover::is_worth_it() const {
     }
     if (found_bytes_ <= victim.size_bytes / 2) {
         return true;
+    }
+    if (round_ && round_->passed_count > 0) {
+        return false;
     }
     std::uint32_t held = 0;
     std::uint32_t waiting = 0;
@@ -258,10 +266,11 @@ void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
         write_chunk(move);
         return;
     }
+    const int error = record.error != 0 ? record.error : EBADMSG;
     std::optional<ReadMessage> message =
         part == message_part ? message_of(std::move(record)) : std::nullopt;
     if (!message) {
-        give_up(move);
+        give_up_unread(move, error);
         return;
     }
     move.message = std::move(message->head);
@@ -270,7 +279,28 @@ void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
     advance(move);
 }
 
+// The disk may come to itself; until it does others wait for what holds nothing else.
+void Mover::give_up_unread(Move& move, int error) {
+    const std::uint64_t id = move.id;
+    give_up(move);
+    std::erase_if(unreadable_, [this](const Unreadable& each) {
+        return !queue_.index().find(each.id).has_value();
+    });
+    const auto known = std::ranges::find(unreadable_, id, &Unreadable::id);
+    if (known == unreadable_.end()) {
+        if (unreadable_.size() < unreadable_max) {
+            unreadable_.push_back({id, worker_.now()});
+        }
+    } else if (worker_.now() - known->since >= unreadable_patience) {
+        unreadable_.erase(known);
+        queue_.set_aside(id, error);
+    }
+}
+
 void Mover::write_chunk(Move& move) {
+    if (move.next_chunk == 0) {
+        move.losses = queue_.log().losses();
+    }
     move.is_busy = queue_.log().journal().append({.type = spool::RecordType::chunk,
                                                   .id = move.id,
                                                   .owner = MailQueue::owner_of_move(move.self),
@@ -281,7 +311,9 @@ void Mover::write_chunk(Move& move) {
 // With the states that its recipients have now: marks that come later have a later number.
 void Mover::write_message(Move& move) {
     const auto slot = queue_.index().find(move.id);
-    if (!slot) {
+    const bool are_chunks_safe =
+        move.chunk_segments.empty() || queue_.log().losses() == move.losses;
+    if (!slot || !are_chunks_safe) {
         give_up(move);
         return;
     }
@@ -334,6 +366,7 @@ void Mover::on_durable(Handle handle, const spool::Commit::Record& record,
         advance(move);
         return;
     }
+    std::erase_if(unreadable_, [&move](const Unreadable& each) { return each.id == move.id; });
     queue_.moved(move.id, place, std::exchange(move.chunk_segments, {}));
     end(move);
 }

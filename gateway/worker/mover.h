@@ -14,8 +14,11 @@
 // Bounds: moves_max messages at a time, each with one record in memory; a look at entries_looked_at
 //         entries a turn.
 // Thread: one worker's.
-// Errors: a message that can't be read or written stays where it is. Should a failed copy be on the
-//         disk it is as good as the original, so its chunks stay as long as the message.
+// Errors: a message that can't be written stays where it is. Should a failed copy be on the disk it is
+//         as good as the original, so its chunks stay as long as the message. One that can't be read
+//         for unreadable_patience is taken out of the queue and its segments are set aside
+//         (MailQueue::set_aside()): what later segments have marks about could not go before it, and
+//         so nothing could.
 #pragma once
 
 #include "base/slab.h"
@@ -39,6 +42,8 @@ class Mover {
     static constexpr std::uint32_t entries_looked_at = 1000;
     static constexpr Duration pause = 10s; // after a segment that is not worth it, or a failure
     static constexpr Duration pause_max = 1min; // after many of them
+    static constexpr Duration unreadable_patience = 1min;
+    static constexpr std::size_t unreadable_max = 1000; // known at a time
 
     Mover(Worker& worker, MailQueue& queue) : worker_(worker), queue_(queue), moves_(moves_max) {}
     Mover(const Mover&) = delete;
@@ -63,9 +68,21 @@ class Mover {
         std::vector<std::uint32_t> chunk_segments; // new ones, each held once
         spool::SegmentName home;                   // where it stands
         std::uint32_t next_chunk = 0;
-        bool is_busy = false; // a read or a write is under way
-        bool is_read = false; // the message's record
+        bool is_busy = false;     // a read or a write is under way
+        bool is_read = false;     // the message's record
+        std::uint32_t losses = 0; // SpoolLog's, at the first chunk
         explicit Move(Handle handle) : self(handle) {}
+    };
+
+    struct Unreadable {
+        std::uint64_t id = 0;
+        Instant since{};
+    };
+    // Of the full ones, from the oldest to the newest that there was when it began.
+    struct Round {
+        std::uint64_t last_life = 0;
+        std::uint64_t passed_life = 0; // the last one that could not be emptied
+        std::uint32_t passed_count = 0;
     };
 
     [[nodiscard]] bool may_begin() const;
@@ -84,6 +101,7 @@ class Mover {
     void read(Move& move, std::uint32_t part);
     void write_chunk(Move& move);
     void write_message(Move& move);
+    void give_up_unread(Move& move, int error);
     void give_up(Move& move);
     void end(Move& move);
 
@@ -99,10 +117,10 @@ class Mover {
     Instant look_at_sealed_at_{};
     std::uint32_t next_sealed_ = 0; // to be looked at in this round
     Instant look_at_full_at_{};
-    std::uint64_t passed_life_ = 0; // of this round: the last full one that could not be emptied
-    std::uint32_t passed_count_ = 0;
+    std::optional<Round> round_;
     Instant look_at_adopted_at_{};
     std::uint32_t last_adopted_ = adopted_segment; // that was a victim
+    std::vector<Unreadable> unreadable_;
 };
 
 } // namespace ringmx::worker

@@ -216,17 +216,20 @@ void Prober::close(Probe& probe) {
 void Prober::closed(Probe& probe) {
     const auto target = targets_.find(probe.target);
     if (probe.wants_retry && !is_stopping_ && target != targets_.end()) {
-        // A stream serves one connection, so the next address gets a probe of its own.
-        Probe* next = probes_.create(probe.target, *target->second.pool,
-                                     target->second.backend_index, snapshot_);
-        if (next != nullptr) {
-            next->addresses = std::move(probe.addresses);
-            next->next_address = probe.next_address;
-            next->connect_deadline = probe.connect_deadline;
-            probes_.destroy(probe);
-            connect_next(*next);
-            return;
-        }
+        // A stream serves one connection, so the next address gets a probe of its own, for which there
+        // may be no place but this one's.
+        auto addresses = std::move(probe.addresses);
+        const auto next_address = probe.next_address;
+        const Instant connect_deadline = probe.connect_deadline;
+        probes_.destroy(probe);
+        Probe* const next = probes_.create(target->first, *target->second.pool,
+                                           target->second.backend_index, snapshot_);
+        RINGMX_ASSERT(next != nullptr);
+        next->addresses = std::move(addresses);
+        next->next_address = next_address;
+        next->connect_deadline = connect_deadline;
+        connect_next(*next);
+        return;
     }
     if (target != targets_.end()) {
         target->second.is_probed = false;

@@ -4,8 +4,8 @@
 // request()  one more file, of the size and with the flags that all segments of this run have;
 //            answered by `segment` or `failed`. The worker asks for one at a time; asking again
 //            only hurries the one that is on its way.
-// discard()  a segment that the worker was given and that nobody needs any more: closed, deleted,
-//            answered by `discarded`; until then marks about it matter.
+// discard()  a segment that the worker was given and that nobody needs any more: closed, deleted (set
+//            aside, if it is damaged), answered by `discarded`; until then marks about it matter.
 // released() of an adopted segment: the worker that took its holds to zero says so.
 // take()     the next piece of news; the worker's waker is woken when there is some.
 //
@@ -36,6 +36,8 @@ struct AdoptedSegment {
     // As long as this is there others can't be used again, or the spool takes more than it may: all
     // workers move what they have in it.
     std::atomic<bool> is_in_the_way{false};
+    // A worker can't read something in it: its file is set aside, not deleted.
+    std::atomic<bool> is_damaged{false};
 };
 
 // Beside the segments that a worker may have, for a while, for marks and reports where no other has
@@ -82,7 +84,7 @@ class SegmentSupply {
 
     virtual ~SegmentSupply() = default;
     virtual void request(Urgency urgency) = 0;
-    virtual void discard(int descriptor) = 0; // no operation on it is in flight
+    virtual void discard(int descriptor, bool is_damaged) = 0; // no operation on it is in flight
     virtual void released() = 0;
     [[nodiscard]] virtual bool take(News& news) = 0;
 };

@@ -174,6 +174,14 @@ void SpoolLog::hold(std::uint32_t segment) {
     }
 }
 
+void SpoolLog::note_damage(std::uint32_t segment) {
+    if ((segment & adopted_segment) == 0) {
+        table_.note_damage(segment);
+    } else {
+        adopted_[segment & ~adopted_segment]->is_damaged.store(true, std::memory_order_relaxed);
+    }
+}
+
 int SpoolLog::descriptor_of(std::uint32_t segment) const {
     return (segment & adopted_segment) != 0 ? adopted_[segment & ~adopted_segment]->descriptor
                                             : table_.at(segment).descriptor;
@@ -418,8 +426,10 @@ std::uint32_t SpoolLog::files_max() const {
     return segments_max() + (wants_room_for_report_ ? extra - extra_segments_kept : 0);
 }
 
+// What was refused is asked for again even where there are enough: that there may be more is room too,
+// and only an answer tells that.
 bool SpoolLog::wants_spare() const {
-    return is_over_ || lost_ != 0 || table_.spare_count() < spares_ahead;
+    return is_over_ || lost_ != 0 || growth_error_ != 0 || table_.spare_count() < spares_ahead;
 }
 
 void SpoolLog::count_held(std::uint64_t bytes) {
@@ -431,13 +441,14 @@ void SpoolLog::count_held(std::uint64_t bytes) {
 void SpoolLog::discard_segments() {
     // One too many stays: what failed may grow again. So does the last spare one: it may be all that
     // marks can be written to.
-    while (table_.files_count() > segments_max() + 1 && table_.spare_count() > spool::spares_kept &&
-           table_.seal_spare()) {
-    }
-    while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
-        options_.supply->discard(table_.at(*index).descriptor);
-        table_.leave(*index);
-    }
+    do {
+        while (const std::optional<std::uint32_t> index = table_.next_to_discard()) {
+            const spool::Segment& segment = table_.at(*index);
+            options_.supply->discard(segment.descriptor, segment.is_damaged);
+            table_.leave(*index);
+        }
+    } while (table_.staying_count() > segments_max() + 1 &&
+             table_.spare_count() > spool::spares_kept && table_.seal_spare());
 }
 
 Instant SpoolLog::deadline() const {

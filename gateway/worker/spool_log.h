@@ -129,6 +129,8 @@ class SpoolLog {
     [[nodiscard]] std::optional<std::uint32_t> find_segment(const spool::SegmentName& name) const;
     void release(std::uint32_t segment); // one hold
     void hold(std::uint32_t segment);    // one more, of what is held
+    // Something in it can't be read: once nothing holds it its file is set aside, not used again.
+    void note_damage(std::uint32_t segment);
 
     // The segment is held until the answer. Answered by RecordReader, never in this call. False: no memory now.
     [[nodiscard]] bool read(const spool::RecordPlace& place, std::uint64_t id, Handle reader,

@@ -12,12 +12,32 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace ringmx::sim {
 namespace {
 
+// Where a backend has more addresses than its own, the first of them refuses.
+class TwoAddressesOfOne final : public worker::Addresses {
+  public:
+    [[nodiscard]] std::vector<SocketAddress> of(const BackendSettings& backend) override {
+        std::vector<SocketAddress> all = literal_.of(backend);
+        if (backend.address == two) {
+            all.insert(all.begin(), SocketAddress::parse("10.2.0.1:25").value());
+        }
+        return all;
+    }
+
+    std::string two;
+
+  private:
+    worker::LiteralAddresses literal_;
+};
+
+class ProberTest : public ::testing::TestWithParam<bool> {};
+
 // Silent ones keep their probes for longer than from one to the next.
-TEST(Prober, BackendsThatSayNothingDoNotTakeEveryProbe) {
+TEST_P(ProberTest, BackendsThatSayNothingDoNotTakeEveryProbe) {
     SimNetwork network{Options()};
     Settings settings;
     settings.pools.emplace_back().name = "one";
@@ -34,7 +54,8 @@ TEST(Prober, BackendsThatSayNothingDoNotTakeEveryProbe) {
     auto routes = policy::Routes::build(settings);
     ASSERT_TRUE(routes.has_value());
     worker::Lasting lasting(1, 100, 1);
-    worker::LiteralAddresses addresses;
+    TwoAddressesOfOne addresses;
+    addresses.two = GetParam() ? last : "";
 
     SimPort port(network);
     BufferPool pool({.bytes_max = 4UL << 20U});
@@ -63,6 +84,8 @@ TEST(Prober, BackendsThatSayNothingDoNotTakeEveryProbe) {
     }
     port.stop();
 }
+
+INSTANTIATE_TEST_SUITE_P(OfWhichOneHasTwoAddresses, ProberTest, ::testing::Bool());
 
 } // namespace
 } // namespace ringmx::sim

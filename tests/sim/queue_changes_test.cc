@@ -44,6 +44,31 @@ TEST_F(QueueChanges, ReleaseStartsTheTimeAnew) {
     rig.finish();
 }
 
+// Who failed is not among those who are being tried, and does not wait for when they are again.
+TEST_F(QueueChanges, WhoFailedAndIsReleasedWhileOthersAreTriedGoesAtOnce) {
+    rig.reload([](Settings& settings) { settings.spool.retry.initial = 8h; });
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [gone = 0,
+                      later = 0](const std::string& command) mutable -> std::optional<std::string> {
+        if (command.starts_with("RCPT TO:<gone") && gone++ == 0) {
+            return "550 5.1.1 no\r\n";
+        }
+        if (command.starts_with("RCPT TO:<later") && later++ < 2) {
+            return "450 4.2.0 later\r\n";
+        }
+        return std::nullopt;
+    };
+    const std::uint64_t id = send("<a@far.example>", "<gone@two.example> <later@two.example>");
+    rig.run_for(10s);
+    backend.hold();
+    EXPECT_EQ(ask({.kind = Kind::retry_all}).changed, 1U);
+    rig.run_for(1s);
+    EXPECT_EQ(change(Kind::retry, id), Result::done);
+    backend.go_on();
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1min));
+    rig.finish();
+}
+
 TEST_F(QueueChanges, RetryAllMakesWhatWaitsDueNow) {
     (void)refusing("450 4.2.0 later\r\n");
     rig.reload([](Settings& settings) { settings.spool.retry.initial = 1h; });

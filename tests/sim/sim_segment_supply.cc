@@ -32,7 +32,9 @@ class SimSegments::Supply final : public SegmentSupply {
             }
         });
     }
-    void discard(int descriptor) override { segments_.discard(descriptor); }
+    void discard(int descriptor, bool is_damaged) override {
+        segments_.discard(descriptor, is_damaged);
+    }
     void released() override {
         segments_.later(segments_.options_.request_time, [this] { segments_.delete_unneeded(); });
     }
@@ -110,11 +112,14 @@ void SimSegments::create(std::uint32_t worker, SegmentSupply::Urgency urgency) {
                   .is_over = is_over() && adopted_files() > 0});
 }
 
-void SimSegments::discard(int file) {
+void SimSegments::discard(int file, bool is_damaged) {
     const auto found = own_.find(file);
     RINGMX_ASSERT_STATE(found != own_.end(), "file %d is discarded and not of this run", file);
     const std::uint32_t owner = found->second;
     own_.erase(found);
+    if (is_damaged) {
+        set_aside_.push_back(disk_.octets(file));
+    }
     disk_.remove(file);
     tell(owner, {.kind = worker::SegmentSupply::News::Kind::discarded, .descriptor = file});
 }
@@ -166,6 +171,9 @@ void SimSegments::delete_unneeded() {
     for (auto unneeded = adopted_->unneeded(); !unneeded.empty(); unneeded = adopted_->unneeded()) {
         for (const std::uint32_t index : unneeded) {
             const worker::AdoptedSegment& segment = adopted_->at(index);
+            if (segment.is_damaged.load(std::memory_order_relaxed)) {
+                set_aside_.push_back(disk_.octets(segment.descriptor));
+            }
             disk_.remove(segment.descriptor);
             adopted_->gone(index);
             tell_all({.kind = News::Kind::home_gone, .home = segment.name});

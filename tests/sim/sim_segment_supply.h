@@ -69,13 +69,17 @@ class SimSegments {
     [[nodiscard]] std::uint64_t refused_requests() const { return refused_requests_; } // so far
     [[nodiscard]] std::size_t own_files() const { return own_.size(); } // of this run
     [[nodiscard]] std::size_t adopted_files() const;                    // of earlier ones
+    // As they were then, of all runs.
+    [[nodiscard]] const std::vector<std::vector<std::byte>>& set_aside() const {
+        return set_aside_;
+    }
 
   private:
     static constexpr Duration look_every = 1s;
 
     class Supply;
     void create(std::uint32_t worker, worker::SegmentSupply::Urgency urgency);
-    void discard(int file);
+    void discard(int file, bool is_damaged);
     void delete_unneeded();
     void look(); // and again and again while there is something of earlier runs
     [[nodiscard]] bool is_over() const {
@@ -97,6 +101,7 @@ class SimSegments {
     std::vector<worker::AdoptedSegment*> pointers_;
     AdoptedQueue queue_;
     std::vector<SegmentReport> reports_;
+    std::vector<std::vector<std::byte>> set_aside_;
 };
 
 } // namespace ringmx::sim

@@ -158,7 +158,7 @@ TEST_F(SimSegmentsTest, RequestsFailWhenTheDiskIsFullOrAtAWord) {
 TEST_F(SimSegmentsTest, DiscardedSegmentIsGoneAndALossIsToldToAll) {
     start();
     ASSERT_TRUE(get_segment());
-    segments_.supply(0).discard(writer_->table->at(0).descriptor);
+    segments_.supply(0).discard(writer_->table->at(0).descriptor, false);
     EXPECT_TRUE(disk_.files().empty());
     segments_.lose(ENOENT);
     ASSERT_TRUE(writer_->run_until([&] { return writer_->told.size() == 3; }));

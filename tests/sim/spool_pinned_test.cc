@@ -2,9 +2,13 @@
 // nothing else, those with marks about what was beside them, and so on.
 #include "sim/spool_scenes.h"
 
+#include "spool/message_id.h"
+
 #include <cerrno>
 #include <gtest/gtest.h>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace ringmx::sim {
 namespace {
@@ -126,7 +130,7 @@ TEST_F(SpoolPinned, BehindOneThatIsMostlyMail) {
     rig->finish();
 }
 
-// A message of this run that can't be read any more stays where it is; others don't stay for its sake.
+// Others don't stay for its sake, and it not for long.
 TEST_F(SpoolPinned, BehindOneThatCannotBeRead) {
     puts_off = false;
     begin();
@@ -139,7 +143,102 @@ TEST_F(SpoolPinned, BehindOneThatCannotBeRead) {
     const int file = rig->worker->queue()->log().segments().at(oldest.segment).descriptor;
     rig->disk.octets(file)[oldest.offset + 2000] ^= std::byte{1};
     expect_takes_mail_on_and_on();
-    EXPECT_EQ(rig->queued(), 5);
+    EXPECT_EQ(rig->queued(), 4);
+    EXPECT_EQ(rig->segments.set_aside().size(), 1U);
+    rig->finish();
+}
+
+class SpoolPinnedUnread : public SpoolPinned, public ::testing::WithParamInterface<bool> {
+  protected:
+    void damage(const spool::QueueEntry& entry) {
+        const std::uint32_t index = entry.segment & ~worker::adopted_segment;
+        const int file = index != entry.segment
+                             ? rig->segments.adopted(index).descriptor
+                             : rig->worker->queue()->log().segments().at(index).descriptor;
+        rig->disk.octets(file)[entry.offset + 2000] ^= std::byte{1};
+    }
+};
+
+// Each segment has marks about mail in the one before, and so none could be used again.
+TEST_P(SpoolPinnedUnread, ByOneThatCannotBeReadUntilItsSegmentIsSetAside) {
+    retry = 15s; // a segment and a half
+    begin();
+    EXPECT_TRUE(send("<stays@two.example>"));
+    for (int count = 0; count < 70; ++count) {
+        EXPECT_TRUE(send());
+        rig->run_for(500ms);
+    }
+    if (GetParam()) {
+        rig->restart(1, true);
+        rig->run_for(1s);
+    }
+    const spool::QueueIndex& index = rig->worker->queue()->index();
+    const std::uint64_t id = index.at(index.first_after(0).value()).id;
+    damage(index.at(index.first_after(0).value()));
+    expect_takes_mail_on_and_on();
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 0; }, 10h));
+    EXPECT_EQ(rig->counters.queue_set_aside_total.value(), 1U);
+    EXPECT_EQ(rig->segments.set_aside().size(), 1U);
+    EXPECT_NE(rig->log_text().find("set aside) " + spool::id_text(id)), std::string::npos)
+        << rig->log_text();
+    rig->finish();
+}
+
+INSTANTIATE_TEST_SUITE_P(OfAnEarlierRun, SpoolPinnedUnread, ::testing::Bool());
+
+// What is behind it can't be used again however often it is moved.
+TEST_F(SpoolPinned, ByOneThatIsUnderWayForLongAndNothingIsMovedRoundAndRound) {
+    begin();
+    ScriptedBackend& slow = rig->backend(Rig::first_address);
+    ScriptedBackend& slow_too = rig->backend(Rig::second_address);
+    slow.hold();
+    slow_too.hold();
+    EXPECT_TRUE(send("<u@one.example>"));
+    for (int count = 0; count < 50; ++count) { // the second segment waits for the first
+        EXPECT_TRUE(send());
+        rig->run_for(500ms);
+    }
+    int kept = 0;
+    for (; send("<stays@two.example>"); ++kept) {
+        rig->run_for(500ms);
+    }
+    EXPECT_GT(kept, 40);
+    rig->run_for(30s);
+    const std::uint64_t written = rig->counters.spool_bytes_total.value();
+    rig->run_for(3min);
+    EXPECT_LT(rig->counters.spool_bytes_total.value() - written, 2UL << 20U);
+    slow.go_on();
+    slow_too.go_on();
+    EXPECT_TRUE(rig->run_until([&] { return rig->queued() == kept; }, 1h));
+    rig->finish();
+}
+
+// Files are lost while it is copied: the original stays until a whole copy is in files that are there.
+TEST_F(SpoolPinned, ByOneOfWhoseCopyPartsAreLost) {
+    begin();
+    std::string large;
+    while (large.size() < 400'000) {
+        large += content;
+    }
+    EXPECT_TRUE(
+        send_message(*rig, rig->greeted(), large, "<stays@two.example>").starts_with("250"));
+    rig->run_for(5s);
+    spool::QueueIndex& index = rig->worker->queue()->index();
+    const auto slot = index.first_after(0).value();
+    const auto places = [&] { return index.extra(slot)->chunk_segments; };
+    const std::vector<std::uint32_t> original = places();
+    ASSERT_EQ(original.size(), 2U);
+    rig->segments.lose(EIO);
+    const std::uint64_t before = rig->counters.spool_records_total.value();
+    ASSERT_TRUE(
+        rig->run_until([&] { return rig->counters.spool_records_total.value() > before; }, 1min));
+    EXPECT_EQ(places(), original);
+    rig->segments.lose(EIO);
+    ASSERT_TRUE(rig->run_until([&] { return places() != original; }, 1min));
+    for (const std::uint32_t segment : places()) {
+        EXPECT_NE(rig->worker->queue()->log().segments().at(segment).state,
+                  spool::Segment::State::sealed);
+    }
     rig->finish();
 }
 

@@ -34,6 +34,30 @@ TEST(SpoolRecipients, EachBackendOfTheRecipientsGetsOneCopy) {
     rig.finish();
 }
 
+// For as long as that one likes: should this run end meanwhile, nobody gets it twice.
+TEST(SpoolRecipients, WhoHasTheMessageIsNotedWhileAnotherBackendTakesItsTime) {
+    Rig rig(spooling());
+    ScriptedBackend& fast = rig.backend(Rig::third_address);
+    ScriptedBackend& slow = rig.backend(Rig::first_address);
+    ScriptedBackend& slow_too = rig.backend(Rig::second_address);
+    slow.hold();
+    slow_too.hold();
+    Client& client = rig.with_recipient("<a@two.example>");
+    EXPECT_EQ(rig.ask(client, "RCPT TO:<a@one.example>\r\n"), "250 2.1.5 Ok\r\n");
+    EXPECT_TRUE(rig.ask(client, "DATA\r\n").starts_with("354"));
+    EXPECT_TRUE(rig.ask(client, "x: y\r\n\r\nz\r\n.\r\n").starts_with("250"));
+    rig.run_for(5s);
+    EXPECT_EQ(taken(fast).size(), 1U);
+    rig.restart(1, true);
+    slow.go_on();
+    slow_too.go_on();
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 1; }, 1min));
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 10h));
+    EXPECT_EQ(taken(fast).size(), 1U);
+    EXPECT_EQ(taken(slow).size() + taken(slow_too).size(), 1U);
+    rig.finish();
+}
+
 // More refusals than one connection may have: nobody waits for them, and who was not asked goes over
 // another connection.
 TEST(SpoolRecipients, ManyRefusedRecipientsLeaveTheOthersTheirMail) {

@@ -136,13 +136,13 @@ TEST_F(SpoolKeeperTest, DiscardedSegmentIsDeletedAlsoWhenTheWorkerLeaves) {
     open();
     const News first = ask(true);
     const News second = ask(true);
-    keeper->supply(0).discard(first.descriptor);
+    keeper->supply(0).discard(first.descriptor, false);
     const News gone = next(0);
     EXPECT_EQ(gone.kind, News::Kind::discarded);
     EXPECT_EQ(gone.descriptor, first.descriptor);
     (void)ask(true);
     EXPECT_FALSE(folder.has("00000001/w0000-000001.seg"));
-    keeper->supply(0).discard(second.descriptor);
+    keeper->supply(0).discard(second.descriptor, false);
     keeper->stop();
     EXPECT_EQ(folder.all(), Names{"00000001/w0000-000003.seg"});
 }
@@ -154,7 +154,7 @@ TEST_F(SpoolKeeperTest, SegmentThatCannotBeDeletedIsTriedAgain) {
     const std::string path = folder.path + "/00000001/w0000-000001.seg";
     std::filesystem::rename(path, path + ".away");
     std::filesystem::create_directory(path);
-    keeper->supply(0).discard(segment.descriptor);
+    keeper->supply(0).discard(segment.descriptor, false);
     expect_told("delete");
     News news;
     EXPECT_FALSE(keeper->supply(0).take(news));
@@ -237,7 +237,7 @@ TEST_F(SpoolKeeperTest, DeletedSegmentIsToldToItsWorkerOnce) {
     std::filesystem::remove(folder.path + "/00000001/w0001-000001.seg");
     EXPECT_EQ(next(1).kind, News::Kind::lost);
     EXPECT_TRUE(is_told("/00000001/w0001-000001.seg was deleted"));
-    keeper->supply(1).discard(segment.descriptor);
+    keeper->supply(1).discard(segment.descriptor, false);
     EXPECT_EQ(next(1).kind, News::Kind::discarded);
     EXPECT_EQ(ask(true, 1).kind, News::Kind::segment);
     EXPECT_EQ(ask(true, 0).kind, News::Kind::segment) << "no loss of its";

@@ -454,5 +454,34 @@ TEST_F(FullJournalTest, WithoutASpareSegmentItWantsOneAndGivesUpWhenToldSo) {
     EXPECT_FALSE(journal.wants_segment());
 }
 
+class JournalWithoutSegmentsTest : public JournalTest {
+  protected:
+    JournalWithoutSegmentsTest() : JournalTest(0) {}
+};
+
+// More than a record of marks has room for: what can't be written is left as it is.
+TEST_F(JournalWithoutSegmentsTest, MarksThatNobodyWaitsForStayInTheirOrder) {
+    constexpr std::uint64_t marks = 3000;
+    const std::string reply(200, 'r');
+    std::string in_order;
+    for (std::uint64_t number = 1; number <= marks; ++number) {
+        journal.append_mark({.id = number, .reply = reply}, number, false, now);
+        in_order += "mark durable " + std::to_string(number) + "\n";
+    }
+    for (int turn = 0; turn < 3; ++turn) {
+        now += 1s;
+        EXPECT_EQ(submit(), 0U);
+        EXPECT_TRUE(journal.wants_segment());
+        journal.give_up(ENOSPC, told);
+    }
+    (void)table.add(disk.create(segment_bytes, segment_open_flags()), segment_bytes);
+    while (submit() > 0) {
+        while (!writes.all().empty()) {
+            complete();
+        }
+    }
+    EXPECT_TRUE(told.take() == in_order);
+}
+
 } // namespace
 } // namespace ringmx::spool

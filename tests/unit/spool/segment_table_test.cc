@@ -101,6 +101,48 @@ TEST_F(SegmentTableTest, AMarkAboutAnEarlierRunIsKeptUntilThatSegmentIsGone) {
     EXPECT_EQ(table.spare_count(), 3U);
 }
 
+// It was on its way to the disk when that was told.
+TEST_F(SegmentTableTest, AMarkAboutAnEarlierRunsSegmentThatIsGoneNeedsNothing) {
+    const SegmentName earlier{6, 0, 12};
+    const std::uint32_t marking = begin();
+    EXPECT_TRUE(table.may_be_there(earlier));
+    table.home_gone(earlier);
+    EXPECT_FALSE(table.may_be_there(earlier));
+    table.note_mark(marking, earlier);
+    table.close(marking);
+    EXPECT_EQ(table.spare_count(), 3U);
+}
+
+TEST_F(SegmentTableTest, ADamagedOneIsNeverUsedAgain) {
+    const std::uint32_t full = begin();
+    table.hold(full);
+    table.close(full);
+    const std::uint32_t writing = begin();
+    table.note_damage(full);
+    table.note_damage(writing);
+    EXPECT_EQ(table.at(full).state, Segment::State::sealed);
+    EXPECT_TRUE(table.has_sealed_held());
+    EXPECT_EQ(table.at(writing).state, Segment::State::writing);
+    table.release(full);
+    EXPECT_EQ(table.next_to_discard(), full);
+    EXPECT_TRUE(table.at(full).is_damaged);
+    EXPECT_EQ(table.staying_count(), 3U);
+    table.leave(full);
+    EXPECT_EQ(table.staying_count(), 2U);
+    table.discarded(full);
+    EXPECT_EQ(table.staying_count(), 2U);
+    table.close(writing);
+    EXPECT_EQ(table.next_to_discard(), writing);
+    EXPECT_EQ(table.spare_count(), 1U);
+}
+
+TEST_F(SegmentTableTest, ADamagedOneDoesNotGoOn) {
+    const std::uint32_t damaged = begin();
+    table.note_damage(damaged);
+    table.fail(damaged);
+    EXPECT_FALSE(table.resume_last(1024UL * 1024));
+}
+
 TEST_F(SegmentTableTest, ASealedOneIsDiscardedOnceNothingInItIsNeeded) {
     const std::uint32_t sealed = begin();
     const SegmentName name = table.at(sealed).name;
