@@ -188,6 +188,7 @@ INSTANTIATE_TEST_SUITE_P(OfAnEarlierRun, SpoolPinnedUnread, ::testing::Bool());
 
 // What is behind it can't be used again however often it is moved.
 TEST_F(SpoolPinned, ByOneThatIsUnderWayForLongAndNothingIsMovedRoundAndRound) {
+    retry = 15s; // a segment and a half
     begin();
     ScriptedBackend& slow = rig->backend(Rig::first_address);
     ScriptedBackend& slow_too = rig->backend(Rig::second_address);

@@ -147,6 +147,38 @@ TEST_F(SpoolKeeperTest, DiscardedSegmentIsDeletedAlsoWhenTheWorkerLeaves) {
     EXPECT_EQ(folder.all(), Names{"00000001/w0000-000003.seg"});
 }
 
+TEST_F(SpoolKeeperTest, DamagedSegmentIsSetAsideAndTriedAgainWhereItCannotBe) {
+    open();
+    const News segment = ask(true);
+    folder.put("aside", "no folder");
+    keeper->supply(0).discard(segment.descriptor, true);
+    expect_told("/aside");
+    News news;
+    EXPECT_FALSE(keeper->supply(0).take(news));
+    EXPECT_TRUE(folder.has("00000001/w0000-000001.seg"));
+    std::filesystem::remove(folder.path + "/aside");
+    news = next();
+    EXPECT_EQ(news.kind, News::Kind::discarded);
+    EXPECT_EQ(news.descriptor, segment.descriptor);
+    EXPECT_TRUE(is_told("w0000-000001.seg: can't be read; set aside as"));
+    EXPECT_EQ(folder.all(), (Names{"00000001", "aside/00000001-w0000-000001.seg"}));
+}
+
+// A worker found that out.
+TEST_F(SpoolKeeperTest, EarlierSegmentThatCannotBeReadAnyMoreIsSetAside) {
+    SegmentImage image(1, 1);
+    image.add_message(1, 1);
+    folder.put(image, 1);
+    open();
+    const std::vector<worker::AdoptedSegment*> segments = adopt();
+    ASSERT_EQ(segments.size(), 1U);
+    segments[0]->is_damaged.store(true);
+    segments[0]->holds.fetch_sub(1);
+    keeper->supply(0).released();
+    expect_told("set aside as");
+    EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
+}
+
 // As on a file system that is read-only for a while: here a folder has the file's name.
 TEST_F(SpoolKeeperTest, SegmentThatCannotBeDeletedIsTriedAgain) {
     open();
@@ -318,7 +350,7 @@ TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftLeavesLessRoom) {
     EXPECT_EQ(next().kind, News::Kind::home_gone);
     const News again = ask(true);
     EXPECT_EQ(again.kind, News::Kind::segment);
-    EXPECT_EQ(again.error, 0) << "nothing of earlier runs is left";
+    EXPECT_FALSE(again.is_over) << "nothing of earlier runs is left";
     keeper->stop();
     EXPECT_EQ(notices.take().size(), 0U) << "an ordinary full spool is no fault";
 }
