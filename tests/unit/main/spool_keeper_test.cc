@@ -175,7 +175,9 @@ TEST_F(SpoolKeeperTest, EarlierSegmentThatCannotBeReadAnyMoreIsSetAside) {
     segments[0]->is_damaged.store(true);
     segments[0]->holds.fetch_sub(1);
     keeper->supply(0).released();
-    expect_told("set aside as");
+    EXPECT_EQ(next().kind, News::Kind::home_gone);
+    keeper->stop();
+    EXPECT_TRUE(is_told("set aside as"));
     EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000001.seg"}));
 }
 
