@@ -337,6 +337,27 @@ TEST_F(SpoolKeeperTest, LostSegmentsAreNotAmongThoseThatEmptyAFullSpool) {
     EXPECT_EQ(ask(true).kind, News::Kind::failed);
 }
 
+// As a mount point's folder before its file system is mounted again.
+TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftCountsAgainWhenItsDirectoryIsPutBack) {
+    SegmentImage earlier(1, 1);
+    earlier.add_message(1, 1);
+    earlier.octets.resize(segment_bytes);
+    folder.put(earlier, 1);
+    open(true, 5ms, segment_bytes);
+    const std::string there_again = folder.path + " is there again";
+    std::filesystem::rename(folder.path, folder.path + "-moved");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    std::filesystem::create_directory(folder.path);
+    expect_told(there_again);
+    EXPECT_FALSE(ask(true).is_over) << "nothing else is there";
+    std::filesystem::rename(folder.path, folder.path + "-empty");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    told.clear();
+    std::filesystem::rename(folder.path + "-moved", folder.path);
+    expect_told(there_again);
+    EXPECT_TRUE(ask(true).is_over);
+}
+
 TEST_F(SpoolKeeperTest, RunsAndSegmentsThatNothingNeedsGoAtOnce) {
     SegmentImage image(4, 1);
     image.add_message(1, 1);
