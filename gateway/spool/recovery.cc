@@ -1,6 +1,7 @@
 #include "spool/recovery.h"
 
 #include "base/mutation.h"
+#include "spool/message_id.h"
 
 #include <algorithm>
 #include <utility>
@@ -32,11 +33,10 @@ std::size_t Recovery::ChunkHash::operator()(const ChunkKey& key) const {
 void Recovery::begin_segment(std::uint32_t segment, const SegmentHeader& header) {
     segment_ = segment;
     name_ = {header.generation, header.worker, header.life};
-    if (marked_.size() <= segment) {
-        marked_.resize(segment + 1);
-        names_.resize(segment + 1);
+    if (segments_.size() <= segment) {
+        segments_.resize(segment + 1);
     }
-    names_[segment] = name_;
+    segments_[segment].name = name_;
 }
 
 void Recovery::record(const RecordHeader& header, Bytes body) {
@@ -98,10 +98,10 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
 // What is in this one is needed while `home` is there: a mark about a message there, or the later record
 // of one, whose segment the marks about it name.
 void Recovery::depends_on(std::uint32_t segment, const SegmentName& home) {
-    if (home == names_[segment]) {
+    if (home == segments_[segment].name) {
         return; // they go together
     }
-    std::vector<Segment::Marked>& marked = marked_[segment];
+    std::vector<Segment::Marked>& marked = segments_[segment].marked;
     const auto known = std::ranges::find(marked, home, &Segment::Marked::home);
     if (known != marked.end()) {
         ++known->marks;
@@ -128,6 +128,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
                           mark->at,
                           std::string(mark->reply)});
         depends_on(segment_, mark->home);
+        std::uint32_t& since = segments_[segment_].marks_since;
+        since = std::min(since, unpacked_id(mark->id).generation);
     }
     unreadable_records_ += count == 0 || reader.unreadable() > 0 ? 1U : 0U;
 }
@@ -203,18 +205,25 @@ bool Recovery::is_known_to_be_over(const Found& found) {
 }
 
 void Recovery::note_unfinished() {
-    is_unfinished_.resize(marked_.size());
+    const auto is_unfinished = [this](std::uint64_t id) {
+        const auto found = found_.find(id);
+        return found == found_.end() || !is_known_to_be_over(found->second);
+    };
     for (const auto& [id, found] : found_) {
         if (found.has_record && !is_known_to_be_over(found)) {
-            is_unfinished_[found.message.segment] = true;
+            note_unfinished(found.message.segment, id);
         }
     }
     for (const auto& [key, chunk] : chunks_) {
-        const auto found = found_.find(chunk.id);
-        if (found == found_.end() || !is_known_to_be_over(found->second)) {
-            is_unfinished_[chunk.segment] = true;
+        if (is_unfinished(chunk.id)) {
+            note_unfinished(chunk.segment, chunk.id);
         }
     }
+}
+
+void Recovery::note_unfinished(std::uint32_t segment, std::uint64_t id) {
+    std::uint32_t& since = segments_[segment].unfinished_since;
+    since = std::min(since, unpacked_id(id).generation);
 }
 
 bool Recovery::find_chunks(Found& found) {
@@ -260,9 +269,17 @@ void Recovery::finish() {
 }
 
 const std::vector<Segment::Marked>& Recovery::marked(std::uint32_t segment) const {
-    return marked_[segment];
+    return segments_[segment].marked;
 }
 
-bool Recovery::is_unfinished(std::uint32_t segment) const { return is_unfinished_[segment]; }
+// A record of a message may stand in any run since the one that took it. So the rest of what is here may
+// be unread; and so may a record of a message that is over, or will be, which would be alive again if
+// no mark about it were left. Only what later runs than a mark's wrote has the mark's state in itself.
+bool Recovery::stays_for(std::uint32_t segment, const std::set<std::uint32_t>& unread) const {
+    const Contents& contents = segments_[segment];
+    const auto marked = unread.lower_bound(contents.marks_since);
+    return (!unread.empty() && *unread.rbegin() >= contents.unfinished_since) ||
+           (marked != unread.end() && *marked <= contents.name.generation);
+}
 
 } // namespace ringmx::spool

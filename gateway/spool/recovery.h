@@ -22,6 +22,7 @@
 #include "spool/stored_message.h"
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -65,9 +66,9 @@ class Recovery {
     [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
     // For each segment, which others it has marks about, or later records of.
     [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;
-    // Whether a record or chunk in it is of a message that is not known to be over. Where not all
-    // could be read the rest of it may be in what was not, or a later record.
-    [[nodiscard]] bool is_unfinished(std::uint32_t segment) const;
+    // Whether what is in files of these generations that could not be read may make it needed.
+    [[nodiscard]] bool stays_for(std::uint32_t segment,
+                                 const std::set<std::uint32_t>& unread) const;
 
   private:
     // Which of two records came later.
@@ -106,12 +107,22 @@ class Recovery {
         std::uint32_t segment = 0;
     };
 
+    struct Contents { // of a segment
+        SegmentName name;
+        std::vector<Segment::Marked> marked;
+        // The runs that took the oldest messages: of those not known to be over of which it has a record
+        // or a chunk, and of those that it has marks about.
+        std::uint32_t unfinished_since = UINT32_MAX;
+        std::uint32_t marks_since = UINT32_MAX;
+    };
+
     void message_record(const RecordHeader& header, Bytes body);
     void marks_record(const RecordHeader& header, Bytes body);
     void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
     [[nodiscard]] static bool is_known_to_be_over(const Found& found);
     void note_unfinished();
+    void note_unfinished(std::uint32_t segment, std::uint64_t id);
     [[nodiscard]] bool find_chunks(Found& found);
 
     std::uint32_t segment_ = 0;
@@ -119,9 +130,7 @@ class Recovery {
     std::unordered_map<std::uint64_t, Found> found_;
     std::vector<FoundMark> marks_;
     std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
-    std::vector<SegmentName> names_;                   // by segment
-    std::vector<std::vector<Segment::Marked>> marked_; // likewise
-    std::vector<bool> is_unfinished_;                  // likewise
+    std::vector<Contents> segments_;
     std::vector<RecoveredMessage> messages_;
     std::vector<std::uint64_t> damaged_;
     std::uint64_t unreadable_records_ = 0;

@@ -1,5 +1,6 @@
 #include "spool_keeper.h"
 
+#include "spool/message_id.h"
 #include "unit/main/spool_folder.h"
 #include "unit/main/wait_waker.h"
 
@@ -472,12 +473,13 @@ TEST_F(SpoolKeeperTest, PartsOfAMessageStayWhileTheRestOfItCantBeRead) {
         SegmentImage record(1, 2);
         record.add_message(7, 3, 1, {{1, place, spool::record_header_bytes + 5000}});
         record.add_message(9, 4);
-        SegmentImage over(1, 3);
-        over.add_message(10, 5);
-        over.add_mark(6, {.kind = spool::MarkKind::delivered, .id = 10, .home = over.name()});
+        SegmentImage over(2, 1);
+        const std::uint64_t later = spool::packed({.generation = 2, .worker = 0, .counter = 1});
+        over.add_message(later, 1);
+        over.add_mark(2, {.kind = spool::MarkKind::delivered, .id = later, .home = over.name()});
         spool.put(chunk, 1);
         spool.put(record, 2);
-        spool.put(over, 3);
+        spool.put(over, 1);
         const std::string path = spool.path + "/00000001/" + segment_name(0, unreadable);
         ASSERT_EQ(::chmod(path.c_str(), 0), 0);
         const AsNobody nobody(spool);
