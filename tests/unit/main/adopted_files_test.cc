@@ -19,6 +19,8 @@ using spool::SegmentImage;
 using Names = std::vector<std::string>;
 using Gone = std::vector<spool::SegmentName>;
 
+const std::string content(5000, 'x');
+
 class AdoptedFilesTest : public testing::Test {
   protected:
     // A run begins: it takes over what is there.
@@ -50,9 +52,16 @@ class AdoptedFilesTest : public testing::Test {
         std::ranges::sort(gone);
         return gone;
     }
+    [[nodiscard]] bool is_told(std::string_view text) {
+        for (SpoolNotice& notice : notices.take()) {
+            told += notice.text + "\n";
+        }
+        return told.find(text) != std::string::npos;
+    }
 
     SpoolFolder folder;
     SpoolNotices notices;
+    std::string told;
     std::unique_ptr<SpoolDirectory> directory;
     std::vector<spool::RecoveredMessage> messages;
     std::vector<worker::AdoptedSegment*> segments;
@@ -88,6 +97,30 @@ TEST_F(AdoptedFilesTest, MovedMessageThatIsOverIsNotAliveAgainWhenTheLaterRunsFi
     EXPECT_EQ(messages.size(), 0U);
     EXPECT_EQ(end_all().size(), segments.size()) << "nothing stays for ever";
     EXPECT_EQ(folder.all(), Names{"00000005"});
+}
+
+// Whoever finds the missing part has the message.
+TEST_F(AdoptedFilesTest, PartsOfADamagedMessageAreSetAside) {
+    SegmentImage lost(1, 1);
+    SegmentImage chunk(1, 2);
+    SegmentImage record(1, 3);
+    const spool::ChunkPlace first = lost.add_chunk(1, 1, content);
+    const spool::ChunkPlace second = chunk.add_chunk(1, 2, content);
+    record.add_message(1, 3, 1, {first, second});
+    record.add_message(2, 4);
+    SegmentImage ended(1, 4); // its client was gone before the message's end
+    (void)ended.add_chunk(3, 5, content);
+    folder.put(chunk, 2);
+    folder.put(record, 3);
+    folder.put(ended, 4);
+    adopt();
+    ASSERT_EQ(messages.size(), 1U);
+    EXPECT_EQ(files->delete_unneeded(), (Gone{chunk.name(), ended.name()}));
+    EXPECT_TRUE(folder.has("00000001/w0000-000003.seg")) << "other mail is in it";
+    EXPECT_EQ(end_all(), Gone{record.name()});
+    EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000002.seg",
+                                   "aside/00000001-w0000-000003.seg"}));
+    EXPECT_TRUE(is_told("w0000-000002.seg: has a part of a damaged message; set aside as"));
 }
 
 } // namespace

@@ -60,6 +60,10 @@ class SegmentImage {
         message.accepted_at = WallTime(Duration(static_cast<std::int64_t>(id)));
         message.recipients.resize(recipients);
         message.chunks = chunks;
+        return add_message(id, sequence, message);
+    }
+    std::uint64_t add_message(std::uint64_t id, std::uint64_t sequence,
+                              const StoredMessage& message) {
         std::string body;
         append_message_body(body, message);
         return add(RecordType::message, id, sequence, body);
