@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -64,15 +65,19 @@ bool AdoptedFiles::remove(std::uint32_t index) {
     AdoptedFile& file = files_[index];
     const EarlierRun& run = runs_[file.run];
     std::optional<SpoolNotice> fault;
-    if (file.is_damaged || segments_.at(index).is_damaged.load(std::memory_order_relaxed)) {
+    const bool is_unread = segments_.at(index).is_damaged.load(std::memory_order_relaxed);
+    if (file.is_damaged || file.has_remains || is_unread) {
+        const std::string_view why = file.is_damaged    ? "was damaged"
+                                     : file.has_remains ? "has a part of a damaged message"
+                                                        : "can't be read";
         const auto moved =
             set_aside(directory_.directory(), directory_.path(), run.generation, file.name);
         if (moved) {
-            notices_.add(LogLevel::warning, fmt::format("spool: {}: was damaged; set aside as {}",
-                                                        path_of(file), *moved));
+            notices_.add(LogLevel::warning,
+                         fmt::format("spool: {}: {}; set aside as {}", path_of(file), why, *moved));
         } else {
-            fault = {LogLevel::error, fmt::format("spool: {}: was damaged; it stays: {}",
-                                                  path_of(file), moved.error().message())};
+            fault = {LogLevel::error, fmt::format("spool: {}: {}; it stays: {}", path_of(file), why,
+                                                  moved.error().message())};
         }
     } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0) {
         fault = {LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message()};

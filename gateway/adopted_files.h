@@ -1,8 +1,8 @@
 // The files that earlier runs left, from when their messages are known until they are deleted.
 //
-// A segment's file is deleted when no worker holds it and no mark in it matters; a damaged one is
-// set aside instead, one of which parts can't be read stays. A run's folder goes with its last
-// segment.
+// A segment's file is deleted when no worker holds it and no mark in it matters; a damaged one, and
+// one with a part of a damaged message, is set aside instead; one of which parts can't be read stays.
+// A run's folder goes with its last segment.
 // What could not be deleted or set aside is still there for a restart, so it is not gone: it is tried
 // again by each delete_unneeded().
 // Thread: the keeper's. Blocks.

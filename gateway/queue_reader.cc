@@ -165,7 +165,8 @@ AdoptedQueue QueueReader::finish() {
     for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {
         const spool::SegmentName& name = queue_.segments[index]->name;
         queue_.lost_beside.push_back(gaps_.lost_beside(name));
-        queue_.stays.push_back(unread_.contains(name.generation) && recovery_.is_unfinished(index));
+        queue_.has_remains.push_back(recovery_.has_remains(index));
+        queue_.stays.push_back(recovery_.stays_for(index, unread_));
         std::vector<spool::Segment::Marked> marked = recovery_.marked(index);
         // Marks about what is gone for good are about nothing.
         std::erase_if(marked, [this](const spool::Segment::Marked& mark) {

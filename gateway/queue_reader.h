@@ -75,9 +75,11 @@ struct AdoptedQueue {
     // Of each segment, records that are missing by damage, as other segments tell: beside
     // SegmentReport::lost.
     std::vector<std::uint64_t> lost_beside;
-    // Of each segment, whether another run may need it: something of its run could not be read, and
-    // it has mail that is not known to be over. The rest of that may be in there; so may a later
-    // record, which the marks about this one must outlive.
+    // Of each segment, whether a part of a damaged message is in it.
+    std::vector<bool> has_remains;
+    // Of each segment, whether another run may need it: it has mail that is not known to be over, or
+    // marks, and of a run since the one that took that mail something could not be read. The rest of
+    // the mail may be in there; so may another record of it, which marks about it must outlive.
     std::vector<bool> stays;
 };
 

@@ -427,6 +427,7 @@ void SpoolKeeper::look() {
         } else {
             lasting_fault_.clear();
             is_lost_ = false;
+            has_earlier_ = true; // in this one there may be some
             notices_.add(LogLevel::info,
                          fmt::format("spool: {} is there again", directory_.path()));
         }

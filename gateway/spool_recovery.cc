@@ -71,6 +71,7 @@ void SpoolRecovery::run() {
         report.lost += result_.queue.lost_beside[index];
         result_.lost += report.lost;
         result_.files[index].is_damaged = report.is_damaged();
+        result_.files[index].has_remains = result_.queue.has_remains[index];
         result_.files[index].stays = result_.files[index].stays || result_.queue.stays[index];
         unreadable_records -= report.unreadable_records;
         note_damage(judged_[index]);
@@ -188,8 +189,10 @@ void SpoolRecovery::judge(Found& found, const SegmentReport& report) {
         result_.unreadable_blocks += report.unreadable_blocks;
         RINGMX_ASSERT(report.index == result_.files.size());
         judged_.push_back({found.path, found.size_bytes, report});
-        result_.files.push_back({found.run, std::move(found.name), std::move(found.file), false,
-                                 report.unreadable_blocks > 0, false, false});
+        result_.files.push_back({.run = found.run,
+                                 .name = std::move(found.name),
+                                 .file = std::move(found.file),
+                                 .stays = report.unreadable_blocks > 0});
         break;
     case Kind::unused:
         forget(found);

@@ -37,8 +37,10 @@ struct AdoptedFile {
     std::size_t run = 0; // in RecoveredSpool::runs
     std::string name;
     OwnedDescriptor file;
-    bool is_damaged = false; // to be set aside rather than deleted
-    bool stays = false;      // it, or another of its run, can't be read: another run may be luckier
+    // To be set aside rather than deleted: it is damaged, or a message is of which it has a part.
+    bool is_damaged = false;
+    bool has_remains = false;
+    bool stays = false;      // it, or another, can't be read: another run may be luckier
     bool is_lost = false;    // somebody deleted it
     bool is_leaving = false; // nothing needs it, and it could not be deleted or set aside yet
 };

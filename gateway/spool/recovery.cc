@@ -1,8 +1,11 @@
 #include "spool/recovery.h"
 
 #include "base/mutation.h"
+#include "spool/message_id.h"
 
 #include <algorithm>
+#include <ranges>
+#include <unordered_set>
 #include <utility>
 
 namespace ringmx::spool {
@@ -32,11 +35,10 @@ std::size_t Recovery::ChunkHash::operator()(const ChunkKey& key) const {
 void Recovery::begin_segment(std::uint32_t segment, const SegmentHeader& header) {
     segment_ = segment;
     name_ = {header.generation, header.worker, header.life};
-    if (marked_.size() <= segment) {
-        marked_.resize(segment + 1);
-        names_.resize(segment + 1);
+    if (segments_.size() <= segment) {
+        segments_.resize(segment + 1);
     }
-    names_[segment] = name_;
+    segments_[segment].name = name_;
 }
 
 void Recovery::record(const RecordHeader& header, Bytes body) {
@@ -59,49 +61,53 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
     std::optional<StoredMessage> stored = read_message_body(body);
     if (!stored) {
         ++unreadable_records_;
+        senseless_.push_back(header.id);
         return;
     }
-    Found& found = found_[header.id];
-    const Order order{name_.generation, header.sequence};
-    if (found.has_record && order <= found.order) {
-        depends_on(found.message.segment, name_);
-        return;
-    }
-    if (found.has_record) {
-        depends_on(segment_, found.name);
-    }
-    found.name = name_;
-    found.has_record = true;
-    found.order = order;
-    found.chunks = std::move(stored->chunks);
-    RecoveredMessage& message = found.message;
-    message = {.id = header.id,
-               .segment = segment_,
-               .offset = header.offset,
-               .record_bytes = header.record_bytes,
-               .recipients_count = static_cast<std::uint32_t>(stored->recipients.size()),
-               .stored_bytes = header.record_bytes,
-               .accepted_at = stored->accepted_at,
-               .expires_from = stored->expires_from,
-               .is_on_hold = stored->is_on_hold,
-               .waits_for_pool = stored->waits_for_pool,
-               .settled = {},
-               .segments = {segment_}};
-    for (std::uint32_t index = 0; index < message.recipients_count; ++index) {
+    Found read;
+    read.name = name_;
+    read.order = {name_.generation, header.sequence};
+    read.chunks = std::move(stored->chunks);
+    read.message = {.id = header.id,
+                    .segment = segment_,
+                    .offset = header.offset,
+                    .record_bytes = header.record_bytes,
+                    .recipients_count = static_cast<std::uint32_t>(stored->recipients.size()),
+                    .stored_bytes = header.record_bytes,
+                    .accepted_at = stored->accepted_at,
+                    .expires_from = stored->expires_from,
+                    .is_on_hold = stored->is_on_hold,
+                    .waits_for_pool = stored->waits_for_pool,
+                    .settled = {},
+                    .segments = {segment_}};
+    for (std::uint32_t index = 0; index < read.message.recipients_count; ++index) {
         StoredRecipient& recipient = stored->recipients[index];
         if (recipient.state != RecipientState::pending) {
-            message.settled.push_back({index, recipient.state, std::move(recipient.last_reply)});
+            read.message.settled.push_back(
+                {index, recipient.state, std::move(recipient.last_reply)});
         }
     }
+    const auto [position, is_first] = found_.try_emplace(header.id);
+    Found& latest = position->second;
+    if (is_first) {
+        latest = std::move(read);
+        return;
+    }
+    if (read.order > latest.order) {
+        std::swap(read, latest);
+    }
+    depends_on(latest.message.segment, read.name);
+    read.message.settled = {}; // nobody asks for it
+    earlier_.push_back(std::move(read));
 }
 
 // What is in this one is needed while `home` is there: a mark about a message there, or the later record
 // of one, whose segment the marks about it name.
 void Recovery::depends_on(std::uint32_t segment, const SegmentName& home) {
-    if (home == names_[segment]) {
+    if (home == segments_[segment].name) {
         return; // they go together
     }
-    std::vector<Segment::Marked>& marked = marked_[segment];
+    std::vector<Segment::Marked>& marked = segments_[segment].marked;
     const auto known = std::ranges::find(marked, home, &Segment::Marked::home);
     if (known != marked.end()) {
         ++known->marks;
@@ -128,6 +134,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
                           mark->at,
                           std::string(mark->reply)});
         depends_on(segment_, mark->home);
+        std::uint32_t& since = segments_[segment_].marks_since;
+        since = std::min(since, unpacked_id(mark->id).generation);
     }
     unreadable_records_ += count == 0 || reader.unreadable() > 0 ? 1U : 0U;
 }
@@ -135,7 +143,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
 // `is_final_round`: only what is final whatever came later.
 void Recovery::apply(const FoundMark& mark, bool is_final_round) {
     const auto position = found_.find(mark.id);
-    if (position == found_.end() || !position->second.has_record) {
+    if (position == found_.end()) {
         return;
     }
     Found& found = position->second;
@@ -199,22 +207,82 @@ bool Recovery::is_known_to_be_over(const Found& found) {
     const auto over = std::ranges::count_if(
         found.message.settled,
         [](const RecoveredMessage::Recipient& recipient) { return is_over(recipient.state); });
-    return found.has_record && over == static_cast<std::ptrdiff_t>(found.message.recipients_count);
+    return over == static_cast<std::ptrdiff_t>(found.message.recipients_count);
 }
 
 void Recovery::note_unfinished() {
-    is_unfinished_.resize(marked_.size());
+    const auto is_unfinished = [this](std::uint64_t id) {
+        const auto found = found_.find(id);
+        return found == found_.end() || !is_known_to_be_over(found->second);
+    };
     for (const auto& [id, found] : found_) {
-        if (found.has_record && !is_known_to_be_over(found)) {
-            is_unfinished_[found.message.segment] = true;
+        if (!is_known_to_be_over(found)) {
+            note_unfinished(found.message.segment, id);
+        }
+    }
+    for (const Found& found : earlier_) {
+        if (is_unfinished(found.message.id)) {
+            note_unfinished(found.message.segment, found.message.id);
         }
     }
     for (const auto& [key, chunk] : chunks_) {
-        const auto found = found_.find(chunk.id);
-        if (found == found_.end() || !is_known_to_be_over(found->second)) {
-            is_unfinished_[chunk.segment] = true;
+        if (is_unfinished(chunk.id)) {
+            note_unfinished(chunk.segment, chunk.id);
         }
     }
+}
+
+void Recovery::note_unfinished(std::uint32_t segment, std::uint64_t id) {
+    std::uint32_t& since = segments_[segment].unfinished_since;
+    since = std::min(since, unpacked_id(id).generation);
+}
+
+// Chunks of which no record was found are of a message that was never accepted.
+void Recovery::note_remains() {
+    std::unordered_set<std::uint64_t> ids(damaged_.begin(), damaged_.end());
+    for (const std::uint64_t id : senseless_) {
+        if (!found_.contains(id)) {
+            ids.insert(id);
+        }
+    }
+    if (ids.empty()) {
+        return;
+    }
+    for (const std::uint64_t id : damaged_) {
+        segments_[found_.at(id).message.segment].has_remains = true;
+    }
+    for (const Found& found : earlier_) {
+        if (ids.contains(found.message.id)) {
+            segments_[found.message.segment].has_remains = true;
+        }
+    }
+    for (const auto& [key, chunk] : chunks_) {
+        if (ids.contains(chunk.id)) {
+            segments_[chunk.segment].has_remains = true;
+        }
+    }
+}
+
+// What became of the recipients until the latest record was written it alone tells, whichever has the
+// content.
+bool Recovery::find_content(Found& latest) {
+    if (find_chunks(latest)) {
+        return true;
+    }
+    RecoveredMessage& message = latest.message;
+    const auto copies = std::ranges::equal_range(
+        earlier_, message.id, {}, [](const Found& found) { return found.message.id; });
+    for (Found& copy : std::views::reverse(copies)) {
+        if (copy.message.recipients_count == message.recipients_count && find_chunks(copy)) {
+            message.segment = copy.message.segment;
+            message.offset = copy.message.offset;
+            message.record_bytes = copy.message.record_bytes;
+            message.stored_bytes = copy.message.stored_bytes;
+            message.segments = std::move(copy.message.segments);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool Recovery::find_chunks(Found& found) {
@@ -241,17 +309,21 @@ void Recovery::finish() {
     }
     marks_.clear();
     note_unfinished();
+    std::ranges::sort(earlier_, {},
+                      [](const Found& found) { return std::pair(found.message.id, found.order); });
     for (auto& [id, found] : found_) {
-        if (!found.has_record || is_known_to_be_over(found)) {
+        if (is_known_to_be_over(found)) {
             continue;
         }
-        if (find_chunks(found)) {
+        if (find_content(found)) {
             messages_.push_back(std::move(found.message));
         } else {
             damaged_.push_back(id);
         }
     }
+    note_remains();
     found_.clear();
+    earlier_.clear();
     chunks_.clear();
     RINGMX_MUTATE(adopted_out_of_order, return);
     std::ranges::sort(messages_, [](const RecoveredMessage& left, const RecoveredMessage& right) {
@@ -260,9 +332,19 @@ void Recovery::finish() {
 }
 
 const std::vector<Segment::Marked>& Recovery::marked(std::uint32_t segment) const {
-    return marked_[segment];
+    return segments_[segment].marked;
 }
 
-bool Recovery::is_unfinished(std::uint32_t segment) const { return is_unfinished_[segment]; }
+bool Recovery::has_remains(std::uint32_t segment) const { return segments_[segment].has_remains; }
+
+// A record of a message may stand in any run since the one that took it. So the rest of what is here may
+// be unread; and so may a record of a message that is over, or will be, which would be alive again if
+// no mark about it were left. Only what later runs than a mark's wrote has the mark's state in itself.
+bool Recovery::stays_for(std::uint32_t segment, const std::set<std::uint32_t>& unread) const {
+    const Contents& contents = segments_[segment];
+    const auto marked = unread.lower_bound(contents.marks_since);
+    return (!unread.empty() && *unread.rbegin() >= contents.unfinished_since) ||
+           (marked != unread.end() && *marked <= contents.name.generation);
+}
 
 } // namespace ringmx::spool

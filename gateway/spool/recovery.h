@@ -9,9 +9,10 @@
 // Of several records of a message (it was moved) the latest counts, with its recipients' states of
 // that time; marks of later order are applied to it, and "delivered" and "removed" whatever their
 // order, "failed" only if it is of a later time than the last release too. Ids are unique in the
-// spool. A message whose chunks are not all there is damaged.
+// spool. Where the chunks of the latest are not all there, the content is that of the latest record
+// whose chunks are; where there is none the message is damaged.
 //
-// Memory: about 150 octets a message or mark found, until finish().
+// Memory: about 150 octets a message (for each of its records) or mark found, until finish().
 // Thread: one.
 // Errors: damaged().
 #pragma once
@@ -22,6 +23,7 @@
 #include "spool/stored_message.h"
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -65,9 +67,11 @@ class Recovery {
     [[nodiscard]] std::uint64_t unreadable_records() const { return unreadable_records_; }
     // For each segment, which others it has marks about, or later records of.
     [[nodiscard]] const std::vector<Segment::Marked>& marked(std::uint32_t segment) const;
-    // Whether a record or chunk in it is of a message that is not known to be over. Where not all
-    // could be read the rest of it may be in what was not, or a later record.
-    [[nodiscard]] bool is_unfinished(std::uint32_t segment) const;
+    // Whether a part of a damaged message is in it.
+    [[nodiscard]] bool has_remains(std::uint32_t segment) const;
+    // Whether what is in files of these generations that could not be read may make it needed.
+    [[nodiscard]] bool stays_for(std::uint32_t segment,
+                                 const std::set<std::uint32_t>& unread) const;
 
   private:
     // Which of two records came later.
@@ -76,8 +80,7 @@ class Recovery {
         std::uint64_t sequence = 0;
         auto operator<=>(const Order&) const = default;
     };
-    struct Found {
-        bool has_record = false;
+    struct Found { // a record
         Order order;
         SegmentName name; // of the segment
         RecoveredMessage message;
@@ -106,22 +109,35 @@ class Recovery {
         std::uint32_t segment = 0;
     };
 
+    struct Contents { // of a segment
+        SegmentName name;
+        std::vector<Segment::Marked> marked;
+        bool has_remains = false;
+        // The runs that took the oldest messages: of those not known to be over of which it has a record
+        // or a chunk, and of those that it has marks about.
+        std::uint32_t unfinished_since = UINT32_MAX;
+        std::uint32_t marks_since = UINT32_MAX;
+    };
+
     void message_record(const RecordHeader& header, Bytes body);
     void marks_record(const RecordHeader& header, Bytes body);
     void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
     [[nodiscard]] static bool is_known_to_be_over(const Found& found);
     void note_unfinished();
+    void note_unfinished(std::uint32_t segment, std::uint64_t id);
+    void note_remains();
+    [[nodiscard]] bool find_content(Found& latest);
     [[nodiscard]] bool find_chunks(Found& found);
 
     std::uint32_t segment_ = 0;
     SegmentName name_;
-    std::unordered_map<std::uint64_t, Found> found_;
+    std::unordered_map<std::uint64_t, Found> found_; // the latest of each
+    std::vector<Found> earlier_;
+    std::vector<std::uint64_t> senseless_; // ids of records that make no sense
     std::vector<FoundMark> marks_;
     std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
-    std::vector<SegmentName> names_;                   // by segment
-    std::vector<std::vector<Segment::Marked>> marked_; // likewise
-    std::vector<bool> is_unfinished_;                  // likewise
+    std::vector<Contents> segments_;
     std::vector<RecoveredMessage> messages_;
     std::vector<std::uint64_t> damaged_;
     std::uint64_t unreadable_records_ = 0;

@@ -1,5 +1,6 @@
 #include "spool_keeper.h"
 
+#include "spool/message_id.h"
 #include "unit/main/spool_folder.h"
 #include "unit/main/wait_waker.h"
 
@@ -371,6 +372,27 @@ TEST_F(SpoolKeeperTest, LostSegmentsAreNotAmongThoseThatEmptyAFullSpool) {
     EXPECT_EQ(ask(true).kind, News::Kind::failed);
 }
 
+// As a mount point's folder before its file system is mounted again.
+TEST_F(SpoolKeeperTest, WhatEarlierRunsLeftCountsAgainWhenItsDirectoryIsPutBack) {
+    SegmentImage earlier(1, 1);
+    earlier.add_message(1, 1);
+    earlier.octets.resize(segment_bytes);
+    folder.put(earlier, 1);
+    open(true, 5ms, segment_bytes);
+    const std::string there_again = folder.path + " is there again";
+    std::filesystem::rename(folder.path, folder.path + "-moved");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    std::filesystem::create_directory(folder.path);
+    expect_told(there_again);
+    EXPECT_FALSE(ask(true).is_over) << "nothing else is there";
+    std::filesystem::rename(folder.path, folder.path + "-empty");
+    EXPECT_EQ(next().kind, News::Kind::lost);
+    told.clear();
+    std::filesystem::rename(folder.path + "-moved", folder.path);
+    expect_told(there_again);
+    EXPECT_TRUE(ask(true).is_over);
+}
+
 TEST_F(SpoolKeeperTest, RunsAndSegmentsThatNothingNeedsGoAtOnce) {
     SegmentImage image(4, 1);
     image.add_message(1, 1);
@@ -485,12 +507,13 @@ TEST_F(SpoolKeeperTest, PartsOfAMessageStayWhileTheRestOfItCantBeRead) {
         SegmentImage record(1, 2);
         record.add_message(7, 3, 1, {{1, place, spool::record_header_bytes + 5000}});
         record.add_message(9, 4);
-        SegmentImage over(1, 3);
-        over.add_message(10, 5);
-        over.add_mark(6, {.kind = spool::MarkKind::delivered, .id = 10, .home = over.name()});
+        SegmentImage over(2, 1);
+        const std::uint64_t later = spool::packed({.generation = 2, .worker = 0, .counter = 1});
+        over.add_message(later, 1);
+        over.add_mark(2, {.kind = spool::MarkKind::delivered, .id = later, .home = over.name()});
         spool.put(chunk, 1);
         spool.put(record, 2);
-        spool.put(over, 3);
+        spool.put(over, 1);
         const std::string path = spool.path + "/00000001/" + segment_name(0, unreadable);
         ASSERT_EQ(::chmod(path.c_str(), 0), 0);
         const AsNobody nobody(spool);

@@ -1,6 +1,7 @@
 #include "spool/recovery.h"
 
 #include "spool/scanner.h"
+#include "unit/spool/recovered.h"
 #include "unit/spool/segment_image.h"
 
 #include <algorithm>
@@ -13,33 +14,6 @@ namespace ringmx::spool {
 namespace {
 
 using Image = SegmentImage;
-
-struct Recovered {
-    Recovery recovery;
-    std::vector<ScanResult> scans;
-};
-
-void recover(Recovered& into, const std::vector<const Image*>& images) {
-    SegmentScanner scanner;
-    for (const Image* image : images) {
-        into.recovery.begin_segment(static_cast<std::uint32_t>(into.scans.size()), image->header());
-        into.scans.push_back(
-            scanner.scan(image->reader(), [&](const RecordHeader& header, Bytes body) {
-                into.recovery.record(header, body);
-            }));
-    }
-    into.recovery.finish();
-}
-
-std::vector<std::uint64_t> ids(Recovered& recovered) {
-    std::vector<std::uint64_t> found;
-    for (const RecoveredMessage& message : recovered.recovery.messages()) {
-        found.push_back(message.id);
-    }
-    return found;
-}
-
-using Ids = std::vector<std::uint64_t>;
 
 // A write that failed in a segment may be done again in the same one.
 TEST(Recovery, ASegmentWithTwoRecordsOfAMessageWaitsNotForItself) {

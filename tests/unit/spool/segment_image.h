@@ -60,9 +60,18 @@ class SegmentImage {
         message.accepted_at = WallTime(Duration(static_cast<std::int64_t>(id)));
         message.recipients.resize(recipients);
         message.chunks = chunks;
+        return add_message(id, sequence, message);
+    }
+    std::uint64_t add_message(std::uint64_t id, std::uint64_t sequence,
+                              const StoredMessage& message) {
         std::string body;
         append_message_body(body, message);
         return add(RecordType::message, id, sequence, body);
+    }
+    ChunkPlace add_chunk(std::uint64_t id, std::uint64_t sequence, std::string_view content) {
+        const std::uint64_t offset = add(RecordType::chunk, id, sequence, content);
+        return {header_.life, offset,
+                static_cast<std::uint32_t>(record_header_bytes + content.size())};
     }
     void add_mark(std::uint64_t sequence, const Mark& mark) {
         std::string body;
