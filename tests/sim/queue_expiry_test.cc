@@ -179,6 +179,43 @@ TEST_F(QueueExpiry, NobodyOfAMessageExpiresWhileAPoolOfOneOfThemIsOnHold) {
     rig.finish();
 }
 
+// Whatever it was that the operator let go: one that was held or had failed, or one that only waits
+// for its next attempt. The machine may stop behind his answer.
+TEST_F(QueueExpiry, WhatAnOperatorLetsGoHasItsWholeTimeAnewOverRestartsToo) {
+    rig.reload(expire_soon);
+    (void)refusing("450 4.2.0 later\r\n");
+    struct Way {
+        Kind kind;
+        QueueState before; // what it is when the operator comes,
+        Duration after;    // so long after it was accepted
+    };
+    for (const auto& [kind, before, after] :
+         {Way{Kind::release, QueueState::on_hold, 1h}, Way{Kind::retry, QueueState::on_hold, 1h},
+          Way{Kind::retry, QueueState::failed, 1h}, Way{Kind::release, QueueState::failed, 1h},
+          Way{Kind::retry, QueueState::due, 8min}, Way{Kind::release, QueueState::due, 8min}}) {
+        for (const bool restarts : {false, true}) {
+            const std::uint64_t id = send_waiting();
+            rig.run_for(1s);
+            if (before == QueueState::on_hold) {
+                EXPECT_EQ(change(Kind::hold, id), Result::done);
+            }
+            rig.run_for(after);
+            ASSERT_EQ(show(id).state, before);
+            EXPECT_EQ(change(kind, id), Result::done);
+            if (restarts) {
+                rig.restart(1, true);
+            }
+            rig.run_for(9min + 50s);
+            EXPECT_EQ(show(id).state, QueueState::due) << static_cast<int>(before) << restarts;
+            EXPECT_EQ(show(id).recipients.at(0).state, RecipientState::pending);
+            rig.run_for(20s);
+            EXPECT_EQ(show(id).state, QueueState::failed) << static_cast<int>(before) << restarts;
+            EXPECT_EQ(change(Kind::remove, id), Result::done);
+        }
+    }
+    rig.finish();
+}
+
 // It fails long after it was accepted, and is kept for as long as any.
 TEST_F(QueueExpiry, WhatFailsAfterAHoldIsKeptForItsWholeTime) {
     rig.reload([](Settings& settings) {

@@ -1,6 +1,7 @@
 #include "sim/sim_disk.h"
 
 #include "base/assert.h"
+#include "base/crc32c.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -66,6 +67,15 @@ std::vector<int> SimDisk::files() const {
 std::size_t SimDisk::under_way(int file) const {
     return static_cast<std::size_t>(std::ranges::count_if(
         writes_, [file](const auto& write) { return write.second.file == file; }));
+}
+
+std::uint32_t SimDisk::crc(std::uint32_t before) const {
+    std::uint32_t sum = before;
+    for (const auto& [number, file] : files_) {
+        sum = crc32c(sum, std::as_bytes(std::span(&number, 1)));
+        sum = crc32c(sum, file.octets);
+    }
+    return sum;
 }
 
 std::uint64_t SimDisk::begin_write(int file, std::uint64_t offset, std::span<const iovec> pieces) {

@@ -77,6 +77,9 @@ class SimDisk {
     // What readers find; tests read and damage it.
     [[nodiscard]] std::vector<std::byte>& octets(int file) { return files_.at(file).octets; }
 
+    // Of all files, their numbers included, behind what has this CRC.
+    [[nodiscard]] std::uint32_t crc(std::uint32_t before) const;
+
     [[nodiscard]] std::uint64_t begin_write(int file, std::uint64_t offset,
                                             std::span<const iovec> pieces);
     [[nodiscard]] std::int64_t end_write(std::uint64_t write);

@@ -1,6 +1,8 @@
 #include "sim/spool_life.h"
 
 #include "sim/random.h"
+#include "sim/spool_ledger.h"
+#include "sim/spool_operators.h"
 #include "sim/worker_rig.h"
 
 #include "spool/message_id.h"
@@ -8,9 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <gtest/gtest.h>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,20 +21,8 @@ namespace {
 
 constexpr std::uint32_t workers_max = 3;
 constexpr std::size_t senders_max = 8;
-constexpr std::string_view key_name = "X-Key: ";
 constexpr std::string_view id_name = "queued as ";
 constexpr std::int64_t bytes_in_a_roomy_spool = 4UL << 20U; // of 16 MiB for each worker
-constexpr std::string_view refusal = "550 5.1.1 never";
-
-struct Letter {
-    std::string content;
-    std::string id; // once it is acknowledged
-    bool is_acknowledged = false;
-    bool may_be_removed = false; // an operator asked
-    bool is_removed = false;     // and was told so
-    std::size_t taken = 0;
-    std::size_t taken_max = SIZE_MAX; // by what was sent before it was removed
-};
 
 std::string stuffed(std::string_view content) {
     std::string wire;
@@ -55,7 +43,7 @@ struct Sender {
     Client* client = nullptr;
     Stage stage = Stage::greeting;
     Letter* letter = nullptr;
-    std::string recipient;
+    std::vector<std::string> recipients; // who are still to be named
     bool by_chunks = false;
     int letters_left = 1;
 };
@@ -84,6 +72,7 @@ class Life {
             ScriptedBackend& made = rig_.backend(address, profile);
             made.answer = [this](const std::string& command) { return mood(command); };
             backends_.push_back(&made);
+            ledger_.watch(made);
         }
     }
 
@@ -115,7 +104,7 @@ class Life {
         }
         if (random_.chance(refusals_)) {
             has_refused_ = true;
-            return std::string(refusal) + "\r\n";
+            return std::string(SpoolLedger::refusal) + "\r\n";
         }
         return "451 4.0.0 not now\r\n";
     }
@@ -130,8 +119,8 @@ class Life {
         if (random_.chance(0.01)) {
             backends_[random_.below(backends_.size())]->refuse_connections(random_.chance(0.5));
         }
-        if (random_.chance(0.01)) {
-            remove_one();
+        if (random_.chance(0.02)) {
+            operators_.say_something();
         }
         if (fills_up_ && random_.chance(full_error() != 0 ? 0.005 : 0.003)) {
             fill_disk(full_error() == 0);
@@ -145,7 +134,7 @@ class Life {
             faults.short_read = random_.chance(0.2) ? 0.1 : 0;
         }
         rig_.turn();
-        take_answers();
+        operators_.take_answers();
         for (Sender& sender : senders_) {
             hear(sender);
         }
@@ -183,12 +172,18 @@ class Life {
             begin_letter(sender);
             return;
         case Stage::mail:
-            sender.letter = &write_letter();
-            rig_.send(*sender.client, random_.chance(0.5) ? "RCPT TO:<user@two.example>\r\n"
-                                                          : "RCPT TO:<user@one.example>\r\n");
+            sender.letter = &ledger_.write_letter();
+            for (const auto& [address, recipient] : sender.letter->recipients) {
+                sender.recipients.push_back(address);
+            }
             sender.stage = Stage::recipient;
+            name_recipient(sender);
             return;
         case Stage::recipient:
+            if (!sender.recipients.empty()) {
+                name_recipient(sender);
+                return;
+            }
             sender.stage = Stage::data;
             if (sender.by_chunks) {
                 send_chunks(sender);
@@ -204,9 +199,8 @@ class Life {
             if (reply.find(id_name) == std::string::npos) {
                 return; // of a chunk before the last
             }
-            sender.letter->is_acknowledged = true;
-            sender.letter->id =
-                reply.substr(reply.find(id_name) + id_name.size(), spool::id_letters);
+            ledger_.acknowledged(*sender.letter, reply.substr(reply.find(id_name) + id_name.size(),
+                                                              spool::id_letters));
             ++tally_.acknowledged;
             tally_.resumed += full_error() == 0 && std::exchange(was_full_, false) ? 1U : 0U;
             sender.letter = nullptr;
@@ -228,6 +222,11 @@ class Life {
         sender.stage = Sender::Stage::mail;
     }
 
+    void name_recipient(Sender& sender) {
+        rig_.send(*sender.client, "RCPT TO:<" + sender.recipients.back() + ">\r\n");
+        sender.recipients.pop_back();
+    }
+
     void send_chunks(Sender& sender) {
         sender.stage = Sender::Stage::content;
         std::string_view rest = sender.letter->content;
@@ -243,23 +242,6 @@ class Life {
     static void leave(Sender& sender) {
         sender.client->socket->close();
         sender.stage = Sender::Stage::over;
-    }
-
-    // Of lines, some of which begin with dots; most letters are small.
-    Letter& write_letter() {
-        const std::string key = std::to_string(letters_.size() + 1);
-        Letter& letter = letters_[key];
-        letter.content = std::string(key_name) + key + "\r\n\r\n";
-        const std::size_t bytes = random_.chance(0.7)   ? random_.between(100, 8'000)
-                                  : random_.chance(0.7) ? random_.between(8'000, 300'000)
-                                                        : random_.between(300'000, 1'048'576);
-        while (letter.content.size() < bytes) {
-            letter.content.append(random_.below(3), '.');
-            letter.content.append(random_.between(1, 900),
-                                  static_cast<char>('a' + random_.below(26)));
-            letter.content += "\r\n";
-        }
-        return letter;
     }
 
     // Of writes some fail, or all; what is made fails always.
@@ -287,68 +269,16 @@ class Life {
         }
     }
 
-    // Asked of all workers, since any may have it.
-    void remove_one() {
-        std::vector<Letter*> there;
-        for (auto& [key, letter] : letters_) {
-            if (letter.is_acknowledged && !letter.may_be_removed) {
-                there.push_back(&letter);
-            }
-        }
-        if (there.empty()) {
-            return;
-        }
-        Letter& letter = *there[random_.below(there.size())];
-        letter.may_be_removed = true;
-        removals_[++questions_] = &letter;
-        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
-            EXPECT_TRUE(
-                one->worker->post({.kind = worker::Inbox::Kind::question,
-                                   .question = {.number = questions_,
-                                                .kind = QueueQuestion::Kind::remove,
-                                                .id = spool::read_id(letter.id).value_or(0)}}));
-        }
-    }
-
-    void take_answers() {
-        QueueAnswer answer;
-        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
-            while (one->worker->take_answer(answer)) {
-                if (answer.result == QueueAnswer::Result::done) {
-                    removals_.at(answer.question)->is_removed = true;
-                    ++tally_.removed;
-                }
-            }
-        }
-    }
-
-    // What was being forwarded when it was removed may have been taken all the same; from the next
-    // start on it is gone.
-    void note_removed() {
-        removals_.clear();
-        std::map<std::string, std::size_t> sent;
-        for (const ScriptedBackend* const backend : backends_) {
-            for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
-                if (message->octets.find(key_name) != std::string::npos) {
-                    ++sent[key_of(*message)];
-                }
-            }
-        }
-        for (auto& [key, letter] : letters_) {
-            if (letter.is_removed) {
-                letter.taken_max = std::min(letter.taken_max, sent[key]);
-            }
-        }
-    }
-
     void restart() {
         ++tally_.restarts;
         senders_.clear(); // what they sent and was not acknowledged may be there or not
         end_trouble();
-        take_answers();
+        operators_.take_answers();
         rig_.restart(static_cast<std::uint32_t>(random_.between(1, workers_max)),
                      random_.chance(0.5));
-        note_removed(); // nobody sends anything yet
+        operators_.forget();
+        ledger_.started();
+        tally_.disk_crc = rig_.disk.crc(tally_.disk_crc);
     }
 
     void end() {
@@ -358,109 +288,47 @@ class Life {
             backend->refuse_connections(false);
         }
         rig_.run_for(1s); // what was found is with the workers
-        EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == held(); }, 48h))
-            << rig_.queued() - held() << " are left";
-        tally_.held += static_cast<std::uint64_t>(held());
-        EXPECT_TRUE(has_refused_ || held() == 0) << "held, and nobody refused";
-        retry_what_is_held();
+        const auto rests = [&] {
+            return messages_in(QueueState::failed) + messages_in(QueueState::on_hold);
+        };
+        EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == rests(); }, 48h))
+            << rig_.queued() - rests() << " are left";
+        const std::int64_t held = messages_in(QueueState::failed);
+        tally_.held += static_cast<std::uint64_t>(held);
+        EXPECT_TRUE(has_refused_ || held == 0) << "held, and nobody refused";
+        operators_.let_everything_go();
         EXPECT_TRUE(rig_.run_until([&] { return rig_.queued() == 0; }, 48h))
             << rig_.queued() << " are left that were held";
-        for (const ScriptedBackend* const backend : backends_) {
-            for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
-                if (message->taken && message->mail.starts_with("MAIL FROM:<>")) {
-                    judge_report(*message);
-                } else if (message->taken) {
-                    judge(*message);
-                }
-            }
-        }
-        for (const auto& [key, letter] : letters_) {
-            EXPECT_TRUE(!letter.is_acknowledged || letter.taken > 0 || letter.may_be_removed ||
-                        reported_.contains(letter.id))
-                << "lost: letter " << key << ", " << letter.id;
-            EXPECT_LE(letter.taken, letter.taken_max)
-                << "removed, and back: letter " << key << ", " << letter.id;
-            tally_.duplicates += letter.taken > 1 ? letter.taken - 1 : 0;
-        }
-        tally_.reported += reported_.size();
+        ledger_.judge(bounces_);
+        tally_.duplicates += ledger_.duplicates();
+        tally_.reported += ledger_.reported();
         tally_.full_writes += rig_.disk.totals().full;
         tally_.full_files += rig_.segments.refused_requests();
+        tally_.disk_crc = rig_.disk.crc(tally_.disk_crc);
         rig_.finish();
     }
 
-    [[nodiscard]] std::int64_t held() const {
+    [[nodiscard]] std::int64_t messages_in(QueueState state) const {
         std::int64_t sum = 0;
         for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
-            sum +=
-                one->counters.queue_messages_by_state[static_cast<std::size_t>(QueueState::failed)]
-                    .value();
+            sum += one->counters.queue_messages_by_state[static_cast<std::size_t>(state)].value();
         }
         return sum;
-    }
-
-    // As an operator would.
-    void retry_what_is_held() {
-        for (const std::unique_ptr<RigWorker>& one : rig_.workers) {
-            QueueQuestion all{.kind = QueueQuestion::Kind::list, .limit = UINT32_MAX};
-            all.filter.state = QueueState::failed;
-            for (const QueueRow& row : ask(*one, all).rows) {
-                const QueueAnswer answer =
-                    ask(*one, {.kind = QueueQuestion::Kind::retry, .id = row.id});
-                EXPECT_EQ(answer.result, QueueAnswer::Result::done) << spool::id_text(row.id);
-            }
-        }
-    }
-
-    QueueAnswer ask(RigWorker& one, QueueQuestion question) {
-        EXPECT_TRUE(one.worker->post(
-            {.kind = worker::Inbox::Kind::question, .question = std::move(question)}));
-        QueueAnswer answer;
-        EXPECT_TRUE(rig_.run_until([&] { return one.worker->take_answer(answer); }, 1min));
-        return answer;
-    }
-
-    // It tells of what happened, and goes to who wants to hear of it.
-    void judge_report(const BackendMessage& message) {
-        EXPECT_TRUE(bounces_) << message.octets;
-        EXPECT_NE(message.octets.find(refusal), std::string::npos) << message.octets;
-        EXPECT_TRUE(message.recipients.size() == 1 &&
-                    message.recipients[0].starts_with("RCPT TO:<sender@one.example>"));
-        const std::string_view words = "The message had the queue id ";
-        const std::size_t at = message.octets.find(words);
-        ASSERT_NE(at, std::string::npos) << message.octets;
-        reported_.insert(message.octets.substr(at + words.size(), spool::id_letters));
-    }
-
-    [[nodiscard]] static std::string key_of(const BackendMessage& message) {
-        const std::size_t key = message.octets.find(key_name) + key_name.size();
-        return message.octets.substr(key, message.octets.find('\r', key) - key);
-    }
-
-    void judge(const BackendMessage& message) {
-        const std::size_t start = message.octets.find(key_name);
-        ASSERT_NE(start, std::string::npos) << "invented: " << message.octets.substr(0, 300);
-        const auto letter = letters_.find(key_of(message));
-        ASSERT_NE(letter, letters_.end()) << "invented: " << message.octets.substr(0, 300);
-        EXPECT_TRUE(std::string_view(message.octets).substr(start) == letter->second.content)
-            << "changed: letter " << letter->first;
-        ++letter->second.taken;
     }
 
     Random random_;
     SpoolLifeTally& tally_;
     bool bounces_; // else what failed is held
     Rig rig_;
+    SpoolLedger ledger_{random_};
+    SpoolOperators operators_{random_, rig_, ledger_, tally_};
     std::vector<ScriptedBackend*> backends_;
     std::vector<Sender> senders_;
-    std::map<std::string, Letter> letters_;
-    std::set<std::string> reported_; // ids
-    double trouble_ = 0;             // of each of a backend's answers
-    double refusals_ = 0;            // of those, for good
+    double trouble_ = 0;  // of each of a backend's answers
+    double refusals_ = 0; // of those, for good
     bool has_refused_ = false;
-    bool fills_up_ = false;                     // the disk, in this life; else it fails
-    bool was_full_ = false;                     // and no mail was taken since
-    std::map<std::uint64_t, Letter*> removals_; // by question
-    std::uint64_t questions_ = 0;
+    bool fills_up_ = false; // the disk, in this life; else it fails
+    bool was_full_ = false; // and no mail was taken since
 };
 
 } // namespace

@@ -56,6 +56,37 @@ TEST_F(SpoolUtf8, AnAddressThatItsBackendTurnsOutNotToTakeFailsForGood) {
     rig.finish();
 }
 
+// Once it is known, by RCPT: the client still has the message then. A pool takes what one of its
+// backends may take.
+TEST_F(SpoolUtf8, AnAddressThatItsPoolIsKnownNotToTakeIsRefusedAtRcpt) {
+    BackendProfile profile;
+    profile.utf8 = false;
+    ScriptedBackend& other = rig.backend(Rig::first_address, profile);
+    rig.backend(Rig::second_address).refuse_connections(true); // of that one nothing is known
+    backend = &rig.backend(Rig::third_address, profile);
+    while (backend->connections == 0 || other.connections == 0) {
+        const std::string name = std::to_string(number++);
+        (void)send("<a@far.example>", "<u" + name + "@one.example> <u@two.example>");
+        ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 1h));
+    }
+    Client& client = rig.greeted();
+    const auto ask = [&](std::string_view recipient) {
+        return rig.ask(client, "RCPT TO:" + std::string(recipient) + "\r\n");
+    };
+    EXPECT_THAT(rig.ask(client, "MAIL FROM:<a@far.example> SMTPUTF8\r\n"), StartsWith("250"));
+    EXPECT_THAT(ask("<\xC3\xBC@two.example>"), StartsWith("550 5.6.7"));
+    EXPECT_THAT(ask("<plain@two.example>"), StartsWith("250"));
+    EXPECT_THAT(ask("<\xC3\xBC@one.example>"), StartsWith("250"));
+    EXPECT_THAT(rig.ask(client, "RSET\r\n"), StartsWith("250"));
+    EXPECT_THAT(rig.ask(client, "MAIL FROM:<\xC3\xBC@far.example> SMTPUTF8\r\n"),
+                StartsWith("250"));
+    EXPECT_THAT(ask("<plain@two.example>"), StartsWith("550 5.6.7")) << "it has to say the sender";
+    EXPECT_THAT(ask("<plain@one.example>"), StartsWith("250"));
+    EXPECT_EQ(rig.counters.recipients_rejected[observe::RecipientReason::backend_reject].value(),
+              2U);
+    rig.finish();
+}
+
 TEST_F(SpoolUtf8, ASenderThatTheBackendTurnsOutNotToTakeFailsForGood) {
     const std::uint64_t id =
         send_before_it_is_known("<\xC3\xBC@far.example> SMTPUTF8", "<plain@two.example>", false);

@@ -41,6 +41,20 @@ TEST_P(Defaults, Listener) {
     EXPECT_EQ(ListenerSettings{}.acknowledge, Acknowledge::spool);
 }
 
+// A promise that nobody asked for otherwise is kept on the disk.
+TEST(AcknowledgeDefaults, ListenersAcknowledgeFromTheSpool) {
+    const std::string rest = R"("routes": [{"recipients": ["*"], "pool": "main"}],
+        "pools": {"main": {"backends": [{"address": "127.0.0.1:2526"}]}}})";
+    const auto silent = good(R"({"listeners": [{"address": "127.0.0.1:2525"}], )" + rest);
+    ASSERT_EQ(silent->listeners.size(), 1U);
+    EXPECT_EQ(silent->listeners[0].acknowledge, Acknowledge::spool);
+    const auto absent = good("{" + rest);
+    ASSERT_EQ(absent->listeners.size(), 2U);
+    for (const ListenerSettings& listener : absent->listeners) {
+        EXPECT_EQ(listener.acknowledge, Acknowledge::spool) << listener.address.text();
+    }
+}
+
 TEST_P(Defaults, Tls) {
     EXPECT_TRUE(settings_->tls.certificates.empty());
     EXPECT_EQ(settings_->tls.minimum_version, TlsVersion::v1_2);

@@ -37,25 +37,23 @@ std::uint64_t id_of(std::uint64_t owner) { return owner & 0xFFFFFFFFU; }
 
 class Model final : public JournalObserver {
   public:
-    Model(std::uint64_t seed, CrashTally& tally)
-        : random_(seed), disk_(random_.next()), tally_(tally) {}
+    Model(std::uint64_t seed, CrashTally& tally, std::optional<std::uint64_t> crash_at)
+        : random_(seed), disk_(random_.next()), tally_(tally), crash_at_(crash_at) {}
 
     void run() {
         for (int number = 1; number <= runs; ++number) {
             begin_run(static_cast<std::uint32_t>(number));
-            const std::uint64_t steps = random_.between(50, 900);
+            const std::uint64_t steps = crash_at_ ? *crash_at_ : random_.between(50, 900);
             for (std::uint64_t step = 0; step < steps && !testing::Test::HasFatalFailure();
                  ++step) {
                 this->step();
             }
-            if (random_.chance(0.3)) {
-                settle();
-            } else {
-                command(); // for the crash to find it under way
-                submit();
+            if (!crash_at_) {
+                prepare_crash();
             }
             const bool is_quiet = journal_->idle();
             writes_.crash();
+            tally_.disk_crc = disk_.crc(tally_.disk_crc);
             end_run();
             recover(is_quiet);
             if (testing::Test::HasFailure()) {
@@ -91,6 +89,15 @@ class Model final : public JournalObserver {
         resumes_ = random_.chance(0.5);
         full_steps_ = 0;
         was_full_ = false;
+    }
+
+    void prepare_crash() {
+        if (random_.chance(0.3)) {
+            settle();
+        } else {
+            command(); // for the crash to find it under way
+            submit();
+        }
     }
 
     void end_run() {
@@ -520,6 +527,7 @@ class Model final : public JournalObserver {
     sim::Random random_;
     sim::SimDisk disk_;
     CrashTally& tally_;
+    std::optional<std::uint64_t> crash_at_; // step of each run
     CrashMail mail_{random_, disk_};
     WritesUnderWay writes_{disk_};
     Instant now_{1s};
@@ -539,6 +547,8 @@ class Model final : public JournalObserver {
 
 } // namespace
 
-void run_crash_model(std::uint64_t seed, CrashTally& tally) { Model(seed, tally).run(); }
+void run_crash_model(std::uint64_t seed, CrashTally& tally, std::optional<std::uint64_t> crash_at) {
+    Model(seed, tally, crash_at).run();
+}
 
 } // namespace ringmx::spool

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace ringmx::spool {
@@ -68,12 +69,17 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(CrashSigh
 
 struct CrashTally {
     std::array<std::uint64_t, static_cast<std::size_t>(CrashSight::count_)> seen{};
+    std::uint32_t disk_crc = 0; // of what each crash left on the disk
+
+    bool operator==(const CrashTally&) const = default;
 
     void add(CrashSight sight, std::uint64_t times = 1) {
         seen[static_cast<std::size_t>(sight)] += times;
     }
 };
 
-void run_crash_model(std::uint64_t seed, CrashTally& tally);
+// `crash_at`: each run ends behind so many steps, whatever is under way then; else by chance.
+void run_crash_model(std::uint64_t seed, CrashTally& tally,
+                     std::optional<std::uint64_t> crash_at = std::nullopt);
 
 } // namespace ringmx::spool

@@ -1,8 +1,10 @@
 // Seeds of the crash model (crash_model.h).
 //
 // RINGMX_SPOOL_SEEDS=N runs N seeds instead of a few; RINGMX_SPOOL_SEED=S runs that one.
+#include "sim/worker_seeds.h"
 #include "unit/spool/crash_model.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <string>
@@ -36,6 +38,39 @@ TEST(SpoolCrash, NothingAcknowledgedIsLostAndWhatOperatorsDidStaysDone) {
     }
     EXPECT_TRUE(only != 0 ||
                 tally.seen[static_cast<std::size_t>(CrashSight::acknowledged)] > 50U * count);
+}
+
+// Chance leaves out most moments of a run: here none is, from its first step on, with what the runs
+// before left behind.
+TEST(SpoolCrash, ACrashBehindAnyStepLosesNothingAcknowledged) {
+    constexpr std::uint64_t seeds = std::max<std::uint64_t>(1, 10 / sim::slowness);
+    constexpr std::uint64_t steps = 80; // of each of the runs
+    CrashTally tally;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        for (std::uint64_t step = 1; step <= steps; ++step) {
+            run_crash_model(seed, tally, step);
+            ASSERT_FALSE(HasFailure()) << "seed " << seed << ", behind step " << step;
+        }
+    }
+    for (const CrashSight sight :
+         {CrashSight::acknowledged, CrashSight::torn_record, CrashSight::moved,
+          CrashSight::hold_done, CrashSight::hold_not_done, CrashSight::release_done,
+          CrashSight::remove_done, CrashSight::remove_not_done, CrashSight::failed_for_good}) {
+        const auto index = static_cast<std::size_t>(sight);
+        EXPECT_TRUE(sim::slowness > 1 || tally.seen[index] > 0) << crash_sight_names[index];
+    }
+}
+
+// Or a failing seed could not be looked into.
+TEST(SpoolCrash, ASeedReplays) {
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+        CrashTally first;
+        CrashTally again;
+        run_crash_model(seed, first);
+        run_crash_model(seed, again);
+        EXPECT_TRUE(first == again) << seed;
+        EXPECT_NE(first.disk_crc, 0U);
+    }
 }
 
 } // namespace

@@ -1,7 +1,5 @@
 #include "unit/spool/crash_recovery.h"
 
-#include "spool/scanner.h"
-
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -20,14 +18,13 @@ CrashRecovery::CrashRecovery(sim::SimDisk& disk) : disk_(disk) {
 }
 
 void CrashRecovery::read(int file) {
-    SegmentScanner scanner;
     bool is_first = true;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
     SegmentGaps gaps;
     const SegmentReader reader = [&](std::uint64_t offset, std::span<std::byte> out) {
         return disk_.read(file, offset, out);
     };
-    const ScanResult result = scanner.scan(reader, [&](const RecordHeader& header, Bytes body) {
+    const ScanResult result = scanner_.scan(reader, [&](const RecordHeader& header, Bytes body) {
         if (std::exchange(is_first, false)) {
             const auto begun = decode_segment_header(Bytes(disk_.octets(file)).first(block_bytes));
             recovery_.begin_segment(static_cast<std::uint32_t>(segments_.size()), *begun);

@@ -7,6 +7,7 @@
 #include "sim/sim_disk.h"
 #include "spool/gaps.h"
 #include "spool/recovery.h"
+#include "spool/scanner.h"
 #include "unit/spool/crash_sights.h"
 
 #include <cstdint>
@@ -42,6 +43,7 @@ class CrashRecovery {
     [[nodiscard]] std::string body_at(const Found& segment, std::uint64_t offset) const;
 
     sim::SimDisk& disk_;
+    SegmentScanner scanner_;
     Recovery recovery_;
     std::vector<Found> segments_;
     std::vector<int> empty_files_;

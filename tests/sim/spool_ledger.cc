@@ -1,0 +1,224 @@
+#include "sim/spool_ledger.h"
+
+#include "spool/message_id.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <memory>
+#include <utility>
+
+namespace ringmx::sim {
+namespace {
+
+constexpr std::string_view key_name = "X-Key: ";
+constexpr std::string_view addresses[] = {"a@one.example", "b@one.example", "c@one.example",
+                                          "a@two.example", "b@two.example"};
+
+bool has_key(const BackendMessage& message) {
+    return message.octets.find(key_name) != std::string::npos;
+}
+
+std::string key_of(const BackendMessage& message) {
+    const std::size_t key = message.octets.find(key_name) + key_name.size();
+    return message.octets.substr(key, message.octets.find('\r', key) - key);
+}
+
+// Of "RCPT TO:<a@one.example> …".
+std::string address_of(const std::string& command) {
+    const std::size_t start = command.find('<') + 1;
+    return command.substr(start, command.find('>') - start);
+}
+
+} // namespace
+
+// Of lines, some of which begin with dots; most letters are small.
+Letter& SpoolLedger::write_letter() {
+    const std::string key = std::to_string(letters_.size() + 1);
+    Letter& letter = letters_[key];
+    letter.key = key;
+    letter.content = std::string(key_name) + key + "\r\n\r\n";
+    const std::size_t bytes = random_.chance(0.7)   ? random_.between(100, 8'000)
+                              : random_.chance(0.7) ? random_.between(8'000, 300'000)
+                                                    : random_.between(300'000, 1'048'576);
+    while (letter.content.size() < bytes) {
+        letter.content.append(random_.below(3), '.');
+        letter.content.append(random_.between(1, 900), static_cast<char>('a' + random_.below(26)));
+        letter.content += "\r\n";
+    }
+    const std::uint64_t recipients = random_.chance(0.5) ? 1 : random_.between(2, 4);
+    while (letter.recipients.size() < recipients) {
+        letter.recipients[std::string(addresses[random_.below(std::size(addresses))])];
+    }
+    return letter;
+}
+
+void SpoolLedger::acknowledged(Letter& letter, std::string id) {
+    letter.is_acknowledged = true;
+    letter.id = std::move(id);
+    acknowledged_.push_back(&letter);
+}
+
+void SpoolLedger::asked(Letter& letter, QueueQuestion::Kind kind) {
+    using Kind = QueueQuestion::Kind;
+    letter.is_under_command = true;
+    if (kind == Kind::remove) {
+        letter.may_be_removed = true;
+    } else if (kind == Kind::hold) {
+        letter.may_be_on_hold = true;
+    } else {
+        if (std::exchange(letter.is_on_hold, false)) {
+            expect_no_more(letter, copies_sent());
+        }
+        for (auto& [address, recipient] : letter.recipients) {
+            recipient.sent_max = SIZE_MAX;
+        }
+    }
+}
+
+void SpoolLedger::done(Letter& letter, QueueQuestion::Kind kind) {
+    using Kind = QueueQuestion::Kind;
+    if (kind == Kind::remove) {
+        letter.is_removed = true;
+    } else {
+        letter.is_on_hold = letter.may_be_on_hold = kind == Kind::hold;
+    }
+}
+
+void SpoolLedger::let_go(std::uint64_t id) {
+    Letter* const letter = find(spool::id_text(id));
+    ASSERT_TRUE(letter != nullptr && letter->may_be_on_hold)
+        << "on hold, and nobody wants that: " << spool::id_text(id);
+    asked(*letter, QueueQuestion::Kind::release);
+}
+
+Letter* SpoolLedger::find(std::string_view id) const {
+    const auto letter = std::ranges::find_if(acknowledged_, [id](const Letter* one) { //
+        return one->id == id;
+    });
+    return letter == acknowledged_.end() ? nullptr : *letter;
+}
+
+SpoolLedger::Copies SpoolLedger::copies_sent() const {
+    Copies sent;
+    for (const ScriptedBackend* const backend : backends_) {
+        for (const std::shared_ptr<BackendMessage>& message : backend->messages) {
+            if (!has_key(*message)) {
+                continue;
+            }
+            for (const std::string& recipient : message->recipients) {
+                ++sent[key_of(*message)][address_of(recipient)];
+            }
+        }
+    }
+    return sent;
+}
+
+void SpoolLedger::expect_no_more(const Letter& letter, const Copies& sent) {
+    const auto copies = sent.find(letter.key);
+    for (const auto& [address, recipient] : letter.recipients) {
+        const bool any = copies != sent.end() && copies->second.contains(address);
+        EXPECT_LE(any ? copies->second.at(address) : 0, recipient.sent_max)
+            << (letter.is_removed ? "removed" : "on hold") << ", and sent: letter " << letter.key
+            << ", " << letter.id << ", to " << address;
+    }
+}
+
+// What was being forwarded when it was removed or held may have been taken all the same; from now on
+// nothing of it is begun.
+void SpoolLedger::started() {
+    Copies sent = copies_sent();
+    for (Letter* const letter : acknowledged_) {
+        letter->is_under_command = false; // nobody answers any more
+        expect_no_more(*letter, sent);
+        if (letter->is_removed || letter->is_on_hold) {
+            for (auto& [address, recipient] : letter->recipients) {
+                recipient.sent_max = sent[letter->key][address];
+            }
+        }
+    }
+}
+
+void SpoolLedger::judge(bool bounces) {
+    for (std::size_t index = 0; index < backends_.size(); ++index) {
+        for (const std::shared_ptr<BackendMessage>& message : backends_[index]->messages) {
+            if (message->taken && message->mail.starts_with("MAIL FROM:<>")) {
+                judge_report(*message, bounces);
+            } else if (message->taken) {
+                judge_copy(*message, index < 2 ? "@one.example" : "@two.example");
+            }
+        }
+    }
+    const Copies sent = copies_sent();
+    for (const Letter* const letter : acknowledged_) {
+        for (const auto& [address, recipient] : letter->recipients) {
+            EXPECT_TRUE(recipient.taken > 0 || letter->may_be_removed || recipient.is_reported)
+                << "lost: letter " << letter->key << ", " << letter->id << ", to " << address;
+        }
+        expect_no_more(*letter, sent);
+    }
+}
+
+void SpoolLedger::judge_copy(const BackendMessage& message, std::string_view pool) {
+    const std::size_t start = message.octets.find(key_name);
+    ASSERT_NE(start, std::string::npos) << "invented: " << message.octets.substr(0, 300);
+    const auto letter = letters_.find(key_of(message));
+    ASSERT_NE(letter, letters_.end()) << "invented: " << message.octets.substr(0, 300);
+    EXPECT_TRUE(std::string_view(message.octets).substr(start) == letter->second.content)
+        << "changed: letter " << letter->first;
+    for (const std::string& command : message.recipients) {
+        const auto recipient = letter->second.recipients.find(address_of(command));
+        ASSERT_NE(recipient, letter->second.recipients.end())
+            << "letter " << letter->first << " went to " << command;
+        EXPECT_TRUE(recipient->first.ends_with(pool))
+            << "letter " << letter->first << " went to " << pool << " for " << command;
+        ++recipient->second.taken;
+    }
+}
+
+// It tells of what happened, to whom it did, and goes to who wants to hear of it.
+void SpoolLedger::judge_report(const BackendMessage& message, bool bounces) {
+    EXPECT_TRUE(bounces) << message.octets;
+    EXPECT_NE(message.octets.find(refusal), std::string::npos) << message.octets;
+    EXPECT_TRUE(message.recipients.size() == 1 &&
+                message.recipients[0].starts_with("RCPT TO:<sender@one.example>"));
+    const std::string_view words = "The message had the queue id ";
+    const std::size_t at = message.octets.find(words);
+    ASSERT_NE(at, std::string::npos) << message.octets;
+    Letter* const letter =
+        find(std::string_view(message.octets).substr(at + words.size(), spool::id_letters));
+    if (letter == nullptr) {
+        return;
+    }
+    const std::string_view field = "Final-Recipient: rfc822; ";
+    for (std::size_t next = message.octets.find(field); next != std::string::npos;
+         next = message.octets.find(field, next)) {
+        next += field.size();
+        const std::string address =
+            message.octets.substr(next, message.octets.find('\r', next) - next);
+        const auto recipient = letter->recipients.find(address);
+        ASSERT_NE(recipient, letter->recipients.end()) << message.octets;
+        recipient->second.is_reported = true;
+    }
+}
+
+std::size_t SpoolLedger::duplicates() const {
+    std::size_t sum = 0;
+    for (const auto& [key, letter] : letters_) {
+        for (const auto& [address, recipient] : letter.recipients) {
+            sum += recipient.taken > 1 ? recipient.taken - 1 : 0;
+        }
+    }
+    return sum;
+}
+
+std::size_t SpoolLedger::reported() const {
+    std::size_t sum = 0;
+    for (const Letter* const letter : acknowledged_) {
+        for (const auto& [address, recipient] : letter->recipients) {
+            sum += recipient.is_reported ? 1U : 0U;
+        }
+    }
+    return sum;
+}
+
+} // namespace ringmx::sim
