@@ -156,7 +156,7 @@ void QueueIndex::set_stored_bytes(Slot slot, std::uint64_t bytes) {
 }
 
 bool QueueIndex::wake(std::uint16_t pool) {
-    if (pool >= pools_.size() || pools_[pool].is_awake || pools_[pool].waiting.empty()) {
+    if (!is_asleep(pool)) {
         return false;
     }
     pools_[pool].is_awake = true;
@@ -167,7 +167,9 @@ bool QueueIndex::wake(std::uint16_t pool) {
 }
 
 void QueueIndex::crowd(std::uint16_t pool) {
-    RINGMX_ASSERT(pool < pools_.size());
+    if (pool >= pools_.size()) {
+        pools_.resize(pool + std::size_t{1});
+    }
     pools_[pool].is_crowded = true;
     update_offer(pool);
 }

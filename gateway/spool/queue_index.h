@@ -100,9 +100,12 @@ class QueueIndex {
     void set_pool(Slot slot, std::uint16_t pool);
     void set_stored_bytes(Slot slot, std::uint64_t bytes);
 
-    // Whether somebody slept.
+    // Whether somebody is asleep for it; wakes them.
+    [[nodiscard]] bool is_asleep(std::uint16_t pool) const {
+        return pool < pools_.size() && !pools_[pool].is_awake && !pools_[pool].waiting.empty();
+    }
     bool wake(std::uint16_t pool);
-    // Until uncrowd() next_due() gives nothing that names it; some message must have named it.
+    // Until uncrowd() next_due() gives nothing that names it.
     void crowd(std::uint16_t pool);
     void uncrowd(std::uint16_t pool);
     // Whether next_due() names another one of this pool's before this one, once it is not crowded.

@@ -120,14 +120,14 @@ void Dispatch::route() {
         const auto pool_index =
             snapshot_->pool_for(mailbox, message_.is_report(), worker_.route_key());
         if (!pool_index) {
-            only.note(spool::no_pool);
+            only.note(spool::no_pool, queue_.places());
             outcomes_[index] =
                 Outcome::own(Outcome::Kind::deferred, spool::no_pool, replies::route_gone);
             continue;
         }
         const Pool& pool = *snapshot_->pools[*pool_index];
         if (pool.settings().hold) {
-            only.note(queue_.places().of(pool));
+            only.note(queue_.places().of(pool), queue_.places());
             outcomes_[index] = Outcome::own(Outcome::Kind::pool_hold, queue_.places().of(pool),
                                             replies::pool_on_hold);
             continue;
@@ -135,7 +135,9 @@ void Dispatch::route() {
         const std::uint64_t key = choice_key(pool.settings().hash, worker_.route_key(),
                                              message_.reverse_path, message_.client_ip);
         const std::uint32_t backend = backend_for(*pool_index, key);
-        only.note(queue_.places().of(pool, backend));
+        const bool is_stand_in =
+            backend != pool.upstream.table.first(upstream::SlotTable::slot_of(key));
+        only.note(queue_.places().of(pool, backend, is_stand_in), queue_.places());
         Part& part = parts[{*pool_index, backend}];
         if (part.recipients.empty()) {
             part.key_hash = key;

@@ -224,14 +224,11 @@ void Forwarding::no_backend(BackendAccess::Refusal refusal) {
         end();
         return;
     }
-    // For a connection that did not come free in time everybody waits together.
-    const std::uint32_t only_choice =
-        refusal == ForwardFailure::wait_timeout ? upstream::no_backend : access_.first_choice();
     for (Recipient& recipient : recipients_) {
         if (recipient.fate != Fate::settled) {
             recipient.fate = Fate::settled;
             dispatch_.set_outcome(recipient.index, Outcome::Kind::no_backend, access_.pool_index(),
-                                  only_choice, replies::unavailable, true);
+                                  access_.first_choice(), replies::unavailable, true);
             if (was_dialed_) {
                 dispatch_.note_dialed(recipient.index);
             }

@@ -384,7 +384,7 @@ Instant MailQueue::deadline() const {
     // The end of what keeps it from starting any wakes the worker.
     const Instant due = may_start_due() ? std::max(index_.next_deadline(), start_again_at_) : never;
     const Instant hopeless_at = stuck_since_ == never ? never : stuck_since_ + stuck_patience;
-    const bool watches = shares_.any_rests() || index_.sum(QueueState::parked).messages > 0 ||
+    const bool watches = shares_.need_watch() || index_.sum(QueueState::parked).messages > 0 ||
                          index_.sum(QueueState::pool_hold).messages > 0;
     const Instant room_at = missing_until_ > worker_.now() ? missing_until_ : never;
     return std::min({due, room_at, log_.deadline(), mover_.deadline(), answers_.deadline(),

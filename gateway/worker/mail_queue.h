@@ -125,7 +125,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     // be under way there, and the message waits for its turn as what is due.
     [[nodiscard]] bool take_share(Dispatch& dispatch, std::uint16_t place);
     // A part of it waits for a connection; has one, at once or after that.
-    void note_wait(const Dispatch& dispatch) {
+    void note_wait(Dispatch& dispatch) {
         if (dispatch.share()) {
             shares_.note_wait(*dispatch.share());
         }
@@ -225,7 +225,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void postpone(Slot slot);
     void end_dispatch(Dispatch& dispatch);
     void conclude(Dispatch& dispatch, const Tally& tally);
-    void let_rest(const Dispatch& dispatch, const Tally& tally);
+    [[nodiscard]] Instant let_rest(const Dispatch& dispatch, const Tally& tally);
     [[nodiscard]] bool obey_operator(Dispatch& dispatch, bool is_over);
     // It stays for long: the number of its pool shall be another's meanwhile.
     void forget_pool(Slot slot) { index_.set_pool(slot, spool::no_pool); }
@@ -246,7 +246,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     void note_pool_hold(Slot slot);
     [[nodiscard]] bool let_go(const Dispatch& dispatch);
     void start_time_anew(Slot slot);
-    void schedule(Slot slot, const Tally& tally);
+    void schedule(Slot slot, const Tally& tally, Instant soon);
     [[nodiscard]] Duration time_left(Slot slot);
     [[nodiscard]] bool has_expired(Slot slot);
     [[nodiscard]] bool takes_mail(std::uint16_t place) const;

@@ -17,7 +17,7 @@ void MailQueue::watch_pools() {
     }
     watch_at_ = worker_.now() + watch_interval;
     for (std::uint16_t place = 0; place < places_.count(); ++place) {
-        if (takes_mail(place)) {
+        if (index_.is_asleep(place) && takes_mail(place)) {
             index_.wake(place);
         }
     }
@@ -53,22 +53,34 @@ bool MailQueue::wait_for_pool(Slot slot) {
     if (entry.pool == spool::no_pool || has_flag(entry, several_pools_flag)) {
         return false;
     }
+    const Instant soon = worker_.now() + watch_interval; // it may be back in this instant
     if (places_.is_on_hold(entry.pool, *worker_.snapshot())) {
         note_pool_hold(slot);
-        schedule(slot, {.held_by = entry.pool});
+        schedule(slot, {.held_by = entry.pool}, soon);
         return true;
     }
     if (takes_mail(entry.pool) || is_held_by_pool(slot) || has_expired(slot)) {
         return false;
     }
-    schedule(slot, {.lacks_backend = true, .waits_for = entry.pool});
+    schedule(slot, {.lacks_backend = true, .waits_for = entry.pool}, soon);
     return true;
 }
 
-// Whether others were asleep for its pool, which takes mail: its time came before they were woken.
+// Whether others were asleep for its place, or its pool, which takes mail: its time came before they
+// were woken.
 bool MailQueue::wake_older(Slot slot) {
-    const std::uint16_t pool = index_.at(slot).pool;
-    return pool != spool::no_pool && takes_mail(pool) && index_.wake(pool);
+    const std::uint16_t place = index_.at(slot).pool;
+    if (place == spool::no_pool) {
+        return false;
+    }
+    const std::uint16_t pool = places_.pool_of(place);
+    const bool are_any = index_.is_asleep(place) || index_.is_asleep(pool);
+    if (!are_any || !takes_mail(place)) {
+        return false;
+    }
+    index_.wake(place);
+    index_.wake(pool);
+    return true;
 }
 
 // False: no place or no memory for it now.
@@ -93,14 +105,17 @@ bool MailQueue::start_from_disk(Slot slot) {
 
 bool MailQueue::take_share(Dispatch& dispatch, std::uint16_t place) {
     std::optional<DiskShare>& share = dispatch.share();
-    if (!dispatch.is_from_disk() || (share && share->place == place)) {
+    if (share && share->place == place) {
+        return true;
+    }
+    index_.set_pool(dispatch.slot(), place);
+    if (!dispatch.is_from_disk()) {
         return true;
     }
     if (share) {
         shares_.give_back(*share);
         share.reset();
     }
-    index_.set_pool(dispatch.slot(), place);
     // What was read before it stands aside, and goes first.
     if (!shares_.may_have(place) || index_.has_older(place, dispatch.slot())) {
         return false;

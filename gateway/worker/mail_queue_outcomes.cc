@@ -111,8 +111,7 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     if (may_go_elsewhere || is_released) {
         index_.set_due(dispatch.slot(), worker_.now());
     } else if (tally.pending > 0) {
-        schedule(dispatch.slot(), tally);
-        let_rest(dispatch, tally);
+        schedule(dispatch.slot(), tally, let_rest(dispatch, tally));
     } else {
         start_time_anew(dispatch.slot()); // spool.held.max_age counts from now on
         index_.fail(dispatch.slot());
@@ -120,12 +119,16 @@ void MailQueue::conclude(Dispatch& dispatch, const Tally& tally) {
     }
 }
 
-// It was the oldest, and is parked for a moment: younger mail shall not go meanwhile.
-void MailQueue::let_rest(const Dispatch& dispatch, const Tally& tally) {
-    const bool has_place = dispatch.share() && dispatch.share()->place != spool::no_pool;
-    if (has_place && tally.lacks_backend && !tally.was_tried) {
-        shares_.rest(dispatch.share()->place);
+// It was the oldest, and waits for a moment: younger mail shall not go meanwhile. For how long, at the
+// least. (Of what goes to several backends younger mail may find others than those that it waits for.)
+Instant MailQueue::let_rest(const Dispatch& dispatch, const Tally& tally) {
+    const std::uint16_t place = dispatch.share() ? dispatch.share()->place : spool::no_pool;
+    if (place == spool::no_pool || places_.is_of_several(place) || !tally.lacks_backend ||
+        tally.was_tried) {
+        return worker_.now() + watch_interval;
     }
+    shares_.rest(place);
+    return watch_at_;
 }
 
 std::uint32_t MailQueue::failed_count(Slot slot) const {
@@ -220,7 +223,7 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             continue;
         }
         ++tally.pending;
-        tally.place.note(outcome.pool);
+        tally.place.note(outcome.pool, places_);
         if (outcome.kind != Outcome::Kind::none) {
             log_outcome(dispatch, index, LogEvent::deferred, outcome.reply);
         }
@@ -275,7 +278,8 @@ void MailQueue::decide(Dispatch& dispatch, std::span<const Decided> decided, boo
 }
 
 // When those that still pend are tried again. Whose backends were only unavailable was not tried.
-void MailQueue::schedule(Slot slot, const Tally& tally) {
+// `soon`: if one of these takes mail all the same; it was full, or failed for once.
+void MailQueue::schedule(Slot slot, const Tally& tally, Instant soon) {
     const RetrySettings& retry = worker_.snapshot()->settings->spool.retry;
     const spool::QueueEntry& entry = index_.at(slot);
     set_flag(index_.at(slot), several_pools_flag, tally.place.are_several());
@@ -285,6 +289,12 @@ void MailQueue::schedule(Slot slot, const Tally& tally) {
         } else {
             index_.set_due(slot, worker_.now()); // given up in favour of others
         }
+        return;
+    }
+    // Parking it would put those to sleep that have just been woken.
+    const bool is_taken = tally.waits_for != spool::no_pool && takes_mail(tally.waits_for);
+    if (!tally.was_tried && is_taken) {
+        index_.set_due(slot, soon);
         return;
     }
     const Duration left = time_left(slot);

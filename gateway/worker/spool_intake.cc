@@ -91,7 +91,7 @@ void SpoolIntake::add_recipient(std::string_view mailbox,
     envelope_size_ += size;
     count_envelope(static_cast<std::ptrdiff_t>(size + sizeof(spool::StoredRecipient)));
     const Pool& pool = *snapshot_->pools[pool_index];
-    place_.note(queue_.places().of(pool));
+    place_.note(queue_.places().of(pool), queue_.places());
     message_.waits_for_pool = message_.waits_for_pool || pool.settings().hold;
     spool::StoredRecipient& recipient = message_.recipients.emplace_back();
     recipient.mailbox = mailbox;

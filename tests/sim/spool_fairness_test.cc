@@ -1,7 +1,6 @@
 // A backend that takes a minute for each message, with a long backlog of older mail: what is due for
 // others goes past it, and its own goes in order all the same.
-#include "sim/queue_scene.h"
-#include "sim/spool_scenes.h"
+#include "sim/fairness_scene.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,14 +11,10 @@
 namespace ringmx::sim {
 namespace {
 
-constexpr int backlog = 200;
-constexpr Duration slow_reply = 60s;
-constexpr auto read_at_once = worker::MailQueue::disk_dispatches_max;
-
-class SpoolFairness : public QueueScene {
+class SpoolFairness : public FairnessScene {
   protected:
-    SpoolFairness() : QueueScene(made()) {}
-    explicit SpoolFairness(const RigOptions& options) : QueueScene(options) {}
+    SpoolFairness() : FairnessScene(made()) {}
+    explicit SpoolFairness(const RigOptions& options) : FairnessScene(options) {}
 
     // One more pool; what is tried once is not due again by itself.
     static RigOptions made(std::uint32_t connections_max = 100) {
@@ -44,64 +39,6 @@ class SpoolFairness : public QueueScene {
     }
     static constexpr const char* fourth_address = "10.1.0.4:25";
 
-    static Judged later(const Asked& asked) {
-        return {.text = asked.command.starts_with("RCPT") ? "450 4.2.0 later\r\n" : asked.ordinary};
-    }
-    static Judged slowly(const Asked& asked) {
-        const bool is_content = asked.command == "." || asked.command == "chunk";
-        return {.text = asked.ordinary, .after = is_content ? slow_reply : Duration{}};
-    }
-    // Takes no mail yet.
-    ScriptedBackend& deferring(const char* address) {
-        ScriptedBackend& backend = rig.backend(address);
-        backend.judge = later;
-        return backend;
-    }
-    static std::string content(int number) {
-        return "Number: " + std::to_string(number) + "\r\n\r\nx\r\n";
-    }
-    static int number_in(const std::string& octets) {
-        return std::stoi(octets.substr(octets.find("Number: ") + 8));
-    }
-    std::uint64_t send_numbered(int number_sent, std::string_view to) {
-        return send("<a@far.example>", to, content(number_sent));
-    }
-    static std::vector<int> numbers_taken(const ScriptedBackend& backend) {
-        std::vector<int> numbers;
-        for (const std::string& octets : sim::taken(backend)) {
-            numbers.push_back(number_in(octets));
-        }
-        return numbers;
-    }
-    Ids send_backlog(std::string_view to) {
-        Ids ids;
-        for (int sent = 0; sent < backlog; ++sent) {
-            ids.push_back(send_numbered(sent, to));
-        }
-        return ids;
-    }
-    // Each once, and none much before an older one.
-    static void expect_in_order(const ScriptedBackend& backend) {
-        std::vector<int> numbers = numbers_taken(backend);
-        ASSERT_EQ(numbers.size(), static_cast<std::size_t>(backlog));
-        for (int place = 0; place < backlog; ++place) {
-            EXPECT_LE(std::abs(numbers[static_cast<std::size_t>(place)] - place),
-                      static_cast<int>(read_at_once));
-        }
-        std::ranges::sort(numbers);
-        EXPECT_EQ(std::ranges::adjacent_find(numbers), numbers.end());
-    }
-    // Everything is due now, by an operator's word, or since the gateway starts again.
-    void make_all_due(bool by_restart) {
-        if (by_restart) {
-            rig.restart(1, false);
-        } else {
-            EXPECT_GT(ask({.kind = Kind::retry_all}).changed, 0U);
-        }
-    }
-    [[nodiscard]] std::uint64_t count(QueueState state) const {
-        return rig.worker->queue()->index().sum(state).messages;
-    }
     // The backend has as many as it may.
     Ids send_backlog_slowly(ScriptedBackend& slow) {
         Ids ids = send_backlog("<u@two.example>");
@@ -121,26 +58,6 @@ class SpoolFairness : public QueueScene {
         rig.run_for(10s);
         EXPECT_LT(turns_in(30s), 200U);
         EXPECT_EQ(rig.disk.reads, reads);
-    }
-    // The one that waits for a connection in vain, each time.
-    void expect_that_few_are_read_again() {
-        rig.run_for(rig.settings().timeouts.backend_wait);
-        EXPECT_EQ(count(QueueState::active) + count(QueueState::due) + count(QueueState::parked),
-                  static_cast<std::uint64_t>(backlog));
-        const auto tries = static_cast<std::uint64_t>(1min / rig.settings().timeouts.backend_wait);
-        const std::uint64_t reads = rig.disk.reads;
-        EXPECT_LT(turns_in(1min), 1000U);
-        EXPECT_LT(rig.disk.reads - reads, 2 * tries);
-    }
-    // That the worker makes meanwhile.
-    std::uint64_t turns_in(Duration time) {
-        const Instant end = rig.network.now() + time;
-        std::uint64_t turns = 0;
-        while (rig.network.now() < end) {
-            rig.turn();
-            ++turns;
-        }
-        return turns;
     }
 };
 
@@ -289,6 +206,7 @@ TEST_F(SpoolFairness, WhereThereIsOnePoolItHasEverythingAndNothingIsReadTwice) {
     rig.reload([](Settings& settings) {
         settings.pools.resize(1);
         settings.routes.resize(1);
+        settings.pools[0].hash = HashKey::none; // no backend has mail of its own
     });
     ScriptedBackend& slow = deferring(Rig::first_address);
     ScriptedBackend& slow_too = deferring(Rig::second_address);

@@ -19,16 +19,19 @@ struct DiskSharesTest : testing::Test {
     Settings settings;
     spool::QueueIndex index;
     WaitingPlaces places;
+    std::shared_ptr<const Snapshot> snapshot;
     DiskShares shares{places, index, all};
     std::vector<std::uint16_t> numbers;       // of the pools
     std::vector<spool::QueueIndex::Slot> due; // a message for each
     Instant now{1000s};
 
-    void use_pools(std::size_t count) {
+    void use_pools(std::size_t count, std::size_t backends = 1) {
         for (std::size_t number = 0; number < count; ++number) {
             PoolSettings& pool = settings.pools.emplace_back();
             pool.name = "pool" + std::to_string(number);
-            pool.backends.emplace_back().address = "192.0.2.1:25";
+            for (std::size_t backend = 0; backend < backends; ++backend) {
+                pool.backends.emplace_back().address = "192.0.2.1:" + std::to_string(backend);
+            }
         }
         RouteSettings route;
         route.recipients = {"one.example"};
@@ -42,10 +45,15 @@ struct DiskSharesTest : testing::Test {
     }
     void use() {
         LiteralAddresses addresses;
-        const auto snapshot = build_snapshot(
+        snapshot = build_snapshot(
             std::make_shared<const Settings>(settings),
             std::make_shared<const policy::Routes>(policy::Routes::build(settings).value()),
             lasting, addresses);
+        for (const auto& pool : snapshot->pools) {
+            for (const auto& state : pool->upstream.states) {
+                state->set_resolved(true);
+            }
+        }
         places.use(*snapshot, index);
         shares.places_changed();
         numbers.clear();
@@ -61,6 +69,13 @@ struct DiskSharesTest : testing::Test {
             ++count;
         }
         return count;
+    }
+    std::uint16_t backend_of(std::size_t pool, std::uint32_t backend, bool is_stand_in = false) {
+        return places.of(*snapshot->pools[pool], backend, is_stand_in);
+    }
+    // Of these, and of the pool.
+    void give_back(std::uint16_t place) {
+        shares.give_back({.place = place, .pool = places.pool_of(place)});
     }
     // Whether the message for the first pool is offered.
     bool is_offered() { return index.next_due(now) == due[0]; }
@@ -143,7 +158,8 @@ TEST_F(DiskSharesTest, WhileOneWaitsForAConnectionOthersWouldOnlyWaitToo) {
     shares.note_begin(second, false);
     EXPECT_TRUE(is_offered());
     EXPECT_EQ(fill(numbers[0]), 1U) << "one at a time";
-    shares.note_wait({});
+    DiskShare nobodys;
+    shares.note_wait(nobodys);
 }
 
 TEST_F(DiskSharesTest, EachThatFindsAConnectionAtOnceDoublesHowManyMayBeWithoutOne) {
@@ -167,13 +183,13 @@ TEST_F(DiskSharesTest, WhoRestsIsPassedOverUntilTheEndOfRests) {
     use_pools(2);
     shares.rest(numbers[0]);
     shares.rest(numbers[0]);
-    EXPECT_TRUE(shares.any_rests());
+    EXPECT_TRUE(shares.need_watch());
     EXPECT_FALSE(is_offered());
     (void)shares.take(numbers[0]);
     shares.give_back({.place = numbers[0]});
     EXPECT_FALSE(is_offered());
     shares.end_rests();
-    EXPECT_FALSE(shares.any_rests());
+    EXPECT_FALSE(shares.need_watch());
     EXPECT_TRUE(is_offered());
 }
 
@@ -203,6 +219,132 @@ TEST_F(DiskSharesTest, APlaceOfPastRoutesIsNotCrowded) {
     EXPECT_TRUE(shares.may_have(past));
     index.set_pool(due[1], numbers[0]);
     EXPECT_EQ(fill(numbers[0]), 6U) << "what is under way counts";
+}
+
+TEST_F(DiskSharesTest, ABackendsBacklogLeavesSomethingForItsSiblings) {
+    use_pools(1, 3);
+    EXPECT_EQ(fill(backend_of(0, 0)), 24U);
+    EXPECT_EQ(fill(backend_of(0, 1)), 6U);
+    EXPECT_EQ(fill(backend_of(0, 2)), 2U);
+}
+
+TEST_F(DiskSharesTest, BackendsOfAPoolTogetherHaveWhatAPoolMayHave) {
+    use_pools(2, 40);
+    EXPECT_EQ(fill(backend_of(0, 0)), 18U);
+    EXPECT_EQ(fill(backend_of(0, 1)), 5U);
+    for (std::uint32_t backend = 2; backend < 40; ++backend) {
+        (void)fill(backend_of(0, backend));
+    }
+    EXPECT_FALSE(shares.may_have(numbers[0]));
+    EXPECT_FALSE(shares.may_have(backend_of(0, 39)));
+    EXPECT_EQ(fill(backend_of(1, 0)), 5U) << "of 8 that are free";
+}
+
+// A part that has none itself is passed over too, and no longer when its pool may have one more.
+TEST_F(DiskSharesTest, TheIndexPassesOverAllPartsOfAPoolThatHasItsShare) {
+    use_pools(2, 3);
+    index.set_pool(due[1], numbers[1]);
+    index.set_active(due[0]);
+    index.set_pool(due[0], backend_of(0, 2));
+    index.set_due(due[0], now);
+    EXPECT_TRUE(is_offered());
+    while (shares.may_have(numbers[0])) {
+        for (const std::uint32_t backend : {0U, 1U}) {
+            if (shares.may_have(backend_of(0, backend))) {
+                (void)shares.take(backend_of(0, backend));
+            }
+        }
+        if (!shares.may_have(backend_of(0, 0)) && !shares.may_have(backend_of(0, 1))) {
+            (void)shares.take(backend_of(0, 2, true));
+        }
+    }
+    EXPECT_FALSE(is_offered());
+    give_back(backend_of(0, 0));
+    EXPECT_TRUE(is_offered());
+}
+
+TEST_F(DiskSharesTest, ABackendThatKeepsOneWaitingKeepsNobodyElsesMail) {
+    use_pools(1, 2);
+    DiskShare share = shares.take(backend_of(0, 0));
+    shares.note_wait(share);
+    EXPECT_FALSE(shares.may_have(backend_of(0, 0)));
+    for (const std::uint16_t other :
+         {backend_of(0, 0, true), backend_of(0, 1), backend_of(0, 1, true), numbers[0]}) {
+        EXPECT_TRUE(shares.may_have(other));
+    }
+    shares.give_back(share);
+    shares.rest(share.place);
+    EXPECT_FALSE(shares.may_have(backend_of(0, 0)));
+    EXPECT_TRUE(shares.may_have(backend_of(0, 1)));
+}
+
+// One of its backends may have a connection meanwhile, so others are tried all the same.
+TEST_F(DiskSharesTest, MailForSeveralBackendsWaitsForNoneOfItsKind) {
+    use_pools(1, 3);
+    const std::uint16_t several = places.together(backend_of(0, 0), backend_of(0, 1));
+    DiskShare share = shares.take(several);
+    shares.note_wait(share);
+    EXPECT_EQ(fill(several), 23U) << "it has a share like a backend";
+    EXPECT_TRUE(shares.may_have(backend_of(0, 0)));
+}
+
+// What hangs there is no reason to keep its mail from those that stand in.
+TEST_F(DiskSharesTest, ABackendThatIsOutIsNotCrowded) {
+    use_pools(1, 2);
+    const std::uint16_t first = backend_of(0, 0);
+    EXPECT_EQ(fill(first), 24U);
+    shares.rest(first);
+    EXPECT_FALSE(shares.may_have(first));
+    EXPECT_TRUE(shares.need_watch());
+    snapshot->pools[0]->upstream.states[0]->set_resolved(false);
+    EXPECT_TRUE(shares.may_have(first));
+    index.set_active(due[0]);
+    index.set_pool(due[0], first);
+    index.set_due(due[0], now);
+    shares.end_rests();
+    EXPECT_TRUE(is_offered());
+    snapshot->pools[0]->upstream.states[0]->set_resolved(true);
+    shares.end_rests();
+    EXPECT_FALSE(is_offered());
+}
+
+// However many wait in vain again and again: half is others', and who has rested longest is next.
+TEST_F(DiskSharesTest, ManyFullBackendsTakeTurnsAtHalf) {
+    constexpr std::uint32_t full = 28;
+    use_pools(1, full + 1);
+    std::vector<DiskShare> waiting;
+    std::vector<std::uint32_t> turns(full);
+    const auto begin = [&](std::uint32_t backend) {
+        DiskShare& share = waiting.emplace_back(shares.take(backend_of(0, backend)));
+        shares.note_wait(share);
+        ++turns[backend];
+    };
+    const auto end_all = [&] {
+        for (const DiskShare& share : std::exchange(waiting, {})) {
+            shares.give_back(share);
+            shares.rest(share.place);
+        }
+        shares.end_rests();
+    };
+    for (std::uint32_t backend = 0; backend < full; ++backend) { // nobody knows yet
+        begin(backend);
+    }
+    end_all();
+    for (int round = 0; round < 40; ++round) {
+        for (std::uint32_t backend = 0; backend < full; ++backend) {
+            if (shares.may_have(backend_of(0, backend))) {
+                begin(backend);
+            }
+        }
+        EXPECT_LE(waiting.size(), all / 2);
+        EXPECT_TRUE(shares.may_have(backend_of(0, full)));
+        shares.end_rests();
+        EXPECT_LE(waiting.size(), all / 2);
+        end_all();
+    }
+    for (std::uint32_t backend = 0; backend < full; ++backend) {
+        EXPECT_GE(turns[backend], 20U) << backend;
+    }
 }
 
 } // namespace
