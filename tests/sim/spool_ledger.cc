@@ -14,8 +14,11 @@ constexpr std::string_view key_name = "X-Key: ";
 constexpr std::string_view addresses[] = {"a@one.example", "b@one.example", "c@one.example",
                                           "a@two.example", "b@two.example"};
 
-bool has_key(const BackendMessage& message) {
-    return message.octets.find(key_name) != std::string::npos;
+// It returns the letter that it is about.
+bool is_report(const BackendMessage& message) { return message.mail.starts_with("MAIL FROM:<>"); }
+
+bool is_letter(const BackendMessage& message) {
+    return !is_report(message) && message.octets.find(key_name) != std::string::npos;
 }
 
 std::string key_of(const BackendMessage& message) {
@@ -101,7 +104,7 @@ SpoolLedger::LastCopies SpoolLedger::last_copies() const {
     LastCopies last;
     for (std::size_t index = 0; index < backends_.size(); ++index) {
         for (const std::shared_ptr<BackendMessage>& message : backends_[index]->messages) {
-            if (has_key(*message)) {
+            if (is_letter(*message)) {
                 const auto start = std::ranges::count_if(starts_, [&](const auto& connections) {
                     return connections[index] < message->connection;
                 });
@@ -140,7 +143,7 @@ void SpoolLedger::started() {
 void SpoolLedger::judge(bool bounces) {
     for (std::size_t index = 0; index < backends_.size(); ++index) {
         for (const std::shared_ptr<BackendMessage>& message : backends_[index]->messages) {
-            if (message->taken && message->mail.starts_with("MAIL FROM:<>")) {
+            if (message->taken && is_report(*message)) {
                 judge_report(*message, bounces);
             } else if (message->taken) {
                 judge_copy(*message, index < 2 ? "@one.example" : "@two.example");
