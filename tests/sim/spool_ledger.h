@@ -28,7 +28,6 @@ namespace ringmx::sim {
 struct Letter {
     struct Recipient {
         std::size_t taken = 0;
-        std::size_t sent_max = SIZE_MAX; // copies that may have been begun so far
         bool is_reported = false;
     };
     std::string key;
@@ -43,6 +42,7 @@ struct Letter {
     bool is_removed = false;
     bool may_be_on_hold = false;
     bool is_on_hold = false;
+    std::size_t rests_since = SIZE_MAX; // the start from which on no copy is begun
 };
 
 class SpoolLedger {
@@ -64,18 +64,18 @@ class SpoolLedger {
     // A message that is on hold in the end, and is let go.
     void let_go(std::uint64_t id);
 
-    void started(); // nobody sends anything yet
+    void started(); // nobody has connected anywhere yet
     void judge(bool bounces);
     [[nodiscard]] std::size_t duplicates() const;
     [[nodiscard]] std::size_t reported() const;
 
   private:
-    // Copies that were begun, by letter's key and recipient.
-    using Copies = std::map<std::string, std::map<std::string, std::size_t>>;
-    [[nodiscard]] Copies copies_sent() const;
+    // Behind which start the last copy was begun, by letter's key.
+    using LastCopies = std::map<std::string, std::size_t>;
+    [[nodiscard]] LastCopies last_copies() const;
     [[nodiscard]] Letter*
     find(std::string_view id) const; // null: its client was gone before the 250
-    static void expect_no_more(const Letter& letter, const Copies& sent);
+    static void expect_rest(const Letter& letter, const LastCopies& last);
     void judge_copy(const BackendMessage& message, std::string_view pool);
     void judge_report(const BackendMessage& message, bool bounces);
 
@@ -83,6 +83,7 @@ class SpoolLedger {
     std::vector<ScriptedBackend*> backends_;
     std::map<std::string, Letter> letters_; // by key
     std::vector<Letter*> acknowledged_;
+    std::vector<std::vector<std::size_t>> starts_; // connections until then, of each backend
 };
 
 } // namespace ringmx::sim

@@ -120,6 +120,7 @@ void ScriptedBackend::accept(SimSocket& socket) {
     ++connections;
     Session& session = *sessions_.emplace_back(std::make_unique<Session>());
     session.socket = &socket;
+    session.number = connections;
     session.profile = profile;
     socket.on_event = [this, &session](SimSocket&) { hear(session); };
     (void)say(session, "connect", "220 backend ready\r\n");
@@ -269,6 +270,7 @@ void ScriptedBackend::obey(Session& session, const std::string& command) {
         if (say(session, command, "250 2.1.0 Sender fine\r\n").starts_with("2")) {
             session.message = std::make_shared<BackendMessage>();
             session.message->mail = command;
+            session.message->connection = session.number;
         }
     } else if (verb == "RCPT") {
         const bool begun = session.message != nullptr;

@@ -37,6 +37,7 @@ struct BackendMessage {
     std::string mail; // the whole command
     std::vector<std::string> recipients;
     std::string octets;
+    std::size_t connection = 0; // that it came by, as `connections` counts them
     bool by_chunks = false;
     bool complete = false; // its last octet came
     bool taken = false;    // and was answered 250 (LMTP: for each recipient)
@@ -93,6 +94,7 @@ class ScriptedBackend {
     enum class State { commands, data, chunk, over };
     struct Session {
         SimSocket* socket = nullptr;
+        std::size_t number = 0;
         BackendProfile profile;
         State state = State::commands;
         Instant speaks_at{};   // not before: answers keep their order
