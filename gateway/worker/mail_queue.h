@@ -112,6 +112,8 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
                std::vector<std::uint32_t> chunk_segments);
     // It may stand elsewhere, in a copy whose write failed and whose chunks are in these segments, held
     // once each; `home`: where the message stood then. They stay until the last mark about it is durable.
+    // How many chunks of copies of it may be on the disk in this segment, and are held there.
+    [[nodiscard]] std::size_t copies_in(std::uint64_t id, std::uint32_t segment) const;
     void keep_copy(std::uint64_t id, const spool::SegmentName& home,
                    std::vector<std::uint32_t> chunk_segments);
 
@@ -221,6 +223,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
                           const spool::SegmentName& home, std::vector<std::uint32_t> segments);
     [[nodiscard]] std::vector<std::uint32_t> segments_of(Slot slot) const; // once for each hold
     [[nodiscard]] std::vector<std::uint32_t> all_segments_of(Slot slot);   // of one that ends
+    [[nodiscard]] std::vector<std::uint32_t> take_copies(std::uint64_t id);
     void drop(Slot slot); // of which a durable mark says that it is over
     void postpone(Slot slot);
     void end_dispatch(Dispatch& dispatch);
@@ -296,7 +299,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
     Instant missing_until_{};
     std::uint64_t counted_changes_ = UINT64_MAX; // of the index
     spool::MessageIds ids_;
-    // By message: segments with chunks of copies that may be on the disk.
+    // By message: segments with chunks of copies that may be on the disk, each held.
     std::map<std::uint64_t, std::vector<std::uint32_t>> copies_;
     std::uint32_t disk_dispatches_ = 0;
     std::vector<spool::RecoveredMessage> to_adopt_;

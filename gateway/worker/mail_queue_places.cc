@@ -5,6 +5,7 @@
 
 #include "spool/message_id.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ringmx::worker {
@@ -43,11 +44,21 @@ void MailQueue::end_message(Slot slot, MarkKind kind, std::uint32_t recipient) {
 // And those of copies that may be on the disk.
 std::vector<std::uint32_t> MailQueue::all_segments_of(Slot slot) {
     std::vector<std::uint32_t> segments = segments_of(slot);
-    if (const auto copies = copies_.find(index_.at(slot).id); copies != copies_.end()) {
-        segments.insert(segments.end(), copies->second.begin(), copies->second.end());
-        copies_.erase(copies);
-    }
+    const std::vector<std::uint32_t> copies = take_copies(index_.at(slot).id);
+    segments.insert(segments.end(), copies.begin(), copies.end());
     return segments;
+}
+
+std::vector<std::uint32_t> MailQueue::take_copies(std::uint64_t id) {
+    const auto copies = copies_.extract(id);
+    return copies ? std::move(copies.mapped()) : std::vector<std::uint32_t>();
+}
+
+std::size_t MailQueue::copies_in(std::uint64_t id, std::uint32_t segment) const {
+    const auto copies = copies_.find(id);
+    return copies == copies_.end()
+               ? 0
+               : static_cast<std::size_t>(std::ranges::count(copies->second, segment));
 }
 
 void MailQueue::keep_copy(std::uint64_t id, const spool::SegmentName& home,
@@ -112,6 +123,10 @@ void MailQueue::moved(std::uint64_t id, const spool::RecordPlace& place,
         index_.set_chunk_segments(*slot, std::move(chunk_segments));
     }
     for (const std::uint32_t segment : old_segments) {
+        log_.release(segment);
+    }
+    // Whatever is there of an earlier copy, this one is later, and whole: that one's chunks are nobody's.
+    for (const std::uint32_t segment : take_copies(id)) {
         log_.release(segment);
     }
 }

@@ -205,7 +205,7 @@ void Mover::look_for_messages() {
             records_there +=
                 static_cast<std::uint64_t>(std::ranges::count(extra->chunk_segments, *victim_));
         }
-        if (records_there > 0) {
+        if (records_there > 0 || queue_.copies_in(entry.id, *victim_) > 0) {
             found_.push_back(entry.id);
             found_bytes_ += entry.stored_bytes * records_there / records;
         }

@@ -214,6 +214,30 @@ TEST_F(SpoolPinned, ByOneThatIsUnderWayForLongAndNothingIsMovedRoundAndRound) {
     rig->finish();
 }
 
+// It is over when the message is moved once more, however long that stays.
+TEST_F(SpoolPinned, ByACopyThatFailedThoughItsMessageStays) {
+    begin();
+    std::string large;
+    while (large.size() < 400'000) {
+        large += content;
+    }
+    EXPECT_TRUE(
+        send_message(*rig, rig->greeted(), large, "<stays@two.example>").starts_with("250"));
+    rig->run_for(5s);
+    rig->disk.write_error = EIO;
+    EXPECT_FALSE(send()); // its segment is left
+    rig->disk.write_error = 0;
+    const std::uint64_t before = rig->counters.spool_records_total.value();
+    ASSERT_TRUE(rig->run_until(
+        [&] { return rig->counters.spool_records_total.value() >= before + 2; }, 1min));
+    rig->disk.write_error = EIO;
+    rig->run_for(5s);
+    rig->disk.write_error = 0;
+    expect_takes_mail_on_and_on();
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
+    rig->finish();
+}
+
 // Files are lost while it is copied: the original stays until a whole copy is in files that are there.
 TEST_F(SpoolPinned, ByOneOfWhoseCopyPartsAreLost) {
     begin();
