@@ -86,8 +86,8 @@ class Dispatch {
     // Where a chunk stands.
     [[nodiscard]] spool::RecordPlace chunk_place(std::uint32_t index) const;
 
-    // `backend_index`: in the pool, whose reply it is, or the only one that would do; of no meaning
-    // elsewhere.
+    // `backend_index`: in the pool, whose reply it is, or the hash's choice where none was found;
+    // of no meaning elsewhere.
     void set_outcome(std::uint32_t recipient, Outcome::Kind kind, std::uint32_t pool_index,
                      std::uint32_t backend_index, const smtp::Reply& reply, bool is_own);
     void note_dialed(std::uint32_t recipient) { outcomes_[recipient].was_dialed = true; }

@@ -10,8 +10,8 @@
 //
 // New mail is forwarded from memory at once; what finds no backend, or no room here, waits in the
 // index without content and is read from the log when it is due. From disk at most
-// disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail; one
-// pool has a share of these (DiskShares), so that its backlog can't starve other pools' mail either.
+// disk_dispatches_max messages at a time, oldest first, so that a backlog can't starve new mail; a
+// pool and a backend have shares of these (DiskShares): theirs can't starve others' mail either.
 // Pools: the index knows what mail waits for by numbers that outlive reloads (WaitingPlaces).
 // Owners: what the journal tells again of a record or mark: owner_of() a transaction, a Report, or an
 //         Ending.

@@ -100,9 +100,12 @@ class FairnessScene : public QueueScene {
         while (rig.network.now() < end) {
             rig.turn();
             ++turns;
+            parked_max = std::max(parked_max, count(QueueState::parked));
         }
         return turns;
     }
+
+    std::uint64_t parked_max = 0; // after any of these turns
 };
 
 } // namespace ringmx::sim
