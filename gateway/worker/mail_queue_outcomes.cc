@@ -206,7 +206,10 @@ Tally MailQueue::judge_outcomes(Dispatch& dispatch) {
             tally.was_tried = true;
             break;
         case Outcome::Kind::no_backend:
-            tally.waits_for = outcome.pool;
+            // The one that may take it soonest.
+            if (tally.waits_for == spool::no_pool || !takes_mail(tally.waits_for)) {
+                tally.waits_for = outcome.pool;
+            }
             tally.lacks_backend = true;
             tally.was_dialed = tally.was_dialed || outcome.was_dialed;
             break;

@@ -34,7 +34,7 @@ struct Tally {
     bool was_refused = false;   // a backend refused somebody for good
     bool lacks_backend = false; // somebody who pends: nobody takes mail for it now
     bool was_dialed = false;    // a backend was called, and nothing came of it
-    std::uint16_t waits_for = spool::no_pool; // that has no backend
+    std::uint16_t waits_for = spool::no_pool; // that has none; one that takes mail, if any
     std::uint16_t held_by = spool::no_pool;
     bool is_let_go = false; // a pool had held it, none does any more
     OnlyPlace place = {};   // of who pends

@@ -252,5 +252,35 @@ TEST_F(SpoolSiblingsWoken, ABacklogIsNotPutToSleepByNewMailThatASiblingKeepsWait
     rig.finish();
 }
 
+class SpoolSiblingsAndOthers : public SpoolSiblings {
+  protected:
+    SpoolSiblingsAndOthers() : SpoolSiblings(made(2, 2)) {}
+};
+
+// The other recipient's pool is dead, his own was full for a moment.
+TEST_F(SpoolSiblingsAndOthers, WhoOnlyHadToWaitIsNotKeptByWhoWaitsForLong) {
+    ScriptedBackend& slow = rig.backend(Rig::first_address);
+    std::vector<Instant> offered;
+    slow.judge = [&](const Asked& asked) {
+        if (is_content(asked)) {
+            offered.push_back(rig.network.now());
+        }
+        return Judged{.text = asked.ordinary, .after = is_content(asked) ? 30s : 0s};
+    };
+    set_up(1, 0, false);
+    send_some(2, recipient_of(0));
+    (void)send("<a@far.example>", recipient_of(0) + " <u@two.example>");
+    EXPECT_TRUE(rig.run_until([&] { return offered.size() == 3; }, 1h));
+    EXPECT_GE(offered.back() - offered.front(), 30s);
+    EXPECT_LT(offered.back() - offered.front(), 31s);
+    rig.run_for(40s);
+    EXPECT_EQ(rig.queued(), 1);
+    set_up(1, 0, true);
+    ScriptedBackend& last = rig.backend(Rig::third_address);
+    EXPECT_TRUE(rig.run_until([&] { return rig.queued() == 0; }, 5s));
+    EXPECT_EQ(taken(last), 1U);
+    rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim
