@@ -1,5 +1,6 @@
 // ConnectionBook's choice: which backend a transaction gets, and whether it may have it now.
 #include "upstream/connection_book.h"
+#include "upstream/usable.h"
 
 #include <algorithm>
 #include <utility>
@@ -69,12 +70,7 @@ Answer ConnectionBook::choose_by_slot(const Request& request, std::span<const st
 
 void ConnectionBook::gather_candidates(const Pool& pool, std::span<const std::uint16_t> tried,
                                        Instant now) {
-    candidates_.clear();
-    for (const std::uint16_t index : pool.table.weighted()) {
-        if (!contains(tried, index) && pool.states[index]->usable(now)) {
-            candidates_.push_back(index);
-        }
-    }
+    gather_usable(pool, tried, now, candidates_);
 }
 
 // Smooth weighted round robin: each backend gains its weight a turn, the one that has most goes and

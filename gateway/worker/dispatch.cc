@@ -9,6 +9,7 @@
 
 #include "smtp/line_text.h"
 #include "spool/message_id.h"
+#include "upstream/usable.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -95,10 +96,7 @@ std::uint32_t Dispatch::backend_for(std::uint32_t pool_index, std::uint64_t key_
     if (pool.settings.failover == Failover::none) {
         return first;
     }
-    std::uint32_t choice = first;
-    while (choice != upstream::no_backend && !pool.states[choice]->usable(worker_.now())) {
-        choice = pool.table.next(slot, choice);
-    }
+    const std::uint32_t choice = upstream::first_usable(pool, slot, worker_.now());
     return choice == upstream::no_backend ? first : choice;
 }
 
