@@ -112,7 +112,7 @@ TEST_F(BackendStateTest, WhoLostABackendTogetherDoesNotComeBackTogether) {
     std::set<Instant> dues;
     for (int gateway = 0; gateway < 20; ++gateway) {
         BackendState its(0, "pool", "10.0.0.1:25");
-        const Instant now = start + gateway * 1us;
+        const Instant now = start + Duration{gateway * 1000};
         its.connection_failed(false, {.interval = 60s, .failures = 1, .successes = 1}, now);
         its.connection_failed(true, {.interval = 60s, .failures = 1, .successes = 1}, now);
         dues.insert(its.comeback_at().value_or(now));
