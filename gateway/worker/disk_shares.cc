@@ -43,13 +43,14 @@ void DiskShares::note_wait(DiskShare& share) {
     if (share.place == spool::no_pool) {
         return;
     }
+    if (places_.is_of_several(share.place)) {
+        return; // they have no turns, and must not use up those of others
+    }
     if (!share.has_begun && !std::exchange(share.waits, true)) {
         ++waiting_;
     }
-    if (!places_.is_of_several(share.place)) {
-        use(share.place).window = 1;
-        judge(share.place);
-    }
+    use(share.place).window = 1;
+    judge(share.place);
 }
 
 void DiskShares::note_begin(DiskShare& share, bool at_once) {

@@ -96,6 +96,7 @@ bool MailQueue::start_from_disk(Slot slot) {
         return false;
     }
     index_.set_active(slot);
+    set_flag(index_.at(slot), released_flag, false);
     ++disk_dispatches_;
     if (entry.pool != spool::no_pool) {
         dispatch->share() = shares_.take(entry.pool);

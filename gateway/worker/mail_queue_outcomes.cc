@@ -297,7 +297,7 @@ void MailQueue::schedule(Slot slot, const Tally& tally, Instant soon) {
     // Parking it would put those to sleep that have just been woken.
     const bool is_taken = tally.waits_for != spool::no_pool && takes_mail(tally.waits_for);
     if (!tally.was_tried && is_taken) {
-        index_.set_due(slot, soon);
+        index_.set_due(slot, std::max(soon, worker_.now() + spool::QueueIndex::due_step));
         return;
     }
     const Duration left = time_left(slot);

@@ -99,10 +99,11 @@ void MailQueue::set_aside(std::uint64_t id, int error) {
         worker_.log().commit();
     }
     worker_.counters().queue_set_aside_total.add();
-    for (const std::uint32_t segment : segments_of(*slot)) {
+    for (const std::uint32_t segment : all_segments_of(*slot)) {
         log_.note_damage(segment);
+        log_.release(segment);
     }
-    drop(*slot);
+    index_.erase(*slot);
 }
 
 // Marks name the new place from now on; those that named the old one go with it.

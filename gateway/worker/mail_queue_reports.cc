@@ -113,7 +113,8 @@ void MailQueue::report_failed(Report& report) {
     }
     ended_reports_.push_back(report.handle());
     if (!obey_operator(dispatch, true)) {
-        if (report.tally().pending > 0) { // who waits has its own schedule, the others go with it
+        // Who waits for his next attempt has a schedule, the others go with it.
+        if (report.tally().pending > 0 && report.tally().was_tried) {
             schedule(dispatch.slot(), report.tally(), worker_.now() + watch_interval);
         } else {
             index_.set_due(dispatch.slot(), worker_.now() + disk_retry_wait);

@@ -20,6 +20,13 @@ constexpr std::uint32_t spares_wanted_max = 3;
 constexpr std::uint32_t waiting_share = 8;
 constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
 
+bool waits_for_another_run(const spool::Segment& segment) {
+    return segment.state == spool::Segment::State::full &&
+           std::ranges::any_of(segment.marked, [&segment](const spool::Segment::Marked& marked) {
+               return marked.home.generation != segment.name.generation;
+           });
+}
+
 } // namespace
 
 bool Mover::lacks_spares() const {
@@ -156,7 +163,7 @@ void Mover::end_victim() {
 
 // Where most of a segment is mail that waits the spool is simply full, unless many others that hold
 // nothing can't be used again as long as it is there: it, and not an older one that could not be
-// emptied either. (While only room is scarce, what is written anew takes of it: a few messages may.)
+// emptied either, or that a file of an earlier run keeps. (While only room is scarce, what is written anew takes of it: a few messages may.)
 bool Mover::is_worth_it() const {
     if ((*victim_ & adopted_segment) != 0) {
         return true;
@@ -180,6 +187,9 @@ bool Mover::is_worth_it() const {
     std::uint32_t waiting = 0;
     for (std::uint32_t index = 0; index < segments.count(); ++index) {
         const spool::Segment& segment = segments.at(index);
+        if (segment.name.life < victim.name.life && waits_for_another_run(segment)) {
+            return false;
+        }
         if (segment.state == spool::Segment::State::full) {
             ++(segment.holds > 0 ? held : waiting);
         }
@@ -279,9 +289,11 @@ void Mover::on_record(Handle handle, std::uint32_t part, ReadRecord record) {
     advance(move);
 }
 
-// The disk may come to itself; until it does others wait for what holds nothing else.
 void Mover::give_up_unread(Move& move, int error) {
     const std::uint64_t id = move.id;
+    // Only where that is in the way of others: the disk may come to itself.
+    const bool is_adopted = victim_ && (*victim_ & adopted_segment) != 0;
+    const bool is_in_the_way = is_adopted || lacks_spares() || lacks_room();
     give_up(move);
     std::erase_if(unreadable_, [this](const Unreadable& each) {
         return !queue_.index().find(each.id).has_value();
@@ -291,7 +303,7 @@ void Mover::give_up_unread(Move& move, int error) {
         if (unreadable_.size() < unreadable_max) {
             unreadable_.push_back({id, worker_.now()});
         }
-    } else if (worker_.now() - known->since >= unreadable_patience) {
+    } else if (is_in_the_way && worker_.now() - known->since >= unreadable_patience) {
         unreadable_.erase(known);
         queue_.set_aside(id, error);
     }
@@ -317,6 +329,8 @@ void Mover::write_message(Move& move) {
         give_up(move);
         return;
     }
+    std::erase_if(unreadable_, // all of it was read
+                  [&move](const Unreadable& each) { return each.id == move.id; });
     const spool::QueueEntry& entry = queue_.index().at(*slot);
     move.home = queue_.log().name_of(entry.segment);
     move.message.is_on_hold = queue_.index().state(*slot) == QueueState::on_hold;
@@ -366,7 +380,6 @@ void Mover::on_durable(Handle handle, const spool::Commit::Record& record,
         advance(move);
         return;
     }
-    std::erase_if(unreadable_, [&move](const Unreadable& each) { return each.id == move.id; });
     queue_.moved(move.id, place, std::exchange(move.chunk_segments, {}));
     end(move);
 }

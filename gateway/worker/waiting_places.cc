@@ -170,6 +170,7 @@ std::uint16_t WaitingPlaces::together(std::uint16_t one, std::uint16_t other) co
     return is_one_pool ? numbers_[pool_index(one)].several : spool::no_pool;
 }
 
+// Not one that is being tried: all but that trial would be refused at once.
 bool WaitingPlaces::takes_mail(std::uint16_t place, const Snapshot& snapshot, Instant now) const {
     const Place& waited_for = places_[place];
     if (waited_for.pool_index == none) {
@@ -177,9 +178,12 @@ bool WaitingPlaces::takes_mail(std::uint16_t place, const Snapshot& snapshot, In
     }
     const upstream::Pool& pool = snapshot.pools[waited_for.pool_index]->upstream;
     if (waited_for.backend_index == none || pool.settings.failover == Failover::any) {
-        return upstream::has_backend(pool, now);
+        return !pool.settings.hold &&
+               std::ranges::any_of(pool.table.weighted(), [&](std::uint16_t backend) {
+                   return pool.states[backend]->usable(now);
+               });
     }
-    return !pool.settings.hold && pool.states[waited_for.backend_index]->is_offered(now);
+    return !pool.settings.hold && pool.states[waited_for.backend_index]->usable(now);
 }
 
 bool WaitingPlaces::is_on_hold(std::uint16_t place, const Snapshot& snapshot) const {

@@ -65,7 +65,8 @@ class Inspect(Queue):
         self.assertEqual((run_["generation"], run_["in_use"], run_["fault"]), (1, False, None))
         self.assertEqual([segment["fault"] for segment in run_["segments"]], [None] * len(run_["segments"]))
         written = [segment for segment in run_["segments"] if "messages" in segment]
-        self.assertEqual(sum(segment["messages"] for segment in written), len(ids))
+        # A first segment that was not written through is left as soon as may be, and with it what is over.
+        self.assertIn(sum(segment["messages"] for segment in written), range(len(entries), len(ids) + 1))
         self.assertGreater(sum(segment["marks"] for segment in written), 0)
         self.assertLessEqual({segment["worker"] for segment in written}, {0, 1})
 

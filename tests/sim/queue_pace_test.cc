@@ -11,13 +11,14 @@ class QueuePace : public QueueScene {
   protected:
     static constexpr std::uint32_t waiting = 1000;
 
-    // Nothing of it is due while the test looks.
+    // Nothing of it is due while the test looks, and no backend is tried whether it is there again.
     void fill_queue() {
+        (void)refusing("450 4.2.0 later\r\n");
         rig.reload([](Settings& settings) { settings.spool.retry.initial = 4h; });
         for (std::uint32_t count = 0; count < waiting; ++count) {
             (void)send_waiting();
         }
-        rig.run_for(1s);
+        rig.run_for(1min);
     }
     void post_list(const QueueFilter& filter) {
         EXPECT_TRUE(rig.worker->post(
