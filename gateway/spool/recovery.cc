@@ -129,6 +129,7 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
         marks_.push_back({{name_.generation, header.sequence},
                           marks_.size(),
                           mark->id,
+                          segment_,
                           mark->recipient,
                           mark->kind,
                           mark->at,
@@ -199,6 +200,29 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
         message.waits_for_pool = false;
         message.expires_from = mark.at;
         break;
+    }
+}
+
+// A mark names one record of its message. It is about all that came before it: one that could not be
+// read when it was written may be read now, and later alone be left. (Of what came behind it none, or
+// two segments could need one another.)
+void Recovery::note_what_marks_are_about() {
+    const auto note = [this](const FoundMark& mark, const Found& record) {
+        const std::vector<Segment::Marked>& marked = segments_[mark.segment].marked;
+        if (record.order < mark.order &&
+            std::ranges::find(marked, record.name, &Segment::Marked::home) == marked.end()) {
+            depends_on(mark.segment, record.name);
+        }
+    };
+    for (const FoundMark& mark : marks_) {
+        if (const auto latest = found_.find(mark.id); latest != found_.end()) {
+            note(mark, latest->second);
+        }
+        const auto copies = std::ranges::equal_range(
+            earlier_, mark.id, {}, [](const Found& found) { return found.message.id; });
+        for (const Found& copy : copies) {
+            note(mark, copy);
+        }
     }
 }
 
@@ -307,10 +331,11 @@ void Recovery::finish() {
             apply(mark, is_final_round);
         }
     }
-    marks_.clear();
-    note_unfinished();
     std::ranges::sort(earlier_, {},
                       [](const Found& found) { return std::pair(found.message.id, found.order); });
+    note_what_marks_are_about();
+    marks_.clear();
+    note_unfinished();
     for (auto& [id, found] : found_) {
         if (is_known_to_be_over(found)) {
             continue;

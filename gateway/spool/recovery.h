@@ -90,6 +90,7 @@ class Recovery {
         Order order;              // of its record
         std::size_t position = 0; // among those found: the order of marks in one record
         std::uint64_t id = 0;
+        std::uint32_t segment = 0; // where it is
         std::uint32_t recipient = 0;
         MarkKind kind = MarkKind::delivered;
         WallTime at{};
@@ -123,6 +124,7 @@ class Recovery {
     void marks_record(const RecordHeader& header, Bytes body);
     void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
+    void note_what_marks_are_about();
     [[nodiscard]] static bool is_known_to_be_over(const Found& found);
     void note_unfinished();
     void note_unfinished(std::uint32_t segment, std::uint64_t id);

@@ -21,7 +21,8 @@ constexpr std::uint32_t waiting_share = 8;
 constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
 
 bool waits_for_another_run(const spool::Segment& segment) {
-    return segment.state == spool::Segment::State::full &&
+    using State = spool::Segment::State;
+    return (segment.state == State::full || segment.state == State::sealed) &&
            std::ranges::any_of(segment.marked, [&segment](const spool::Segment::Marked& marked) {
                return marked.home.generation != segment.name.generation;
            });

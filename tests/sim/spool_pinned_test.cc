@@ -238,6 +238,30 @@ TEST_F(SpoolPinned, ByACopyThatFailedThoughItsMessageStays) {
     rig->finish();
 }
 
+// A write failed in the segment with the first marks of this run: it waits for an earlier run's file as
+// any other.
+TEST_F(SpoolPinned, ByAFileOfAnEarlierRunThatASegmentWaitsForInWhichAWriteFailed) {
+    retry = 15s;
+    begin();
+    EXPECT_TRUE(send("<stays@two.example>"));
+    for (int count = 0; count < 12; ++count) {
+        EXPECT_TRUE(send());
+        rig->run_for(500ms);
+    }
+    rig->restart(1, true);
+    rig->run_for(1s);
+    for (int count = 0; count < 6; ++count) {
+        EXPECT_TRUE(send());
+        rig->run_for(500ms);
+    }
+    rig->disk.write_error = EIO;
+    EXPECT_FALSE(send());
+    rig->disk.write_error = 0;
+    expect_takes_mail_on_and_on();
+    EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
+    rig->finish();
+}
+
 // Files are lost while it is copied: the original stays until a whole copy is in files that are there.
 TEST_F(SpoolPinned, ByOneOfWhoseCopyPartsAreLost) {
     begin();

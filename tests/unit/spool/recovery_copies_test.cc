@@ -5,6 +5,7 @@
 #include "unit/spool/segment_image.h"
 
 #include <gtest/gtest.h>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,25 @@ TEST(Recovery, TheLatestRecordWhoseChunksAreAllThereHasTheContent) {
     EXPECT_EQ(moved.found_in(), (Segments{0, 0}));
     damage(moved.images[0], moved.chunks[0]);
     EXPECT_EQ(moved.found_in(), Segments{});
+}
+
+// The one that it names may go first, as when another could not be read at that time.
+TEST(Recovery, AMarkIsNeededAsLongAsARecordFromBeforeItIsThere) {
+    Image earlier(1, 1);
+    Image later(2, 1);
+    Image marks(3, 1);
+    Image latest(4, 1);
+    (void)earlier.add_message(1, 1);
+    (void)later.add_message(1, 1);
+    marks.add_mark(1, {.kind = MarkKind::removed, .id = 1, .home = earlier.name()});
+    (void)latest.add_message(1, 1);
+    Recovered recovered;
+    recover(recovered, {&earlier, &later, &marks, &latest});
+    std::set<SegmentName> homes;
+    for (const Segment::Marked& marked : recovered.recovery.marked(2)) {
+        homes.insert(marked.home);
+    }
+    EXPECT_EQ(homes, (std::set<SegmentName>{earlier.name(), later.name()}));
 }
 
 // It was moved with the states of that time, and marks from before may be gone.
