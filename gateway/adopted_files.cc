@@ -82,7 +82,7 @@ bool AdoptedFiles::remove(std::uint32_t index) {
     } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0) {
         fault = {LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message()};
     }
-    if (fault && is_in_its_folder(file)) {
+    if (fault && may_be_in(run.folder.number(), file.name)) {
         if (!std::exchange(file.is_leaving, true)) {
             notices_.add(fault->level, fault->text);
         }
@@ -90,12 +90,6 @@ bool AdoptedFiles::remove(std::uint32_t index) {
     }
     file.file = OwnedDescriptor();
     return true;
-}
-
-bool AdoptedFiles::is_in_its_folder(const AdoptedFile& file) const {
-    return ::faccessat(runs_[file.run].folder.number(), file.name.c_str(), F_OK,
-                       AT_SYMLINK_NOFOLLOW) == 0 ||
-           errno != ENOENT;
 }
 
 // When nothing but the lock is in it.

@@ -34,7 +34,6 @@ class AdoptedFiles {
   private:
     // False: the file is still there.
     [[nodiscard]] bool remove(std::uint32_t index);
-    [[nodiscard]] bool is_in_its_folder(const AdoptedFile& file) const;
     void remove_run(const EarlierRun& run);
     [[nodiscard]] std::string path_of(const AdoptedFile& file) const;
 

@@ -383,14 +383,12 @@ std::optional<Error> SpoolKeeper::delete_file(const Own& own) const {
 std::optional<Error> SpoolKeeper::move_aside(const Own& own) {
     const auto moved =
         set_aside(directory_.directory(), directory_.path(), directory_.generation(), own.name);
-    const bool is_gone =
-        ::faccessat(directory_.run_folder(), own.name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-        errno == ENOENT;
     if (moved) {
         notices_.add(LogLevel::warning, fmt::format("spool: {}/{}: can't be read; set aside as {}",
                                                     directory_.run_path(), own.name, *moved));
     }
-    return moved || is_gone ? std::nullopt : std::optional(moved.error());
+    return moved || !may_be_in(directory_.run_folder(), own.name) ? std::nullopt
+                                                                  : std::optional(moved.error());
 }
 
 void SpoolKeeper::delete_leaving() {

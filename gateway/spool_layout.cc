@@ -206,6 +206,10 @@ Expected<OwnedDescriptor> take_lock(int folder, const std::string& path) {
     return lock;
 }
 
+bool may_be_in(int folder, const std::string& name) {
+    return ::faccessat(folder, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 Expected<std::string> set_aside(int directory, const std::string& path, std::uint32_t generation,
                                 const std::string& name) {
     const std::string aside_path = path + "/" + aside_name;

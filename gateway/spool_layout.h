@@ -56,6 +56,9 @@ inline constexpr std::uint32_t generation_max = (1U << generation_bits) - 1;
 // last operation on a file is over.) Blocks that long.
 [[nodiscard]] Expected<OwnedDescriptor> take_lock(int folder, const std::string& path);
 
+// Whether a file may be there: what can't be seen is.
+[[nodiscard]] bool may_be_in(int folder, const std::string& name);
+
 // Moves a file of a run to aside/, durably; the path where it is now.
 [[nodiscard]] Expected<std::string> set_aside(int directory, const std::string& path,
                                               std::uint32_t generation, const std::string& name);

@@ -187,7 +187,7 @@ void SegmentTable::release(std::uint32_t index) {
 
 // Of one that is written to it says nothing yet what it holds.
 void SegmentTable::note_needs(const Segment& segment) {
-    if (segment.state == Segment::State::full || segment.state == Segment::State::sealed) {
+    if (segment.is_closed()) {
         look_.reset();
         reclaim();
     }
@@ -267,9 +267,8 @@ bool SegmentTable::is_own(const SegmentName& name) const {
     return name.generation == generation_ && name.worker == worker_;
 }
 
-// Whose end is not this table's.
 bool SegmentTable::waits_for_another_run(const Segment& segment) const {
-    return is_own(segment.name) &&
+    return segment.is_closed() && is_own(segment.name) &&
            !std::ranges::all_of(segment.marked, [this](const Segment::Marked& marked) {
                return is_own(marked.home);
            });
@@ -278,9 +277,7 @@ bool SegmentTable::waits_for_another_run(const Segment& segment) const {
 std::uint32_t SegmentTable::count_reclaimable() const {
     std::uint64_t oldest_needed = UINT64_MAX;
     for (const Segment& segment : segments_) {
-        const bool is_closed =
-            segment.state == Segment::State::full || segment.state == Segment::State::sealed;
-        if (is_closed && (segment.holds > 0 || waits_for_another_run(segment))) {
+        if ((segment.is_closed() && segment.holds > 0) || waits_for_another_run(segment)) {
             oldest_needed = std::min(oldest_needed, segment.name.life);
         }
     }

@@ -57,6 +57,8 @@ struct Segment {
     bool is_damaged = false; // something in it can't be read: its file is not to be deleted
 
     [[nodiscard]] std::uint64_t room_bytes() const { return size_bytes - used_bytes; }
+    // No more is written to it, and it is there.
+    [[nodiscard]] bool is_closed() const { return state == State::full || state == State::sealed; }
 };
 
 class SegmentTable {
@@ -126,6 +128,9 @@ class SegmentTable {
     // The closed segment whose life is the oldest among those that are held and began later than
     // `behind_life`, for moving what they hold elsewhere: what later ones have marks about goes first.
     [[nodiscard]] std::optional<std::uint32_t> oldest_held(std::uint64_t behind_life = 0) const;
+    // A closed one has marks about what another run left, or others of this: its end is not this
+    // table's.
+    [[nodiscard]] bool waits_for_another_run(const Segment& segment) const;
     // Of the life that began last.
     [[nodiscard]] std::uint64_t newest_life() const { return lives_; }
 
@@ -143,7 +148,6 @@ class SegmentTable {
     [[nodiscard]] std::uint32_t take_index();
     [[nodiscard]] const Look& look() const;
     [[nodiscard]] bool is_own(const SegmentName& name) const;
-    [[nodiscard]] bool waits_for_another_run(const Segment& segment) const;
     [[nodiscard]] std::uint32_t count_reclaimable() const;
     void set_state(Segment& segment, Segment::State state);
     void note_needs(const Segment& segment); // they may have changed

@@ -20,14 +20,6 @@ constexpr std::uint32_t spares_wanted_max = 3;
 constexpr std::uint32_t waiting_share = 8;
 constexpr std::uint32_t message_part = 0; // of a read; a chunk's is its number plus one
 
-bool waits_for_another_run(const spool::Segment& segment) {
-    using State = spool::Segment::State;
-    return (segment.state == State::full || segment.state == State::sealed) &&
-           std::ranges::any_of(segment.marked, [&segment](const spool::Segment::Marked& marked) {
-               return marked.home.generation != segment.name.generation;
-           });
-}
-
 } // namespace
 
 bool Mover::lacks_spares() const {
@@ -138,12 +130,7 @@ void Mover::run() {
 }
 
 bool Mover::is_closed(std::uint32_t segment) const {
-    using State = spool::Segment::State;
-    if ((segment & adopted_segment) != 0) {
-        return true;
-    }
-    const State state = queue_.log().segments().at(segment).state;
-    return state == State::full || state == State::sealed;
+    return (segment & adopted_segment) != 0 || queue_.log().segments().at(segment).is_closed();
 }
 
 // It may still be held by what is not the index's, by others, or by what could not be moved now.
@@ -164,7 +151,8 @@ void Mover::end_victim() {
 
 // Where most of a segment is mail that waits the spool is simply full, unless many others that hold
 // nothing can't be used again as long as it is there: it, and not an older one that could not be
-// emptied either, or that a file of an earlier run keeps. (While only room is scarce, what is written anew takes of it: a few messages may.)
+// emptied either, or that a file of an earlier run keeps. (While only room is scarce, what is written
+// anew takes of it: a few messages may.)
 bool Mover::is_worth_it() const {
     if ((*victim_ & adopted_segment) != 0) {
         return true;
@@ -188,7 +176,7 @@ bool Mover::is_worth_it() const {
     std::uint32_t waiting = 0;
     for (std::uint32_t index = 0; index < segments.count(); ++index) {
         const spool::Segment& segment = segments.at(index);
-        if (segment.name.life < victim.name.life && waits_for_another_run(segment)) {
+        if (segment.name.life < victim.name.life && segments.waits_for_another_run(segment)) {
             return false;
         }
         if (segment.state == spool::Segment::State::full) {

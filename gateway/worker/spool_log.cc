@@ -131,9 +131,7 @@ std::optional<std::uint32_t> SpoolLog::find_segment(const spool::SegmentName& na
 void SpoolLog::note_what_is_in_the_way() {
     for (std::uint32_t index = 0; index < table_.count(); ++index) {
         const spool::Segment& segment = table_.at(index);
-        const bool is_closed = segment.state == spool::Segment::State::full ||
-                               segment.state == spool::Segment::State::sealed;
-        if (!is_closed || segment.holds > 0) {
+        if (!segment.is_closed() || segment.holds > 0) {
             continue;
         }
         for (const spool::Segment::Marked& marked : segment.marked) {

@@ -83,6 +83,18 @@ class FairnessScene : public QueueScene {
     [[nodiscard]] std::uint64_t count(QueueState state) const {
         return rig.worker->queue()->index().sum(state).messages;
     }
+    // All is due; the other takes its three messages at once, while the slow one has only begun.
+    std::uint64_t reads_until_others_have_theirs(ScriptedBackend& slow, ScriptedBackend& other,
+                                                 bool by_restart) {
+        rig.run_for(10s);
+        slow.judge = slowly;
+        other.judge = nullptr;
+        const std::uint64_t before = rig.disk.reads;
+        make_all_due(by_restart);
+        EXPECT_TRUE(rig.run_until([&] { return taken(other) == 3; }, 5s));
+        rig.run_for(1s);
+        return rig.disk.reads - before;
+    }
     // The one that waits for a connection in vain, each time.
     void expect_that_few_are_read_again() {
         rig.run_for(rig.settings().timeouts.backend_wait);

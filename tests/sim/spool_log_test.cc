@@ -89,5 +89,27 @@ TEST(SpoolLog, APossibleDuplicateIsOfAMessageThatWasAcknowledgedOrWasNot) {
     }
 }
 
+TEST(SpoolLog, SaysThatAFailedMessageWasKeptForAsLongAsItMay) {
+    RigOptions options = logging(Acknowledge::spool, OnFailure::hold);
+    options.settings = [logged = options.settings](Settings& settings) {
+        logged(settings);
+        settings.spool.held.max_age = 1h;
+    };
+    Rig rig(options);
+    ScriptedBackend& backend = rig.backend(Rig::third_address);
+    backend.answer = [](const std::string& command) {
+        return command.starts_with("RCPT") ? std::optional<std::string>("550 5.1.1 no\r\n")
+                                           : std::nullopt;
+    };
+    send(rig, "<s@far.example>");
+    rig.run_for(50min);
+    EXPECT_EQ(rig.log_text().find("removed: "), std::string::npos);
+    rig.run_for(1h);
+    EXPECT_NE(rig.log_text().find(": removed: failed, and older than spool.held.max_age"),
+              std::string::npos);
+    EXPECT_EQ(rig.queued(), 0);
+    rig.finish();
+}
+
 } // namespace
 } // namespace ringmx::sim

@@ -32,6 +32,27 @@ class SpoolPinned : public ::testing::Test {
     bool send(std::string_view recipient = "<u@two.example>") {
         return send_message(*rig, rig->greeted(), content, recipient).starts_with("250");
     }
+    // In two chunks.
+    bool send_large(std::string_view recipient) {
+        std::string large;
+        while (large.size() < 400'000) {
+            large += content;
+        }
+        return send_message(*rig, rig->greeted(), large, recipient).starts_with("250");
+    }
+    // Two a second.
+    void send_on(int messages) {
+        for (int count = 0; count < messages; ++count) {
+            EXPECT_TRUE(send());
+            rig->run_for(500ms);
+        }
+    }
+    // A write fails in the one that is written to.
+    void leave_segment() {
+        rig->disk.write_error = EIO;
+        EXPECT_FALSE(send());
+        rig->disk.write_error = 0;
+    }
     // Several times what the spool has room for, one after the other. (The smallest is full at times,
     // by what was put off.)
     void expect_takes_mail_on_and_on() {
@@ -81,10 +102,7 @@ TEST_F(SpoolPinned, ByFilesOfAnEarlierRunOneBehindTheOther) {
     retry = 15s; // a file and a half
     begin();
     EXPECT_TRUE(send("<stays@two.example>"));
-    for (int count = 0; count < 70; ++count) {
-        EXPECT_TRUE(send());
-        rig->run_for(500ms);
-    }
+    send_on(70);
     rig->restart(1, true);
     expect_takes_mail_on_and_on();
     EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
@@ -164,10 +182,7 @@ TEST_P(SpoolPinnedUnread, ByOneThatCannotBeReadUntilItsSegmentIsSetAside) {
     retry = 15s; // a segment and a half
     begin();
     EXPECT_TRUE(send("<stays@two.example>"));
-    for (int count = 0; count < 70; ++count) {
-        EXPECT_TRUE(send());
-        rig->run_for(500ms);
-    }
+    send_on(70);
     if (GetParam()) {
         rig->restart(1, true);
         rig->run_for(1s);
@@ -195,10 +210,7 @@ TEST_F(SpoolPinned, ByOneThatIsUnderWayForLongAndNothingIsMovedRoundAndRound) {
     slow.hold();
     slow_too.hold();
     EXPECT_TRUE(send("<u@one.example>"));
-    for (int count = 0; count < 50; ++count) { // the second segment waits for the first
-        EXPECT_TRUE(send());
-        rig->run_for(500ms);
-    }
+    send_on(50);
     int kept = 0;
     for (; send("<stays@two.example>"); ++kept) {
         rig->run_for(500ms);
@@ -217,16 +229,9 @@ TEST_F(SpoolPinned, ByOneThatIsUnderWayForLongAndNothingIsMovedRoundAndRound) {
 // It is over when the message is moved once more, however long that stays.
 TEST_F(SpoolPinned, ByACopyThatFailedThoughItsMessageStays) {
     begin();
-    std::string large;
-    while (large.size() < 400'000) {
-        large += content;
-    }
-    EXPECT_TRUE(
-        send_message(*rig, rig->greeted(), large, "<stays@two.example>").starts_with("250"));
+    EXPECT_TRUE(send_large("<stays@two.example>"));
     rig->run_for(5s);
-    rig->disk.write_error = EIO;
-    EXPECT_FALSE(send()); // its segment is left
-    rig->disk.write_error = 0;
+    leave_segment();
     const std::uint64_t before = rig->counters.spool_records_total.value();
     ASSERT_TRUE(rig->run_until(
         [&] { return rig->counters.spool_records_total.value() >= before + 2; }, 1min));
@@ -244,19 +249,11 @@ TEST_F(SpoolPinned, ByAFileOfAnEarlierRunThatASegmentWaitsForInWhichAWriteFailed
     retry = 15s;
     begin();
     EXPECT_TRUE(send("<stays@two.example>"));
-    for (int count = 0; count < 12; ++count) {
-        EXPECT_TRUE(send());
-        rig->run_for(500ms);
-    }
+    send_on(12);
     rig->restart(1, true);
     rig->run_for(1s);
-    for (int count = 0; count < 6; ++count) {
-        EXPECT_TRUE(send());
-        rig->run_for(500ms);
-    }
-    rig->disk.write_error = EIO;
-    EXPECT_FALSE(send());
-    rig->disk.write_error = 0;
+    send_on(6);
+    leave_segment();
     expect_takes_mail_on_and_on();
     EXPECT_TRUE(rig->run_until([this] { return rig->queued() == 1; }, 10h));
     rig->finish();
@@ -265,12 +262,7 @@ TEST_F(SpoolPinned, ByAFileOfAnEarlierRunThatASegmentWaitsForInWhichAWriteFailed
 // Files are lost while it is copied: the original stays until a whole copy is in files that are there.
 TEST_F(SpoolPinned, ByOneOfWhoseCopyPartsAreLost) {
     begin();
-    std::string large;
-    while (large.size() < 400'000) {
-        large += content;
-    }
-    EXPECT_TRUE(
-        send_message(*rig, rig->greeted(), large, "<stays@two.example>").starts_with("250"));
+    EXPECT_TRUE(send_large("<stays@two.example>"));
     rig->run_for(5s);
     spool::QueueIndex& index = rig->worker->queue()->index();
     const auto slot = index.first_after(0).value();
@@ -295,14 +287,8 @@ TEST_F(SpoolPinned, ByOneOfWhoseCopyPartsAreLost) {
 TEST_F(SpoolPinned, ByACopyThatFailedUntilItsMessageIsOver) {
     begin();
     backend->hold();
-    std::string large;
-    while (large.size() < 400'000) {
-        large += content;
-    }
-    EXPECT_TRUE(send_message(*rig, rig->greeted(), large, "<u@two.example>").starts_with("250"));
-    rig->disk.write_error = EIO;
-    EXPECT_FALSE(send()); // its segment is left
-    rig->disk.write_error = 0;
+    EXPECT_TRUE(send_large("<u@two.example>"));
+    leave_segment();
     backend->answer = [](const std::string& command) {
         return command.starts_with(".") ? Answer("451 4.2.0 later\r\n") : std::nullopt;
     };

@@ -48,8 +48,9 @@ TEST(Spool, WhatGoesAtOnceIsNeverReadFromTheDisk) {
     ScriptedBackend& backend = rig.backend(Rig::third_address);
     Client& client = rig.greeted();
     const std::uint64_t before = rig.disk.reads;
-    for (std::size_t count = 1; count <= 20; ++count) {
-        EXPECT_TRUE(send_message(rig, client, "one\r\n", "<u@two.example>").starts_with("250"));
+    for (std::size_t count = 1; count <= 20; ++count) { // all that is not in chunks
+        const std::string content = count % 2 == 0 ? content_of_100_kb() : "one\r\n";
+        EXPECT_TRUE(send_message(rig, client, content, "<u@two.example>").starts_with("250"));
         ASSERT_TRUE(rig.run_until([&] { return taken(backend).size() == count; }));
     }
     ASSERT_TRUE(rig.run_until([&] { return rig.queued() == 0; }));
