@@ -154,13 +154,15 @@ AdoptedQueue QueueReader::finish() {
     queue_.damaged = recovery_.damaged();
     queue_.unreadable_records = recovery_.unreadable_records();
     for (const spool::RecoveredMessage& message : queue_.messages) {
-        const std::uint64_t each = message.stored_bytes / message.segments.size();
-        for (const std::uint32_t index : message.segments) {
+        const std::uint64_t each = message.stored_bytes / (1 + message.chunk_segments.size());
+        const auto hold = [&](std::uint32_t index) {
             worker::AdoptedSegment& segment = *queue_.segments[index];
             segment.holds.fetch_add(1, std::memory_order_relaxed);
             ++segment.records;
             segment.live_bytes += each;
-        }
+        };
+        hold(message.segment);
+        std::ranges::for_each(message.chunk_segments, hold);
     }
     for (std::uint32_t index = 0; index < queue_.segments.size(); ++index) {
         const spool::SegmentName& name = queue_.segments[index]->name;
@@ -175,6 +177,26 @@ AdoptedQueue QueueReader::finish() {
         queue_.marked.push_back(std::move(marked));
     }
     return std::move(queue_);
+}
+
+std::vector<std::vector<spool::RecoveredMessage>>
+dealt_out(std::vector<spool::RecoveredMessage> messages, std::size_t workers) {
+    std::vector<std::vector<spool::RecoveredMessage>> parts;
+    if (workers == 1) {
+        parts.push_back(std::move(messages));
+        return parts;
+    }
+    std::vector<std::size_t> counts(workers);
+    for (const spool::RecoveredMessage& message : messages) {
+        ++counts[message.id % workers];
+    }
+    for (const std::size_t count : counts) {
+        parts.emplace_back().reserve(count);
+    }
+    for (spool::RecoveredMessage& message : messages) {
+        parts[message.id % workers].push_back(std::move(message));
+    }
+    return parts;
 }
 
 } // namespace ringmx

@@ -83,6 +83,11 @@ struct AdoptedQueue {
     std::vector<bool> stays;
 };
 
+// Each worker's part of them, as they are in order. Whoever adopts a message forwards it: they are dealt
+// out by id, whatever worker took them.
+[[nodiscard]] std::vector<std::vector<spool::RecoveredMessage>>
+dealt_out(std::vector<spool::RecoveredMessage> messages, std::size_t workers);
+
 class QueueReader {
   public:
     struct File {

@@ -68,7 +68,7 @@ std::string RunSpool::left_behind(const Settings& settings) {
 }
 
 void RunSpool::start(const std::vector<ring::Waker*>& workers, ring::Waker& main) {
-    recovery_ = std::make_unique<SpoolRecovery>(*directory_, notices_, main);
+    recovery_ = std::make_unique<SpoolRecovery>(*directory_, workers_, notices_, main);
     recovery_->start();
     keeper_ = std::make_unique<SpoolKeeper>(std::move(*directory_), sizes_, workers, notices_);
     directory_.reset();
@@ -84,23 +84,20 @@ worker::SpoolOptions RunSpool::options_of(std::uint32_t worker) {
             .make_nonce = random_nonce};
 }
 
-// Whoever adopts a message forwards it: they are dealt out by id, whatever worker took them.
 std::vector<worker::Inbox> RunSpool::recovered() {
     std::optional<RecoveredSpool> found = recovery_->take();
     if (!found) {
         return {};
     }
     std::vector<worker::Inbox> parts(workers_);
-    std::vector<spool::RecoveredMessage> messages = std::move(found->queue.messages);
-    const std::size_t count = messages.size();
+    std::size_t count = 0;
     const std::uint64_t bytes = found->bytes;
     const std::vector<worker::AdoptedSegment*> segments = keeper_->adopt(*found);
-    for (worker::Inbox& part : parts) {
-        part.kind = worker::Inbox::Kind::adopt;
-        part.segments = segments;
-    }
-    for (spool::RecoveredMessage& message : messages) {
-        parts[message.id % workers_].messages.push_back(std::move(message));
+    for (std::size_t index = 0; index < parts.size(); ++index) {
+        parts[index] = {.kind = worker::Inbox::Kind::adopt,
+                        .messages = std::move(found->messages[index]),
+                        .segments = segments};
+        count += parts[index].messages.size();
     }
     recovery_.reset();
     if (bytes > 0) {

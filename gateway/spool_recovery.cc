@@ -19,9 +19,9 @@ using Kind = SegmentReport::Kind;
 
 } // namespace
 
-SpoolRecovery::SpoolRecovery(const SpoolDirectory& directory, SpoolNotices& notices,
-                             ring::Waker& waker)
-    : path_(directory.path()), own_generation_(directory.generation()),
+SpoolRecovery::SpoolRecovery(const SpoolDirectory& directory, std::size_t workers,
+                             SpoolNotices& notices, ring::Waker& waker)
+    : path_(directory.path()), workers_(workers), own_generation_(directory.generation()),
       directory_(::fcntl(directory.directory(), F_DUPFD_CLOEXEC, 0)), notices_(notices),
       waker_(waker) {}
 
@@ -65,6 +65,7 @@ void SpoolRecovery::run() {
         bytes_read_.store(bytes_done_, relaxed);
     }
     result_.queue = reader_.finish();
+    result_.messages = dealt_out(std::move(result_.queue.messages), workers_);
     std::uint64_t unreadable_records = result_.queue.unreadable_records;
     for (std::size_t index = 0; index < judged_.size(); ++index) {
         SegmentReport& report = judged_[index].report;

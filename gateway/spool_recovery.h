@@ -46,8 +46,9 @@ struct AdoptedFile {
 };
 
 struct RecoveredSpool {
-    AdoptedQueue queue;
-    std::vector<AdoptedFile> files; // of queue.segments
+    AdoptedQueue queue;                                         // without its messages, which are
+    std::vector<std::vector<spool::RecoveredMessage>> messages; // each worker's
+    std::vector<AdoptedFile> files;                             // of queue.segments
     std::vector<EarlierRun> runs;
     // In all.
     std::uint64_t bytes = 0;
@@ -61,8 +62,9 @@ struct RecoveredSpool {
 
 class SpoolRecovery {
   public:
-    // `waker` is woken once there is a result.
-    SpoolRecovery(const SpoolDirectory& directory, SpoolNotices& notices, ring::Waker& waker);
+    // `waker` is woken once there is a result, for as many workers.
+    SpoolRecovery(const SpoolDirectory& directory, std::size_t workers, SpoolNotices& notices,
+                  ring::Waker& waker);
     ~SpoolRecovery();
     SpoolRecovery(const SpoolRecovery&) = delete;
     SpoolRecovery& operator=(const SpoolRecovery&) = delete;
@@ -106,6 +108,7 @@ class SpoolRecovery {
     [[nodiscard]] std::string run_path(std::uint32_t generation) const;
 
     std::string path_;
+    std::size_t workers_;
     std::uint32_t own_generation_;
     OwnedDescriptor directory_;
     SpoolNotices& notices_;

@@ -42,7 +42,7 @@ void WorkerThread::deliver_pending() {
     if (worker_ == nullptr || is_released_) {
         return;
     }
-    while (!pending_.empty() && worker_->post(pending_.front())) {
+    while (!pending_.empty() && worker_->post(std::move(pending_.front()))) {
         pending_.pop_front();
     }
 }

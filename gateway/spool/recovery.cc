@@ -47,8 +47,8 @@ void Recovery::record(const RecordHeader& header, Bytes body) {
         message_record(header, body);
         return;
     case RecordType::chunk:
-        chunks_.insert_or_assign({name_, header.offset},
-                                 FoundChunk{header.id, header.record_bytes, segment_});
+        records_->chunks.insert_or_assign({name_, header.offset},
+                                          FoundChunk{header.id, header.record_bytes, segment_});
         return;
     case RecordType::marks:
         marks_record(header, body);
@@ -65,21 +65,20 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
         return;
     }
     Found read;
-    read.name = name_;
     read.order = {name_.generation, header.sequence};
     read.chunks = std::move(stored->chunks);
     read.message = {.id = header.id,
-                    .segment = segment_,
                     .offset = header.offset,
+                    .segment = segment_,
                     .record_bytes = header.record_bytes,
-                    .recipients_count = static_cast<std::uint32_t>(stored->recipients.size()),
                     .stored_bytes = header.record_bytes,
+                    .recipients_count = static_cast<std::uint32_t>(stored->recipients.size()),
                     .accepted_at = stored->accepted_at,
                     .expires_from = stored->expires_from,
                     .is_on_hold = stored->is_on_hold,
                     .waits_for_pool = stored->waits_for_pool,
                     .settled = {},
-                    .segments = {segment_}};
+                    .chunk_segments = {}};
     for (std::uint32_t index = 0; index < read.message.recipients_count; ++index) {
         StoredRecipient& recipient = stored->recipients[index];
         if (recipient.state != RecipientState::pending) {
@@ -87,7 +86,7 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
                 {index, recipient.state, std::move(recipient.last_reply)});
         }
     }
-    const auto [position, is_first] = found_.try_emplace(header.id);
+    const auto [position, is_first] = records_->messages.try_emplace(header.id);
     Found& latest = position->second;
     if (is_first) {
         latest = std::move(read);
@@ -96,7 +95,7 @@ void Recovery::message_record(const RecordHeader& header, Bytes body) {
     if (read.order > latest.order) {
         std::swap(read, latest);
     }
-    depends_on(latest.message.segment, read.name);
+    depends_on(latest.message.segment, segments_[read.message.segment].name);
     read.message.settled = {}; // nobody asks for it
     earlier_.push_back(std::move(read));
 }
@@ -123,8 +122,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
         ++count;
         // As if each message went out as soon as its record had been read.
         RINGMX_MUTATE(delivered_before_adopted,
-                      if (found_.contains(mark->id) &&
-                          found_[mark->id].message.segment != segment_) continue);
+                      if (records_->messages.contains(mark->id) &&
+                          records_->messages[mark->id].message.segment != segment_) continue);
         RINGMX_MUTATE(marks_elsewhere_unread, if (mark->home != name_) continue);
         marks_.push_back({{name_.generation, header.sequence},
                           marks_.size(),
@@ -143,8 +142,8 @@ void Recovery::marks_record(const RecordHeader& header, Bytes body) {
 
 // `is_final_round`: only what is final whatever came later.
 void Recovery::apply(const FoundMark& mark, bool is_final_round) {
-    const auto position = found_.find(mark.id);
-    if (position == found_.end()) {
+    const auto position = records_->messages.find(mark.id);
+    if (position == records_->messages.end()) {
         return;
     }
     Found& found = position->second;
@@ -209,13 +208,15 @@ void Recovery::apply(const FoundMark& mark, bool is_final_round) {
 void Recovery::note_what_marks_are_about() {
     const auto note = [this](const FoundMark& mark, const Found& record) {
         const std::vector<Segment::Marked>& marked = segments_[mark.segment].marked;
+        const SegmentName& home = segments_[record.message.segment].name;
         if (record.order < mark.order &&
-            std::ranges::find(marked, record.name, &Segment::Marked::home) == marked.end()) {
-            depends_on(mark.segment, record.name);
+            std::ranges::find(marked, home, &Segment::Marked::home) == marked.end()) {
+            depends_on(mark.segment, home);
         }
     };
     for (const FoundMark& mark : marks_) {
-        if (const auto latest = found_.find(mark.id); latest != found_.end()) {
+        if (const auto latest = records_->messages.find(mark.id);
+            latest != records_->messages.end()) {
             note(mark, latest->second);
         }
         const auto copies = std::ranges::equal_range(
@@ -236,10 +237,10 @@ bool Recovery::is_known_to_be_over(const Found& found) {
 
 void Recovery::note_unfinished() {
     const auto is_unfinished = [this](std::uint64_t id) {
-        const auto found = found_.find(id);
-        return found == found_.end() || !is_known_to_be_over(found->second);
+        const auto found = records_->messages.find(id);
+        return found == records_->messages.end() || !is_known_to_be_over(found->second);
     };
-    for (const auto& [id, found] : found_) {
+    for (const auto& [id, found] : records_->messages) {
         if (!is_known_to_be_over(found)) {
             note_unfinished(found.message.segment, id);
         }
@@ -249,7 +250,7 @@ void Recovery::note_unfinished() {
             note_unfinished(found.message.segment, found.message.id);
         }
     }
-    for (const auto& [key, chunk] : chunks_) {
+    for (const auto& [key, chunk] : records_->chunks) {
         if (is_unfinished(chunk.id)) {
             note_unfinished(chunk.segment, chunk.id);
         }
@@ -265,7 +266,7 @@ void Recovery::note_unfinished(std::uint32_t segment, std::uint64_t id) {
 void Recovery::note_remains() {
     std::unordered_set<std::uint64_t> ids(damaged_.begin(), damaged_.end());
     for (const std::uint64_t id : senseless_) {
-        if (!found_.contains(id)) {
+        if (!records_->messages.contains(id)) {
             ids.insert(id);
         }
     }
@@ -273,14 +274,14 @@ void Recovery::note_remains() {
         return;
     }
     for (const std::uint64_t id : damaged_) {
-        segments_[found_.at(id).message.segment].has_remains = true;
+        segments_[records_->messages.at(id).message.segment].has_remains = true;
     }
     for (const Found& found : earlier_) {
         if (ids.contains(found.message.id)) {
             segments_[found.message.segment].has_remains = true;
         }
     }
-    for (const auto& [key, chunk] : chunks_) {
+    for (const auto& [key, chunk] : records_->chunks) {
         if (ids.contains(chunk.id)) {
             segments_[chunk.segment].has_remains = true;
         }
@@ -302,7 +303,7 @@ bool Recovery::find_content(Found& latest) {
             message.offset = copy.message.offset;
             message.record_bytes = copy.message.record_bytes;
             message.stored_bytes = copy.message.stored_bytes;
-            message.segments = std::move(copy.message.segments);
+            message.chunk_segments = std::move(copy.message.chunk_segments);
             return true;
         }
     }
@@ -310,14 +311,15 @@ bool Recovery::find_content(Found& latest) {
 }
 
 bool Recovery::find_chunks(Found& found) {
+    const SegmentName home = segments_[found.message.segment].name;
     for (const ChunkPlace& chunk : found.chunks) {
-        const SegmentName segment{found.name.generation, found.name.worker, chunk.life};
-        const auto position = chunks_.find({segment, chunk.offset});
-        if (position == chunks_.end() || position->second.id != found.message.id ||
+        const SegmentName segment{home.generation, home.worker, chunk.life};
+        const auto position = records_->chunks.find({segment, chunk.offset});
+        if (position == records_->chunks.end() || position->second.id != found.message.id ||
             position->second.record_bytes != chunk.record_bytes) {
             return false;
         }
-        found.message.segments.push_back(position->second.segment);
+        found.message.chunk_segments.push_back(position->second.segment);
         found.message.stored_bytes += chunk.record_bytes;
     }
     return true;
@@ -334,26 +336,40 @@ void Recovery::finish() {
     std::ranges::sort(earlier_, {},
                       [](const Found& found) { return std::pair(found.message.id, found.order); });
     note_what_marks_are_about();
-    marks_.clear();
+    marks_ = std::vector<FoundMark>();
     note_unfinished();
-    for (auto& [id, found] : found_) {
+    take_live();
+    note_remains();
+    records_.reset();
+    earlier_ = std::vector<Found>();
+}
+
+// They are put in order before they are moved: there may be millions.
+void Recovery::take_live() {
+    struct Live {
+        WallTime accepted_at;
+        std::uint64_t id;
+        RecoveredMessage* message;
+    };
+    std::vector<Live> live;
+    live.reserve(records_->messages.size());
+    for (auto& [id, found] : records_->messages) {
         if (is_known_to_be_over(found)) {
             continue;
         }
         if (find_content(found)) {
-            messages_.push_back(std::move(found.message));
+            live.push_back({found.message.accepted_at, id, &found.message});
         } else {
             damaged_.push_back(id);
         }
     }
-    note_remains();
-    found_.clear();
-    earlier_.clear();
-    chunks_.clear();
-    RINGMX_MUTATE(adopted_out_of_order, return);
-    std::ranges::sort(messages_, [](const RecoveredMessage& left, const RecoveredMessage& right) {
-        return std::pair(left.accepted_at, left.id) < std::pair(right.accepted_at, right.id);
-    });
+    const auto key = [](const Live& one) { return std::pair(one.accepted_at, one.id); };
+    std::ranges::sort(live, {}, key);
+    RINGMX_MUTATE(adopted_out_of_order, std::ranges::reverse(live));
+    messages_.reserve(live.size());
+    for (const Live& one : live) {
+        messages_.push_back(std::move(*one.message));
+    }
 }
 
 const std::vector<Segment::Marked>& Recovery::marked(std::uint32_t segment) const {

@@ -12,17 +12,21 @@
 // spool. Where the chunks of the latest are not all there, the content is that of the latest record
 // whose chunks are; where there is none the message is damaged.
 //
-// Memory: about 150 octets a message (for each of its records) or mark found, until finish().
+// Memory: about 200 octets a message (for each of its records) or mark found, until finish(), and 112
+//         for each live message from then on.
 // Thread: one.
 // Errors: damaged().
 #pragma once
 
 #include "base/bytes.h"
+#include "base/mapped_memory.h"
 #include "spool/format.h"
 #include "spool/segment_table.h"
 #include "spool/stored_message.h"
 
 #include <cstdint>
+#include <memory>
+#include <memory_resource>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -38,18 +42,18 @@ struct RecoveredMessage {
         std::string reply;
     };
     std::uint64_t id = 0;
-    std::uint32_t segment = 0; // where its record is; as given to begin_segment()
-    std::uint64_t offset = 0;
+    std::uint64_t offset = 0;  // of its record
+    std::uint32_t segment = 0; // where that is; as given to begin_segment()
     std::uint32_t record_bytes = 0;
-    std::uint32_t recipients_count = 0;
     std::uint64_t stored_bytes = 0; // its records, in all
+    std::uint32_t recipients_count = 0;
     WallTime accepted_at{};
     WallTime expires_from{};
     WallTime failed_at{}; // who failed last, as far as marks tell
     bool is_on_hold = false;
-    bool waits_for_pool = false;         // that was on hold
-    std::vector<Recipient> settled;      // those that are not pending, in order
-    std::vector<std::uint32_t> segments; // each that holds a record of it, once for each record
+    bool waits_for_pool = false;               // that was on hold
+    std::vector<Recipient> settled;            // those that are not pending, in order
+    std::vector<std::uint32_t> chunk_segments; // of each of its chunks
 };
 
 class Recovery {
@@ -82,7 +86,6 @@ class Recovery {
     };
     struct Found { // a record
         Order order;
-        SegmentName name; // of the segment
         RecoveredMessage message;
         std::vector<ChunkPlace> chunks;
     };
@@ -110,6 +113,15 @@ class Recovery {
         std::uint32_t segment = 0;
     };
 
+    // Of every message and chunk there is. There may be millions, and what runs on must not have their
+    // memory for good.
+    struct Records {
+        MappedMemory pages;
+        std::pmr::monotonic_buffer_resource memory{MappedMemory::piece_bytes, &pages};
+        std::pmr::unordered_map<std::uint64_t, Found> messages{&memory}; // the latest of each
+        std::pmr::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks{&memory};
+    };
+
     struct Contents { // of a segment
         SegmentName name;
         std::vector<Segment::Marked> marked;
@@ -125,6 +137,7 @@ class Recovery {
     void depends_on(std::uint32_t segment, const SegmentName& home);
     void apply(const FoundMark& mark, bool is_final_round);
     void note_what_marks_are_about();
+    void take_live();
     [[nodiscard]] static bool is_known_to_be_over(const Found& found);
     void note_unfinished();
     void note_unfinished(std::uint32_t segment, std::uint64_t id);
@@ -134,11 +147,10 @@ class Recovery {
 
     std::uint32_t segment_ = 0;
     SegmentName name_;
-    std::unordered_map<std::uint64_t, Found> found_; // the latest of each
+    std::unique_ptr<Records> records_ = std::make_unique<Records>(); // until finish()
     std::vector<Found> earlier_;
     std::vector<std::uint64_t> senseless_; // ids of records that make no sense
     std::vector<FoundMark> marks_;
-    std::unordered_map<ChunkKey, FoundChunk, ChunkHash> chunks_;
     std::vector<Contents> segments_;
     std::vector<RecoveredMessage> messages_;
     std::vector<std::uint64_t> damaged_;

@@ -25,7 +25,7 @@ void MailQueue::go_on_adopting() {
     }
     if (end == to_adopt_.size()) {
         is_adopting_ = false;
-        to_adopt_ = {};
+        to_adopt_ = std::vector<spool::RecoveredMessage>(); // which gives its memory back
         count_queue(); // main looks at the counts as soon as it is told
         worker_.counters().queue_has_earlier.set();
     }
@@ -40,8 +40,8 @@ void MailQueue::adopt(const spool::RecoveredMessage& message) {
                                     .recipients_count = message.recipients_count,
                                     .accepted_at_s = spool::seconds_of(message.accepted_at),
                                     .expires_from_s = spool::seconds_of(message.expires_from)});
-    if (message.segments.size() > 1) {
-        std::vector<std::uint32_t> chunks(message.segments.begin() + 1, message.segments.end());
+    if (!message.chunk_segments.empty()) {
+        std::vector<std::uint32_t> chunks = message.chunk_segments;
         for (std::uint32_t& segment : chunks) {
             segment |= adopted_segment;
         }

@@ -106,7 +106,7 @@ void Worker::run() {
     }
 }
 
-bool Worker::post(Inbox message) {
+bool Worker::post(Inbox&& message) {
     if (!inbox_.try_push(std::move(message))) {
         return false;
     }

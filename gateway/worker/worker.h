@@ -100,10 +100,11 @@ class Worker {
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    void run();                             // until a drain or cut is complete
-    void start();                           // arms the listeners; run() does it
-    void turn();                            // one turn; for tests that step
-    [[nodiscard]] bool post(Inbox message); // from main; false: the inbox is full
+    void run();   // until a drain or cut is complete
+    void start(); // arms the listeners; run() does it
+    void turn();  // one turn; for tests that step
+    // From main; false: the inbox is full, and the message is whole.
+    [[nodiscard]] bool post(Inbox&& message);
     // To main: the next answer to a question, when there is one.
     [[nodiscard]] bool take_answer(QueueAnswer& answer) { return answers_.try_pop(answer); }
     [[nodiscard]] bool take_answer(CacheAnswer& answer) { return cache_answers_.try_pop(answer); }

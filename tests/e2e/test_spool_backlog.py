@@ -16,6 +16,7 @@ CONNECTIONS = 16
 FROM_DISK_MAX = 32            # messages that are forwarded from the disk at a time
 BYTES_PER_MESSAGE_MAX = 128   # of memory, for one that waits
 FIXED_BYTES_MAX = 4 << 20     # buffers that the first tenth had not touched yet; all content would be more
+RESTARTED = 2_000 if SANITIZED else 40_000
 REPLY_SECONDS = 0.02          # of the backend, so that the pace is seen
 
 
@@ -74,6 +75,21 @@ class Backlog(EndToEnd):
         rank = {id_: index for index, id_ in enumerate(early + late)}
         farthest = max(abs(index - rank[id_]) for index, id_ in enumerate(old))
         self.assertLessEqual(farthest, CONNECTIONS + 2 * FROM_DISK_MAX, "not oldest first")
+
+    def test_what_waits_costs_no_more_memory_after_a_restart(self):
+        gateway = self.gateway(config(
+            {"main": pool(f"127.0.0.1:{free_port()}", hold=True)}, listener={"acknowledge": "spool"}, log={"level": "error"},
+            limits={"message_rate_per_client": f"{2 * RESTARTED}/1m", "recipient_rate_per_client": f"{2 * RESTARTED}/1m"}, spool={"directory": str(self.folder / "spool")}))
+        before = gateway.rss_bytes()
+        done = run(BIN / "ringmx-load", "--to", f"127.0.0.1:{gateway.ports[0]}", "--size", "1KiB", "--messages", RESTARTED, "--connections", 100, timeout=600)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(gateway.stop(), 0)
+        gateway = self.gateway(gateway.settings)
+        gateway.wait_metric("ringmx_queue_messages", RESTARTED)
+        grown = gateway.rss_bytes() - before
+        print(f"{RESTARTED} messages of the run before wait in {grown >> 10} KiB, {grown / RESTARTED:.0f} bytes each")
+        if not SANITIZED:
+            self.assertLessEqual(grown, RESTARTED * BYTES_PER_MESSAGE_MAX + FIXED_BYTES_MAX)
 
 
 def ids_in(record):

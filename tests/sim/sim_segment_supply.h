@@ -51,7 +51,7 @@ class SimSegments {
     // Once a run. What becomes of `messages` is the caller's affair; `segments` are moved away, see
     // adopted().
     [[nodiscard]] AdoptedQueue& recover();
-    // The segment that RecoveredMessage::segment and ::segments name.
+    // The segment that RecoveredMessage::segment and ::chunk_segments name.
     [[nodiscard]] worker::AdoptedSegment& adopted(std::uint32_t index) { return *pointers_[index]; }
     [[nodiscard]] const std::vector<worker::AdoptedSegment*>& all_adopted() const {
         return pointers_;

@@ -117,7 +117,7 @@ TEST_F(SimSegmentsTest, WhatOneRunWroteTheNextRecoversAndDeletesWhenItIsDone) {
     start();
     AdoptedQueue& queue = segments_.recover();
     ASSERT_EQ(queue.messages.size(), 2U);
-    ASSERT_EQ(queue.messages[0].segments.size(), 1U);
+    EXPECT_TRUE(queue.messages[0].chunk_segments.empty());
     worker::AdoptedSegment& adopted = segments_.adopted(queue.messages[0].segment);
     EXPECT_EQ(adopted.holds.load(), 2U);
     EXPECT_EQ(adopted.name, (spool::SegmentName{1, 0, 1}));

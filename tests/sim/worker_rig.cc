@@ -182,14 +182,11 @@ void Rig::restart(std::uint32_t workers_count, bool machine_stops,
     change(settings_);
     start_all(workers_count);
     AdoptedQueue& found = segments.recover();
-    std::vector<worker::Inbox> parts(workers_count);
-    for (spool::RecoveredMessage& message : found.messages) {
-        parts[message.id % workers_count].messages.push_back(std::move(message));
-    }
+    auto parts = dealt_out(std::move(found.messages), workers_count);
     for (std::uint32_t index = 0; index < workers_count; ++index) {
-        parts[index].kind = worker::Inbox::Kind::adopt;
-        parts[index].segments = segments.all_adopted();
-        EXPECT_TRUE(workers[index]->worker->post(std::move(parts[index])));
+        EXPECT_TRUE(workers[index]->worker->post({.kind = worker::Inbox::Kind::adopt,
+                                                  .messages = std::move(parts[index]),
+                                                  .segments = segments.all_adopted()}));
     }
 }
 

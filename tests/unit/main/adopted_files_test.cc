@@ -31,11 +31,11 @@ class AdoptedFilesTest : public testing::Test {
         ASSERT_TRUE(opened.has_value());
         directory = std::make_unique<SpoolDirectory>(std::move(*opened));
         WaitWaker waker;
-        SpoolRecovery recovery(*directory, notices, waker);
+        SpoolRecovery recovery(*directory, 1, notices, waker);
         recovery.start();
         std::optional<RecoveredSpool> result;
         ASSERT_TRUE(waker.wait_until([&] { return (result = recovery.take()).has_value(); }));
-        messages = std::move(result->queue.messages);
+        messages = std::move(result->messages[0]);
         segments.clear();
         for (const auto& segment : result->queue.segments) {
             segments.push_back(segment.get());

@@ -34,7 +34,7 @@ class SpoolKeeperTest : public testing::Test {
               std::uint64_t bytes_max = UINT64_MAX) {
         auto directory = SpoolDirectory::open(of.path);
         ASSERT_TRUE(directory.has_value());
-        recovery = std::make_unique<SpoolRecovery>(*directory, notices, main_waker);
+        recovery = std::make_unique<SpoolRecovery>(*directory, 1, notices, main_waker);
         keeper = std::make_unique<SpoolKeeper>(
             std::move(*directory), SpoolSizes{segment_bytes, 4, 0, bytes_max},
             std::vector<ring::Waker*>{&wakers[0], &wakers[1]}, notices, look_every);
@@ -531,7 +531,7 @@ TEST_F(SpoolKeeperTest, PartsOfAMessageStayWhileTheRestOfItCantBeRead) {
         std::optional<RecoveredSpool> result;
         ASSERT_TRUE(main_waker.wait_until([&] { return (result = recovery->take()).has_value(); }));
         EXPECT_TRUE(result->queue.damaged.empty());
-        EXPECT_EQ(result->queue.messages.size(), 3U);
+        EXPECT_EQ(result->messages[0].size(), 3U);
         keeper.reset();
     }
 }

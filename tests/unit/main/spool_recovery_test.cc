@@ -41,7 +41,7 @@ class SpoolRecoveryTest : public testing::Test {
         auto directory = SpoolDirectory::open(folder.path);
         EXPECT_TRUE(directory.has_value());
         WaitWaker waker;
-        SpoolRecovery recovery(*directory, notices, waker);
+        SpoolRecovery recovery(*directory, 1, notices, waker);
         recovery.start();
         std::optional<RecoveredSpool> result;
         EXPECT_TRUE(waker.wait_until([&] { return (result = recovery.take()).has_value(); }));
@@ -54,7 +54,7 @@ class SpoolRecoveryTest : public testing::Test {
     }
     static Ids ids(const RecoveredSpool& recovered) {
         Ids found;
-        for (const spool::RecoveredMessage& message : recovered.queue.messages) {
+        for (const spool::RecoveredMessage& message : recovered.messages[0]) {
             found.push_back(message.id);
         }
         return found;
@@ -86,7 +86,7 @@ TEST_F(SpoolRecoveryTest, MessagesOfAllRunsAndWorkersComeInOrderOfAcceptance) {
     EXPECT_EQ(recovered.runs.size(), 2U);
     EXPECT_EQ(recovered.bytes, 3 * first.octets.size());
     EXPECT_EQ(recovered.records, 4U);
-    const spool::RecoveredMessage& message = recovered.queue.messages[0];
+    const spool::RecoveredMessage& message = recovered.messages[0][0];
     const worker::AdoptedSegment& home = *recovered.queue.segments[message.segment];
     EXPECT_EQ(home.name, second.name());
     EXPECT_EQ(home.holds.load(), 1U);
@@ -107,7 +107,7 @@ TEST_F(SpoolRecoveryTest, MarksAboutSegmentsThatAreGoneHoldNothing) {
     folder.put(marks, 1);
     folder.put(home, 1);
     const RecoveredSpool recovered = recover();
-    EXPECT_EQ(recovered.queue.messages.size(), 0U);
+    EXPECT_EQ(recovered.messages[0].size(), 0U);
     ASSERT_EQ(recovered.queue.marked.size(), 2U);
     ASSERT_EQ(recovered.queue.marked[0].size(), 1U);
     EXPECT_EQ(recovered.queue.marked[0][0].home, home.name());
@@ -311,7 +311,7 @@ TEST_F(SpoolRecoveryTest, StopsBeforeItIsDone) {
     auto directory = SpoolDirectory::open(folder.path);
     WaitWaker waker;
     {
-        SpoolRecovery recovery(*directory, notices, waker);
+        SpoolRecovery recovery(*directory, 1, notices, waker);
         recovery.start();
     }
     EXPECT_TRUE(folder.has("00000001/w0000-000001.seg"));

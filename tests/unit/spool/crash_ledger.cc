@@ -78,7 +78,8 @@ std::unique_ptr<SegmentTable> CrashLedger::adopt(CrashRecovery& found) {
         CrashMessage& known = next[message.id] = known_[message.id];
         known.adopt(message);
         known.table = earlier.get();
-        known.holds = message.segments;
+        known.holds = message.chunk_segments;
+        known.holds.push_back(message.segment);
         for (const std::uint32_t index : known.holds) {
             earlier->hold(index);
         }

@@ -49,7 +49,9 @@ struct Moved {
         }
         EXPECT_EQ(messages[0].offset, places[messages[0].segment]);
         EXPECT_EQ(messages[0].stored_bytes, messages[0].record_bytes + chunks[0].record_bytes);
-        return messages[0].segments;
+        Segments found = messages[0].chunk_segments;
+        found.push_back(messages[0].segment);
+        return found;
     }
 
     std::vector<Image> images;
