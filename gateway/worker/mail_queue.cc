@@ -267,6 +267,8 @@ void MailQueue::on_record(Handle reader, std::uint32_t part, ReadRecord record) 
         }
     } else if ((part & mover_part) != 0) {
         mover_.on_record(reader, part & ~mover_part, std::move(record));
+    } else if (part == intake_part) {
+        intakes_.existing(reader).on_record(std::move(record));
     } else if (part == 0) {
         Dispatch* const dispatch = dispatches_.find(reader);
         if (dispatch == nullptr) {

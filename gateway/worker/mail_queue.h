@@ -104,6 +104,7 @@ class MailQueue final : public spool::JournalObserver, public RecordReader {
 
     // For the mover.
     static constexpr std::uint32_t mover_part = 1U << 31U; // of a read
+    static constexpr std::uint32_t intake_part = 1U << 30U;
     [[nodiscard]] static std::uint64_t owner_of_move(Handle move);
     // It could not be read for long: its segments are set aside once nothing else is in them.
     void set_aside(std::uint64_t id, int error);

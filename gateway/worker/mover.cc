@@ -110,8 +110,10 @@ void Mover::run() {
         if (!victim_) {
             return;
         }
-        looked_until_ = found_bytes_ = 0;
+        looked_until_ = 0;
         found_.clear();
+        is_given_up_ = false;
+        found_bytes_ = unfinished_bytes();
     }
     if (looked_until_ != UINT64_MAX) {
         look_for_messages();
@@ -124,9 +126,29 @@ void Mover::run() {
             begin(*slot);
         }
     }
-    if (looked_until_ == UINT64_MAX && found_.empty() && moves_.used() == 0) {
+    const bool is_over = looked_until_ == UINT64_MAX && found_.empty() && moves_.used() == 0;
+    if (is_over && (is_given_up_ || !moves_unfinished())) {
         end_victim();
     }
+}
+
+// What is in the victim of messages that are still coming.
+std::uint64_t Mover::unfinished_bytes() {
+    std::uint64_t bytes = 0;
+    queue_.intakes().for_each(
+        [&](const SpoolIntake& intake) { bytes += intake.bytes_in(*victim_); });
+    return bytes;
+}
+
+// A few of them at a time; false: there are none, or no memory for them.
+bool Mover::moves_unfinished() {
+    std::uint32_t count = 0;
+    queue_.intakes().for_each([&](SpoolIntake& intake) {
+        if (count < moves_max && intake.leave(*victim_)) {
+            ++count;
+        }
+    });
+    return count > 0;
 }
 
 bool Mover::is_closed(std::uint32_t segment) const {
@@ -212,6 +234,7 @@ void Mover::look_for_messages() {
     if (!is_worth_it()) {
         found_.clear();
         looked_until_ = UINT64_MAX;
+        is_given_up_ = true;
     }
 }
 

@@ -7,12 +7,13 @@
 //    ─▶ each: its record and its chunks are read ─▶ chunk records anew ─▶ durable
 //    ─▶ its message record anew, with the states of that moment ─▶ durable
 //    ─▶ the index names the new places, and the holds on the old ones end
+//    ─▶ what is there of messages that are still coming is written anew by their SpoolIntake
 //
 // While a message is moved nobody else reads it: moving_flag in its entry. A message that ends
 // meanwhile is ended once more in its new place. Until the old record is gone for good the new one's
 // segment stays (SegmentTable::note_mark), since marks name the new place from then on.
-// Bounds: moves_max messages at a time, each with one record in memory; a look at entries_looked_at
-//         entries a turn.
+// Bounds: moves_max messages at a time, each with one record in memory, and behind them as many that are
+//         still coming; a look at entries_looked_at entries a turn.
 // Thread: one worker's.
 // Errors: a message that can't be written stays where it is. Should a failed copy be on the disk it is
 //         as good as the original, so its chunks stay as long as the message. One that can't be read
@@ -96,6 +97,8 @@ class Mover {
     [[nodiscard]] bool is_worth_it() const;
     void end_victim();
     void look_for_messages();
+    [[nodiscard]] std::uint64_t unfinished_bytes();
+    [[nodiscard]] bool moves_unfinished();
     void begin(spool::QueueIndex::Slot slot);
     void advance(Move& move);
     void read(Move& move, std::uint32_t part);
@@ -113,6 +116,7 @@ class Mover {
     std::uint64_t found_bytes_ = 0;    // of the victim's messages, what is in it
     std::vector<std::uint64_t> found_; // ids, to be moved
     bool takes_little_only_ = false;   // of the victim
+    bool is_given_up_ = false;         // the victim: it is not worth it
     Instant rest_until_{};
     Instant look_at_sealed_at_{};
     std::uint32_t next_sealed_ = 0; // to be looked at in this round

@@ -203,6 +203,9 @@ void SpoolIntake::try_again() {
     if (ended_ || is_failed_ || is_stored_) {
         return;
     }
+    if (!moving_content_.empty()) {
+        write_moving_chunk();
+    }
     if (content_ended_) {
         store_message();
     } else if (content_.bytes() > inline_bytes_max) {
@@ -323,6 +326,10 @@ void SpoolIntake::on_durable(const Commit::Record& record, const spool::RecordPl
     }
     --chunks_in_flight_;
     Chunk& chunk = chunks_[record.part];
+    if (moving_chunk_ == record.part) {
+        queue_.log().release(chunk.segment);
+        moving_chunk_.reset();
+    }
     chunk.segment = place.segment;
     chunk.place = {queue_.log().name_of(place.segment).life, place.offset, place.record_bytes};
     if (ended_) {
@@ -358,7 +365,11 @@ void SpoolIntake::taken(const spool::RecordPlace& place, const Commit& commit,
 void SpoolIntake::on_failed(const Commit::Record& record, bool is_written, int error) {
     if (record.type == spool::RecordType::chunk) {
         --chunks_in_flight_;
-        chunks_[record.part].place.record_bytes = 0; // there is none, nor a hold
+        if (moving_chunk_ == record.part) {
+            moving_chunk_.reset(); // it is where it was
+        } else {
+            chunks_[record.part].place.record_bytes = 0; // there is none, nor a hold
+        }
     }
     const bool was_stored = std::exchange(is_stored_, false);
     if (!ended_ && !is_failed_) {
@@ -427,6 +438,9 @@ void SpoolIntake::cut() {
 
 // Memory is short: what has come goes to the disk, or is kept in no more than its size.
 void SpoolIntake::relieve() {
+    if (!moving_content_.empty()) {
+        end_move(); // and try_again() is still to come
+    }
     if (ended_ || is_stored_ || is_waiting_) {
         return;
     }
@@ -462,6 +476,9 @@ void SpoolIntake::count_envelope(std::ptrdiff_t bytes) {
 void SpoolIntake::end() {
     if (std::exchange(ended_, true)) {
         return;
+    }
+    if (!moving_content_.empty()) {
+        end_move();
     }
     content_.clear();
     set_reserved(0);

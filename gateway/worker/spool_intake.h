@@ -6,13 +6,15 @@
 //                                                                     ▼ durable
 //                                          250 "queued as ID", and the queue has the message
 //
+// Chunks of a client that takes hours don't keep the segments of hours: where one that is to be used
+// again has some, they are written anew (leave()).
 // Room: reserved for SIZE=, else as data comes; a message that gets none is read to its end and
 //       answered 452 4.3.1. What can't be written now (the journal is full, memory is short) waits,
 //       and reading pauses.
 // Left: a client that leaves before its last octet leaves nothing; one that leaves after it changes
 //       nothing.
-// Bounds: content in memory up to inline_bytes_max plus what one receive brings; the envelope by
-//         envelope_bytes_max, so that it fits in a record.
+// Bounds: content in memory up to inline_bytes_max plus what one receive brings, and a chunk that is
+//         written anew; the envelope by envelope_bytes_max, so that it fits in a record.
 // Thread: one worker's.
 // Errors: replies to the client.
 // Source: CONTRACT 4 (spool mode).
@@ -40,6 +42,7 @@ namespace ringmx::worker {
 class ClientConnection;
 class MailQueue;
 class Worker;
+struct ReadRecord;
 struct Snapshot;
 
 class SpoolIntake final : public Transaction {
@@ -91,6 +94,11 @@ class SpoolIntake final : public Transaction {
     void on_failed(const spool::Commit::Record& record, bool is_written, int error);
     void on_removed(); // the marks are durable that remove what may have been written of it
     void try_again();  // the journal may have room now
+    // A chunk of it that is in that segment moves to another one. False: it has none there, or it can't be
+    // read for now.
+    bool leave(std::uint32_t segment);
+    void on_record(ReadRecord record); // of the chunk that moves
+    [[nodiscard]] std::uint64_t bytes_in(std::uint32_t segment) const;
     // No marks will be written in this run: the next one may find what was refused.
     void expect_no_removal();
 
@@ -101,6 +109,8 @@ class SpoolIntake final : public Transaction {
     };
 
     void store_chunk();
+    void write_moving_chunk();
+    void end_move();
     void store_message();
     // Of a configuration that is not the worker's any more.
     [[nodiscard]] bool is_out_of_date() const;
@@ -135,7 +145,9 @@ class SpoolIntake final : public Transaction {
     WireForm form_ = WireForm::stuffed;
     SliceList content_; // not yet in a chunk
     std::vector<Chunk> chunks_;
-    std::uint32_t chunks_in_flight_ = 0;
+    std::uint32_t chunks_in_flight_ = 0;        // written or moved
+    std::optional<std::uint32_t> moving_chunk_; // while it is where it was
+    std::vector<Slice> moving_content_;         // until it is with the journal
     std::uint64_t chunked_bytes_ = 0;
     std::uint32_t losses_ = 0; // SpoolLog's, at the first chunk
     std::uint64_t reserved_bytes_ = 0;
