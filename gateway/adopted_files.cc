@@ -47,7 +47,9 @@ std::vector<spool::SegmentName> AdoptedFiles::delete_unneeded() {
             is_synced = ::fsync(runs_[run].folder.number()) == 0;
         }
         for (const std::uint32_t index : unneeded) { // this may free others
+            OwnedDescriptor file = std::move(files_[index].file);
             if (is_durable[files_[index].run]) {
+                deleted_.add(std::move(file));
                 segments_.gone(index);
                 gone.push_back(segments_.at(index).name);
             } else {
@@ -65,6 +67,7 @@ bool AdoptedFiles::remove(std::uint32_t index) {
     AdoptedFile& file = files_[index];
     const EarlierRun& run = runs_[file.run];
     std::optional<SpoolNotice> fault;
+    OwnedDescriptor writable;
     const bool is_unread = segments_.at(index).is_damaged.load(std::memory_order_relaxed);
     if (file.is_damaged || file.has_remains || is_unread) {
         const std::string_view why = file.is_damaged    ? "was damaged"
@@ -79,8 +82,12 @@ bool AdoptedFiles::remove(std::uint32_t index) {
             fault = {LogLevel::error, fmt::format("spool: {}: {}; it stays: {}", path_of(file), why,
                                                   moved.error().message())};
         }
-    } else if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0) {
-        fault = {LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message()};
+    } else {
+        writable = OwnedDescriptor(
+            ::openat(run.folder.number(), file.name.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+        if (::unlinkat(run.folder.number(), file.name.c_str(), 0) != 0) {
+            fault = {LogLevel::warning, Error{"spool: delete", errno, path_of(file)}.message()};
+        }
     }
     if (fault && may_be_in(run.folder.number(), file.name)) {
         if (!std::exchange(file.is_leaving, true)) {
@@ -88,7 +95,7 @@ bool AdoptedFiles::remove(std::uint32_t index) {
         }
         return false;
     }
-    file.file = OwnedDescriptor();
+    file.file = std::move(writable); // until that is durable
     return true;
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "adopted_segments.h"
+#include "deleted_files.h"
 #include "spool_directory.h"
 #include "spool_notices.h"
 #include "spool_recovery.h"
@@ -22,8 +23,8 @@ namespace ringmx {
 
 class AdoptedFiles {
   public:
-    AdoptedFiles(const SpoolDirectory& directory, SpoolNotices& notices)
-        : directory_(directory), notices_(notices) {}
+    AdoptedFiles(const SpoolDirectory& directory, SpoolNotices& notices, DeletedFiles& deleted)
+        : directory_(directory), notices_(notices), deleted_(deleted) {}
 
     void adopt(RecoveredSpool recovered); // once; its messages are others' affair
     // Deletes what nothing needs; of the segments that are gone now, durably.
@@ -39,6 +40,7 @@ class AdoptedFiles {
 
     const SpoolDirectory& directory_;
     SpoolNotices& notices_;
+    DeletedFiles& deleted_;
     AdoptedSegments segments_;
     std::vector<AdoptedFile> files_;
     std::vector<EarlierRun> runs_;

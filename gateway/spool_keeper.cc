@@ -120,7 +120,7 @@ SpoolKeeper::SpoolKeeper(SpoolDirectory directory, const SpoolSizes& sizes,
                          Duration look_every)
     : directory_(std::move(directory)), sizes_(sizes), notices_(notices), look_every_(look_every),
       doorbell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), numbers_(wakers.size()),
-      adopted_(directory_, notices) {
+      adopted_(directory_, notices, deleted_) {
     RINGMX_ASSERT_STATE(doorbell_.is_open(), "eventfd: %d", errno);
     const std::uint32_t segments_max = sizes.segments_max + sizes.held_segments_max;
     for (ring::Waker* const waker : wakers) {
@@ -181,7 +181,7 @@ void SpoolKeeper::run() {
     Instant next_look = now() + look_every_;
     bool is_working = false;
     while (!is_stopped_.load(std::memory_order_relaxed)) {
-        wait(is_working ? Instant{} : next_look);
+        wait(is_working ? Instant{} : std::min(next_look, deleted_.deadline()));
         for (std::uint32_t worker = 0; worker < supplies_.size(); ++worker) {
             supplies_[worker]->flush();
             obey(worker);
@@ -191,6 +191,7 @@ void SpoolKeeper::run() {
             delete_unneeded();
         }
         is_working = work();
+        deleted_.run(now());
         if (now() >= next_look) {
             look();
             next_look = now() + look_every_;
@@ -367,6 +368,7 @@ bool SpoolKeeper::delete_own(int descriptor, Own& own) {
     // knows it by its descriptor, whose number must not come again.
     if (::fsync(directory_.run_folder()) == 0) {
         supplies_[own.worker]->tell({.kind = News::Kind::discarded, .descriptor = descriptor});
+        deleted_.add(std::move(own.file));
     } else {
         in_doubt_.push_back(std::move(own.file));
     }

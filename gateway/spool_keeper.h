@@ -8,7 +8,8 @@
 // waits for is given out as soon as it is allocated. What is given out is durable: the file's size
 // and its entry in the folder.
 // A segment of an earlier run is deleted when no worker holds it and no mark in it matters, durably
-// before its home is said to be gone; a damaged one is set aside instead. What can't be deleted or
+// before its home is said to be gone, and its space is given back in parts; a damaged one is set aside
+// instead. What can't be deleted or
 // set aside (a file system that is read-only for a while) is tried again with each look, a discarded
 // segment likewise.
 // What earlier runs left counts: while it and this run's segments would take more than they may, a
@@ -27,6 +28,7 @@
 #pragma once
 
 #include "adopted_files.h"
+#include "deleted_files.h"
 #include "new_segment.h"
 #include "owned_descriptor.h"
 #include "ring/port.h"
@@ -125,6 +127,7 @@ class SpoolKeeper {
     bool is_buffered_told_ = false;
     bool is_refused_told_ = false;
     std::string lasting_fault_; // why the directory can't be opened again
+    DeletedFiles deleted_;
     AdoptedFiles adopted_;
     std::thread thread_;
 };

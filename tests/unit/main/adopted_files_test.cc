@@ -40,7 +40,7 @@ class AdoptedFilesTest : public testing::Test {
         for (const auto& segment : result->queue.segments) {
             segments.push_back(segment.get());
         }
-        files = std::make_unique<AdoptedFiles>(*directory, notices);
+        files = std::make_unique<AdoptedFiles>(*directory, notices, deleted);
         files->adopt(std::move(*result));
     }
     // All mail is over: which segments are gone then.
@@ -65,6 +65,7 @@ class AdoptedFilesTest : public testing::Test {
     std::unique_ptr<SpoolDirectory> directory;
     std::vector<spool::RecoveredMessage> messages;
     std::vector<worker::AdoptedSegment*> segments;
+    DeletedFiles deleted;
     std::unique_ptr<AdoptedFiles> files;
 };
 
@@ -121,6 +122,16 @@ TEST_F(AdoptedFilesTest, PartsOfADamagedMessageAreSetAside) {
     EXPECT_EQ(folder.all(), (Names{"00000002", "aside/00000001-w0000-000002.seg",
                                    "aside/00000001-w0000-000003.seg"}));
     EXPECT_TRUE(is_told("w0000-000002.seg: has a part of a damaged message; set aside as"));
+}
+
+TEST_F(AdoptedFilesTest, SpaceOfADeletedFileIsGivenBackBesideOtherWork) {
+    SegmentImage image(1, 1);
+    image.add_message(spool::packed({.generation = 1, .worker = 0, .counter = 7}), 1);
+    folder.put(image, 1);
+    adopt();
+    EXPECT_EQ(deleted.deadline(), never);
+    EXPECT_EQ(end_all(), Gone{image.name()});
+    EXPECT_NE(deleted.deadline(), never);
 }
 
 } // namespace
